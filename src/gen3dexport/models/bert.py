@@ -60,7 +60,8 @@ class BertLayer(nn.Module):
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """x [B, L, C] tokens, bias [B, 1, 1, L] added to the attention scores -> [B, L, C]."""
         project = self.attention["self"]
-        q, k, v = (p(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in (project.query, project.key, project.value))
+        projections = (project.query, project.key, project.value)
+        q, k, v = (linear(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for linear in projections)
         h = F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(2)
         x = self.attention["output"](h, x)
         return self.output(F.gelu(self.intermediate["dense"](x)), x)  # type: ignore[no-any-return]
@@ -109,4 +110,3 @@ def minilm_args() -> dict[str, int]:
         "intermediate_size": 1536,
         "max_position_embeddings": 512,
     }
-

@@ -1,0 +1,131 @@
+"""Backends: how programs are lowered, loaded and run. A backend is one module of this folder (or an entry point of the
+group `gen3dexport.backends`) with these names:
+
+    SCHEMES: Mapping[str, str]            quantization schemes it takes -> one line of what it does with them
+    REFUSED: Mapping[str, str]            schemes it refuses -> the reason
+    Options: type[BaseModel]              pydantic model (extra="forbid") of the target's `options`
+    check(options) -> list[str]           what is missing on this machine, each line with its remedy; [] when ready
+    quantize(component, scheme, options) -> Component          in place, for this backend's kernels
+    lower(captured, options, out) -> Lowered                   writes files into folder `out`
+    load(folder, program) -> Program                           from disk, ready to call
+
+Modules import no vendor package (torch, jax, executorch, onnx, ...) at their top: `check`, `Options` and `SCHEMES` must
+be readable without any, and `load` imports only the runtime that the program needs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from gen3dexport.errors import UsageError
+
+if TYPE_CHECKING:
+    from gen3dexport.export import Captured
+    from gen3dexport.models.component import Component
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number that no device measured: value in the unit of its key, and the cost model that gave it."""
+
+    value: float
+    by: str
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """What `lower` wrote.
+
+    Attributes:
+        files: names of the files inside the folder that make up the program; the first is the program itself.
+        facts: JSON-able facts for the report (delegation, planned memory, operators, cubin architectures, ...).
+        estimates: e.g. {"latency_ms": [Estimate(0.58, "roofline v5e"), Estimate(0.61, "libtpu cost analysis")]}.
+        unmeasured: why the program cannot be run on its device here, or None when it can; e.g. "no sm_90 device".
+        extra: further programs made from the same component, by name (e.g. the sampler loop as one program).
+    """
+
+    files: tuple[str, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    estimates: Mapping[str, tuple[Estimate, ...]] = field(default_factory=dict)
+    unmeasured: str | None = None
+    extra: Mapping[str, Lowered] = field(default_factory=dict)
+
+
+class ProgramRecord(BaseModel):
+    """One program as the manifest records it: enough to load and call it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    component: str
+    kind: Literal["component", "sampler", "twin"] = "component"
+    files: tuple[str, ...]
+    inputs: dict[str, TensorSpec]
+    outputs: dict[str, TensorSpec]
+    scheme: str = "fp32"
+    facts: dict[str, Any] = {}
+    estimates: dict[str, list[dict[str, Any]]] = {}
+    unmeasured: str | None = None
+
+
+class TensorSpec(BaseModel):
+    """Shape and dtype (NumPy's name, e.g. float32, int64) of an input or output."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class Program(Protocol):
+    """A loaded program. `xp` is the Array API namespace of the arrays it takes and gives (numpy, torch, jax.numpy)."""
+
+    xp: Any
+
+    def __call__(self, inputs: Mapping[str, Any]) -> dict[str, Any]: ...
+
+
+class Backend(Protocol):
+    """The names of a backend module; see the top of this file."""
+
+    SCHEMES: Mapping[str, str]
+    REFUSED: Mapping[str, str]
+    Options: type[BaseModel]
+
+    def check(self, options: Any) -> list[str]: ...
+    def quantize(self, component: Component, scheme: str, options: Any) -> Component: ...
+    def lower(self, captured: Captured, options: Any, out: Path) -> Lowered: ...
+    def load(self, folder: Path, program: ProgramRecord) -> Program: ...
+
+
+def names() -> list[str]:
+    """Every backend: the modules of this folder and those of the entry-point group."""
+    here = [m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")]
+    return sorted({*here, *(p.name for p in importlib.metadata.entry_points(group="gen3dexport.backends"))})
+
+
+def find(name: str) -> ModuleType:
+    """The backend module of that name.
+
+    Raises:
+        UsageError: when there is none.
+    """
+    if name not in names():
+        raise UsageError(f"backend {name!r}: not found; there are {', '.join(names())}")
+    for point in importlib.metadata.entry_points(group="gen3dexport.backends", name=name):
+        module = point.load()
+        assert isinstance(module, ModuleType)
+        return module
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+ProgramRecord.model_rebuild()

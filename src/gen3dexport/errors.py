@@ -1,0 +1,70 @@
+"""The errors a user can meet, each with the exit code of the command line.
+
+    GenExportError                1  internal
+    ├── UsageError                2  recipe, target or command line is wrong
+    ├── MissingError              3  a target's package or device is missing
+    ├── ExportError               4  export or lowering refused
+    ├── AccuracyError             5  accuracy or quality below its floor
+    ├── BudgetError               6  latency, memory or size over its budget
+    ├── VerificationError         7  digest, signature or format is wrong
+    └── UnmeasuredError           8  nothing measured where a measurement was asked for
+
+A message says what is wrong, where, and how to mend it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class GenExportError(Exception):
+    """Anything this package raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(GenExportError):
+    """A recipe, a target or the command line is wrong."""
+
+    exit_code = 2
+
+    @classmethod
+    def of(cls, problems: Sequence[str]) -> UsageError:
+        """One error for all problems found, one per line."""
+        return cls("\n".join(problems))
+
+
+class MissingError(GenExportError):
+    """A package or device that the target needs is missing."""
+
+    exit_code = 3
+
+
+class ExportError(GenExportError):
+    """torch.export or the backend's compiler refused the component."""
+
+    exit_code = 4
+
+
+class AccuracyError(GenExportError):
+    """Accuracy or asset quality is below its floor."""
+
+    exit_code = 5
+
+
+class BudgetError(GenExportError):
+    """Latency, memory or size is over its budget."""
+
+    exit_code = 6
+
+
+class VerificationError(GenExportError):
+    """A bundle's digest, signature or format is wrong."""
+
+    exit_code = 7
+
+
+class UnmeasuredError(GenExportError):
+    """Nothing was measured where the recipe asked for a measurement."""
+
+    exit_code = 8

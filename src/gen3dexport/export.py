@@ -1,0 +1,91 @@
+"""Capture of a component with torch.export: whole, or its repeated block once."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from gen3dexport.errors import ExportError
+from gen3dexport.models.component import Component
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The three parts of a component with a repeated block, each captured once.
+
+    Attributes:
+        before: inputs -> (x, *shared).
+        block: (x, *shared) -> x, captured from block 0; its state dict has block 0's weights.
+        after: x -> output.
+        weights: the state dict of every block, in order, with the keys of `block.state_dict`.
+    """
+
+    before: ExportedProgram
+    block: ExportedProgram
+    after: ExportedProgram
+    weights: tuple[Mapping[str, Tensor], ...]
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A (quantized) component and its captures, made on first use."""
+
+    component: Component
+
+    @cached_property
+    def whole(self) -> ExportedProgram:
+        """The component as one graph."""
+        return export_module(self.component.module, tuple(self.component.inputs.values()), self.component.name)
+
+    @cached_property
+    def stack(self) -> Stack | None:
+        """The component as before, one block, after; None when it has no repeated stack."""
+        component, blocks = self.component, self.component.blocks
+        if blocks is None:
+            return None
+        inputs = tuple(component.inputs.values())
+        before = _Part(component.module, "before", component.stack)
+        with torch.no_grad():
+            carried = before(*inputs)
+            last = blocks[0](*carried)
+        return Stack(
+            before=export_module(before, inputs, f"{component.name}.before"),
+            block=export_module(blocks[0], carried, f"{component.name}.block"),
+            after=export_module(_Part(component.module, "after", component.stack), (last,), f"{component.name}.after"),
+            weights=tuple(block.state_dict() for block in blocks),
+        )
+
+
+class _Part(nn.Module):
+    """One method of a module as a module of its own, without the repeated blocks."""
+
+    def __init__(self, module: nn.Module, method: str, stack: str | None) -> None:
+        super().__init__()
+        self.module = copy.copy(module)  # shallow: the weights are shared
+        self.module._modules = {k: v for k, v in module._modules.items() if k != stack}
+        self.method = method
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        method: Callable[..., Tensor | tuple[Tensor, ...]] = getattr(self.module, self.method)
+        return method(*inputs)
+
+
+def export_module(module: nn.Module, inputs: tuple[Tensor, ...], name: str) -> ExportedProgram:
+    """`module` as one graph at the shapes of `inputs`.
+
+    Raises:
+        ExportError: when torch.export refuses it.
+    """
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            return torch.export.export(module.eval(), inputs, strict=False)
+    except Exception as error:  # torch.export raises many types; the cause is kept
+        raise ExportError(f"{name}: torch.export refused it: {error}") from error

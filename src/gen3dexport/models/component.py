@@ -1,0 +1,76 @@
+"""A component: one network of a pipeline, the unit that is quantized, exported and lowered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Euler:
+    """A sampler loop around a component, for backends that can put the loop inside one program.
+
+    Step i: v = c_i * f(x, timestep_i, cond) - (c_i - 1) * f(x, timestep_i, neg_cond); x <- x - dt_i * v.
+
+    Attributes:
+        timesteps: what the network gets as `t` at each step (already times 1000).
+        dts: t_i - t_{i+1} of each step.
+        guidance: c_i of each step: 1 + guidance scale inside the guidance interval, 1 outside (no second call is needed).
+        state: name of the input that the loop carries; time: name of the timestep input; cond: name of the condition.
+    """
+
+    timesteps: tuple[float, ...]
+    dts: tuple[float, ...]
+    guidance: tuple[float, ...]
+    state: str = "x"
+    time: str = "t"
+    cond: str = "cond"
+
+
+@dataclass(frozen=True)
+class Component:
+    """One network with its real example inputs.
+
+    Attributes:
+        name: unique in the pipeline, e.g. `flow`; names the program's files.
+        module: in eval mode, on the CPU. Its forward takes `inputs` in order and returns one tensor or a tuple.
+        inputs: example inputs by name, in forward's order (batch 1): the golden inputs, from a run of the pipeline.
+        outputs: names of the outputs, in order.
+        stack: the attribute path of the module's repeated blocks (an nn.ModuleList) when it has `before(*inputs)`
+            returning (x, *shared), blocks called as `block(x, *shared)`, and `after(x)`; None when it has none.
+        loop: the sampler loop around this component, if any.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: Mapping[str, Tensor]
+    outputs: tuple[str, ...]
+    stack: str | None = None
+    loop: Euler | None = field(default=None, compare=False)
+
+    def with_inputs(self, inputs: Mapping[str, Tensor]) -> Component:
+        """The same component with other example inputs."""
+        return replace(self, inputs=dict(inputs))
+
+    def run(self, inputs: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Outputs by name, without gradients."""
+        with torch.no_grad():
+            result = self.module(*(self.inputs if inputs is None else inputs).values())
+        return dict(zip(self.outputs, result if isinstance(result, tuple) else (result,), strict=True))
+
+    @property
+    def blocks(self) -> nn.ModuleList | None:
+        """The repeated stack, or None."""
+        if self.stack is None:
+            return None
+        found = self.module.get_submodule(self.stack)
+        assert isinstance(found, nn.ModuleList)
+        return found
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters and buffer elements."""
+        return sum(t.numel() for t in self.module.state_dict().values() if isinstance(t, Tensor))

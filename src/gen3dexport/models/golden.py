@@ -1,0 +1,76 @@
+"""Golden folders: a network's configuration, weights, inputs and expected outputs, as files.
+
+Format: `config.json` {"name", "args"[, "extra"]}, `weights.safetensors`, `io.safetensors` with tensors `in.NAME`,
+`mid.NAME` and `out.NAME`, `meta.json` with the scale of the main outputs.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from gen3dexport.errors import UsageError
+from gen3dexport.models.component import Component
+from gen3dexport.models.trellis.loading import load_strictly, network, read_weights
+
+# Inputs in forward's order and outputs by class; derived outputs are those that the host computes.
+_SIGNATURES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "SparseStructureFlowModel": (("x", "t", "cond"), ("v",)),
+    "SparseStructureDecoder": (("z",), ("logits",)),
+    "SparseStructureEncoder": (("x",), ("mean", "logvar")),
+}
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A golden folder, read.
+
+    Attributes:
+        component: the network with the stored weights; its example inputs are the stored ones.
+        tensors: every stored tensor by full name (`in.x`, `mid.block0`, `out.v`).
+        extra: further settings (the sampler's).
+        kind: what the folder exercises (`ss_flow`, `sampler`, ...).
+    """
+
+    component: Component
+    tensors: dict[str, Tensor]
+    extra: dict[str, Any]
+    kind: str
+
+    def expected(self) -> dict[str, Tensor]:
+        """The stored outputs that the network itself computes."""
+        return {name: self.tensors[f"out.{name}"] for name in self.component.outputs if f"out.{name}" in self.tensors}
+
+
+def read_golden(folder: Path) -> Golden:
+    """Read a golden folder, weights loaded strictly.
+
+    Raises:
+        UsageError: when a file is missing or damaged or the weights do not fit the network.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        meta = json.loads((folder / "meta.json").read_text())
+        name, args = config["name"], config["args"]
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{error.filename}: not found; a golden folder has config.json, meta.json, "
+            "weights.safetensors and io.safetensors"
+        ) from None
+    except (json.JSONDecodeError, KeyError) as error:
+        raise UsageError(f"{folder}: not a golden folder ({error!r})") from error
+    if name not in _SIGNATURES:
+        raise UsageError(f"{folder}: network class {name!r} is not known; there are {', '.join(_SIGNATURES)}")
+    tensors = load_file(folder / "io.safetensors")
+    weights = folder / "weights.safetensors"
+    module = load_strictly(network(name, args), read_weights(weights), str(weights))
+    inputs, outputs = _SIGNATURES[name]
+    kind = meta.get("kind", folder.name)
+    example = {k: tensors[f"in.{k}"] for k in inputs if f"in.{k}" in tensors}
+    component = Component(folder.name, module, example, outputs, stack=getattr(module, "stack", None))
+    return Golden(component, tensors, config.get("extra", {}), kind)

@@ -1,0 +1,113 @@
+"""From a released layout (`ckpts/NAME.json` and `ckpts/NAME.safetensors`) to a network, strictly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from gen3dexport.errors import UsageError
+from gen3dexport.models.trellis.networks import SparseStructureDecoder, SparseStructureEncoder, SparseStructureFlow
+
+_CLASSES: dict[str, type[nn.Module]] = {
+    "SparseStructureFlowModel": SparseStructureFlow,
+    "SparseStructureDecoder": SparseStructureDecoder,
+    "SparseStructureEncoder": SparseStructureEncoder,
+}
+# Options that no release uses: (key, the only value that is implemented).
+_FIXED = {"pe_mode": "ape", "share_mod": False, "norm_type": "layer", "use_checkpoint": False}
+_IGNORED = ("use_fp16",)  # weights are up-cast to float32; half precision is a scheme of the build
+
+
+def network(name: str, args: Mapping[str, Any]) -> nn.Module:
+    """A network of that class with random weights.
+
+    Raises:
+        UsageError: for a class or an option that is not implemented.
+    """
+    cls = _CLASSES.get(name.removeprefix("Elastic"))
+    if cls is None:
+        raise UsageError(f"network class {name!r}: unknown; there are {', '.join(_CLASSES)}")
+    for key, value in _FIXED.items():
+        if args.get(key, value) != value:
+            raise UsageError(f"{name}: {key}={args[key]!r} is not implemented (no release uses it); only {value!r} is")
+    kept = {k: v for k, v in args.items() if k not in _FIXED and k not in _IGNORED}
+    try:
+        return cls(**kept).eval()
+    except TypeError as error:
+        raise UsageError(f"{name}: {error}") from error
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, half precision up-cast to float32.
+
+    Raises:
+        UsageError: when the file is missing, truncated, a pickle, or holds values that are not finite.
+    """
+    if not path.exists():
+        raise UsageError(f"{path}: weights not found")
+    if path.suffix != ".safetensors":
+        raise UsageError(
+            f"{path}: not a safetensors file; a pickle can run code when it is opened. Convert it once with:\n"
+            f"  python -c \"import torch,safetensors.torch as s; s.save_file(torch.load('{path}', weights_only=True), "
+            f"'{path.with_suffix('.safetensors')}')\""
+        )
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UsageError(f"{path}: not a readable safetensors file ({error}); copy it again") from error
+    state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    bad = [k for k, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]
+    if bad:
+        raise UsageError(f"{path}: {len(bad)} tensors hold NaN or infinity, first {bad[0]}; the checkpoint is damaged")
+    return state
+
+
+def load_strictly(module: nn.Module, state: Mapping[str, Tensor], where: str) -> nn.Module:
+    """`state` into `module`: exactly its keys and shapes.
+
+    Raises:
+        UsageError: with every missing, unexpected and misshapen key.
+    """
+    own = module.state_dict()
+    problems = [f"missing {k}" for k in own.keys() - state.keys()]
+    problems += [f"unexpected {k}" for k in state.keys() - own.keys()]
+    problems += [
+        f"{k} has shape {list(state[k].shape)}, needs {list(own[k].shape)}"
+        for k in own.keys() & state.keys()
+        if own[k].shape != state[k].shape
+    ]
+    if problems:
+        shown = "; ".join(sorted(problems)[:8]) + (f"; and {len(problems) - 8} more" if len(problems) > 8 else "")
+        raise UsageError(f"{where}: does not fit the network: {shown}")
+    module.load_state_dict(state, strict=True, assign=True)
+    return module.eval()
+
+
+def load_checkpoint(stem: Path, random_weights: bool = False, seed: int = 0) -> tuple[nn.Module, dict[str, Any]]:
+    """The network of `STEM.json` with the weights of `STEM.safetensors`, and its constructor arguments."""
+    path = stem.with_name(stem.name + ".json")
+    try:
+        config = json.loads(path.read_text())
+        name, args = config["name"], dict(config["args"])
+    except FileNotFoundError:
+        raise UsageError(f"{path}: network configuration not found") from None
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise UsageError(f"{path}: not a network configuration ({error})") from error
+    if random_weights:
+        return random_network(name, args, seed), args
+    weights = stem.with_name(stem.name + ".safetensors")
+    return load_strictly(network(name, args), read_weights(weights), str(weights)), args
+
+
+def random_network(name: str, args: Mapping[str, Any], seed: int = 0) -> nn.Module:
+    """A network with seeded random weights: for sizing, never for assets."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return network(name, args)
