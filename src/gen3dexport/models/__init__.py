@@ -1,0 +1,73 @@
+"""Model families. A family is one folder here (or an entry point of the group `gen3dexport.families`) with two modules:
+
+`pipeline` (no torch: the host's side, also used inside applications)
+    Settings                                     a frozen record of everything the host needs; goes into the manifest
+    read_settings(folder, sampler) -> Settings   from a checkpoint folder and the recipe's sampler knobs
+    components(settings) -> tuple[str, ...]      names of the pipeline's components, in the order they run
+    host_files(settings) -> dict[str, Path]      files that the host's steps need at run time (tokenizer, ...)
+    golden_request(settings, request) -> Request  what golden data is recorded with
+    inputs_of(name) -> tuple[str, ...]           a component's input names, in its forward's order
+    sampler_inputs(state), sampler_output(state) inputs and output of the sampler loop as one program
+    begin(settings, request, files, xp) -> State           what is known before any network ran
+    advance(name, state, program, settings, xp) -> State   run one component's part of the pipeline
+    occupancy_logits(state) -> ndarray           what golden assets keep
+    make_asset(state) -> Mesh                    the asset of a finished state
+
+`loading` (torch)
+    load(name, settings, folder, random_weights) -> Component    one network, without example inputs
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import pkgutil
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from gen3dexport.errors import UsageError
+from gen3dexport.shipped import did_you_mean
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks of a pipeline.
+
+    Attributes:
+        prompt: text to make an asset of.
+        seed: of the noise.
+        features: condition features [L, C] that replace the pipeline's own encoder, e.g. of an image.
+    """
+
+    prompt: str = ""
+    seed: int = 0
+    features: Any = None
+
+
+def names() -> list[str]:
+    """Every family: the folders here and those of the entry-point group."""
+    here = [m.name for m in pkgutil.iter_modules(__path__) if m.ispkg]
+    return sorted({*here, *(p.name for p in importlib.metadata.entry_points(group="gen3dexport.families"))})
+
+
+def _part(family: str, part: str) -> ModuleType:
+    if family not in names():
+        raise UsageError(f"family {family!r}: unknown{did_you_mean(family, names())}")
+    for point in importlib.metadata.entry_points(group="gen3dexport.families", name=family):
+        return importlib.import_module(f"{point.module}.{part}")
+    return importlib.import_module(f"{__name__}.{family}.{part}")
+
+
+def pipeline(family: str) -> ModuleType:
+    """The host side of a family; imports no torch.
+
+    Raises:
+        UsageError: when there is no such family.
+    """
+    return _part(family, "pipeline")
+
+
+def loading(family: str) -> ModuleType:
+    """The loader of a family's networks; imports torch."""
+    return _part(family, "loading")

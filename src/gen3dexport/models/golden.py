@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -71,6 +72,8 @@ def read_golden(folder: Path) -> Golden:
     module = load_strictly(network(name, args), read_weights(weights), str(weights))
     inputs, outputs = _SIGNATURES[name]
     kind = meta.get("kind", folder.name)
-    example = {k: tensors[f"in.{k}"] for k in inputs if f"in.{k}" in tensors}
+    if kind == "sampler":  # its network is called with the noise first, at t = 1
+        tensors = {"in.x": tensors["in.noise"], "in.t": torch.tensor([1000.0]), **tensors}
+    example = {k: tensors[f"in.{k}"] for k in inputs}
     component = Component(folder.name, module, example, outputs, stack=getattr(module, "stack", None))
     return Golden(component, tensors, config.get("extra", {}), kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gen3dexport.errors import UsageError
+from gen3dexport.models.bert import BertTokenEncoder, minilm_args
+from gen3dexport.models.component import Component, Euler
 from gen3dexport.models.trellis.networks import SparseStructureDecoder, SparseStructureEncoder, SparseStructureFlow
+from gen3dexport.models.trellis.pipeline import Settings, text_encoder_folder
 
 _CLASSES: dict[str, type[nn.Module]] = {
     "SparseStructureFlowModel": SparseStructureFlow,
@@ -90,20 +94,25 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], where: str) ->
     return module.eval()
 
 
-def load_checkpoint(stem: Path, random_weights: bool = False, seed: int = 0) -> tuple[nn.Module, dict[str, Any]]:
-    """The network of `STEM.json` with the weights of `STEM.safetensors`, and its constructor arguments."""
+def _read_config(stem: Path) -> dict[str, Any]:
+    """{"name", "args"} of `STEM.json`."""
     path = stem.with_name(stem.name + ".json")
     try:
         config = json.loads(path.read_text())
-        name, args = config["name"], dict(config["args"])
+        return {"name": config["name"], "args": dict(config["args"])}
     except FileNotFoundError:
         raise UsageError(f"{path}: network configuration not found") from None
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise UsageError(f"{path}: not a network configuration ({error})") from error
+
+
+def load_checkpoint(stem: Path, random_weights: bool = False, seed: int = 0) -> nn.Module:
+    """The network of `STEM.json` with the weights of `STEM.safetensors`."""
+    config = _read_config(stem)
     if random_weights:
-        return random_network(name, args, seed), args
+        return random_network(config["name"], config["args"], seed)
     weights = stem.with_name(stem.name + ".safetensors")
-    return load_strictly(network(name, args), read_weights(weights), str(weights)), args
+    return load_strictly(network(config["name"], config["args"]), read_weights(weights), str(weights))
 
 
 def random_network(name: str, args: Mapping[str, Any], seed: int = 0) -> nn.Module:
@@ -111,3 +120,51 @@ def random_network(name: str, args: Mapping[str, Any], seed: int = 0) -> nn.Modu
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return network(name, args)
+
+
+def load(name: str, settings: Settings, folder: Path, random_weights: bool = False) -> Component:
+    """One component of the pipeline, without example inputs.
+
+    Raises:
+        UsageError: when its files are missing, damaged or do not fit.
+    """
+    checkpoint = settings.checkpoints[name]
+    if name == "text_encoder":
+        return Component(name, _text_encoder(checkpoint), {}, ("features",))
+    module = load_checkpoint(folder / checkpoint, random_weights)
+    if name == "flow":
+        return Component(name, module, {}, ("v",), stack=SparseStructureFlow.stack, loop=_loop(settings))
+    return Component(name, module, {}, ("logits",))
+
+
+def _text_encoder(package: str) -> BertTokenEncoder:
+    path = text_encoder_folder(package) / "model.safetensors"
+    module = BertTokenEncoder(**minilm_args())
+    load_strictly(module, BertTokenEncoder.drop_unused(read_weights(path)), str(path))
+    return module.eval()
+
+
+def _loop(settings: Settings) -> Euler:
+    schedule = settings.schedule
+    times = schedule.times
+    return Euler(
+        timesteps=tuple(1000 * t for t in times[:-1]),
+        dts=tuple(t - after for t, after in pairwise(times)),
+        guidance=schedule.weights,
+    )
+
+
+def skeleton(name: str, settings: Settings, folder: Path) -> Component:
+    """One component with its shapes and no weights (tensors on the meta device): for planning."""
+    with torch.device("meta"):
+        tokens, width = settings.condition
+        if name == "text_encoder":
+            ids = torch.zeros(1, tokens, dtype=torch.int64)
+            return Component(name, BertTokenEncoder(**minilm_args()).eval(), {"ids": ids, "mask": ids}, ("features",))
+        config = _read_config(folder / settings.checkpoints[name])
+        module = network(config["name"], config["args"])
+        latent = torch.zeros(1, *settings.latent)
+        if name == "flow":
+            inputs = {"x": latent, "t": torch.zeros(1), "cond": torch.zeros(1, tokens, width)}
+            return Component(name, module, inputs, ("v",), stack=SparseStructureFlow.stack, loop=_loop(settings))
+        return Component(name, module, {"z": latent}, ("logits",))

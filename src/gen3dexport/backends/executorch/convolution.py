@@ -1,0 +1,107 @@
+"""3-D convolutions as 2-D convolutions: the taps along depth become input channels, the depth becomes batch.
+
+XNNPACK has no 3-D convolution, and ExecuTorch's kernels fail on one at run time. With T taps along depth,
+
+    y[b, o, z] = sum_t conv2d(x[b, :, z*stride + t*dilation - padding], w[o, :, t])
+               = conv2d(concatenation over t of those slices, w as [O, T*C, kh, kw])
+
+so one 2-D convolution over a batch of B*Dout computes all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gen3dexport.backends.executorch.sites import Rule, Site
+
+aten = torch.ops.aten
+
+
+def constants(name: str, weight: Tensor) -> dict[str, Tensor]:
+    """The 2-D kernel [O, T*C, kh, kw] of a 3-D kernel [O, C, T, kh, kw] (C: channels of one group)."""
+    if weight.dim() != 5:
+        return {}
+    return {f"{name}_kernel": weight.detach().transpose(1, 2).flatten(1, 2).contiguous()}
+
+
+def conv3d(
+    site: Site,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sequence[int] = (1, 1, 1),
+    padding: Sequence[int] | str = (0, 0, 0),
+    dilation: Sequence[int] = (1, 1, 1),
+    groups: int = 1,
+) -> Tensor:
+    """Convolution of x [B, C, D, H, W] or [C, D, H, W] with weight [O, C/groups, T, kh, kw]."""
+    if x.dim() == 4:
+        return conv3d(site, x[None], weight, bias, stride, padding, dilation, groups).flatten(0, 1)
+    stride, dilation = _three(stride), _three(dilation)
+    taps = weight.shape[2]
+    pads = _pads(padding, weight.shape[2:], dilation)
+    batch, channels, _, height, width = x.shape
+    # [B, D, C, H*W]: from here on depth is an axis that slices and merges with the batch.
+    h = x.flatten(3).transpose(1, 2)
+    if any(pads[0]):
+        h = F.pad(h.flatten(2), (0, 0, *pads[0])).unflatten(2, (channels, height * width))
+    depth = (h.shape[1] - dilation[0] * (taps - 1) - 1) // stride[0] + 1
+    if taps == stride[0] and dilation[0] == 1:  # patches that do not overlap: no copy for each tap
+        h = h[:, : depth * taps].reshape(batch * depth, taps, groups, -1)
+        h = h.transpose(1, 2) if groups > 1 else h
+    else:
+        ends = [t * dilation[0] + (depth - 1) * stride[0] + 1 for t in range(taps)]
+        slices = [h[:, t * dilation[0] : end : stride[0]].flatten(0, 1) for t, end in enumerate(ends)]
+        # Channels of one group stay together: [B*Dout, groups, T*C/groups, H*W].
+        h = torch.cat([s.reshape(batch * depth, groups, -1) for s in slices], 2) if taps > 1 else slices[0]
+    h = h.reshape(batch * depth, taps * channels, height, width)
+    (top, bottom), (left, right) = pads[1:]
+    if top != bottom or left != right:
+        h, top, left = F.pad(h, (left, right, top, bottom)), 0, 0
+    kernel = site.constants[f"{site.node.name}_kernel"]
+    out = F.conv2d(h, kernel, bias, tuple(stride[1:]), (top, left), tuple(dilation[1:]), groups)
+    size = out.shape[2:]
+    return out.flatten(2).unflatten(0, (batch, depth)).transpose(1, 2).unflatten(3, size)
+
+
+def convolution(
+    site: Site,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> Tensor:
+    """The general operator: its 3-D forward case."""
+    if weight.dim() != 5 or transposed:
+        return NotImplemented
+    return conv3d(site, x, weight, bias, stride, padding, dilation, groups)
+
+
+def _three(value: Sequence[int]) -> tuple[int, ...]:
+    return tuple(value) * 3 if len(value) == 1 else tuple(value)
+
+
+def _pads(padding: Sequence[int] | str, kernel: Sequence[int], dilation: Sequence[int]) -> list[tuple[int, int]]:
+    """Zeros before and after each of the three axes."""
+    if padding == "valid":
+        return [(0, 0)] * 3
+    if isinstance(padding, str):  # "same": torch puts the odd one after
+        totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+        return [(n // 2, n - n // 2) for n in totals]
+    return [(p, p) for p in _three(padding)]
+
+
+RULES: dict[object, Rule] = {
+    aten.conv3d.default: conv3d,
+    aten.conv3d.padding: conv3d,
+    aten.convolution.default: convolution,
+}

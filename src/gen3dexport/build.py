@@ -1,0 +1,184 @@
+"""Build: one recipe and one target into one bundle, in one straight line per component."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import array_api_compat.numpy as xp
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from gen3dexport import bundle, models, stage_cache
+from gen3dexport.backends import Lowered, ProgramRecord, TensorSpec
+from gen3dexport.bundle import Manifest
+from gen3dexport.export import Captured
+from gen3dexport.models import Request
+from gen3dexport.plan import Plan, require_ready
+from gen3dexport.provenance import host, versions
+from gen3dexport.record import Arrays, Recording, golden_tensors, record, sampler_tensors
+
+OnStage = Callable[[str, str], None]
+State = dict[str, Any]
+
+
+def build(plan: Plan, out: Path, on_stage: OnStage = lambda component, stage: None) -> Manifest:
+    """Build the bundle `out`; an existing bundle there is replaced only when the new one is whole.
+
+    Args:
+        on_stage: called with (component, stage) as stages begin: load, record, quantize, lower, cached.
+
+    Raises:
+        GenExportError: of the stage that failed; nothing is left behind but the stage cache.
+    """
+    require_ready(plan)
+    with bundle.writing(out) as draft:
+        states, entries = _begin(plan, draft), []
+        for name in plan.schemes:
+            states, entry = _collect(_component(plan, name, states, on_stage), draft)
+            entries.append(entry)
+        if plan.recipe.golden.assets and not plan.recipe.random_weights:
+            logits = {f"{k}.logits": plan.pipeline.occupancy_logits(state) for k, state in enumerate(states)}
+            save_file(logits, draft / "golden" / "assets.safetensors")
+        return bundle.write_manifest(draft, _manifest_fields(plan, entries))
+
+
+def _begin(plan: Plan, draft: Path) -> list[State]:
+    """Host files into the draft, and the pipeline's first state for every golden prompt."""
+    for folder in ("programs", "host", "golden"):
+        (draft / folder).mkdir()
+    for name, path in plan.pipeline.host_files(plan.settings).items():
+        stage_cache.place(path, draft / "host" / name)
+    golden = plan.recipe.golden
+    requests = (Request(prompt, golden.seed + k) for k, prompt in enumerate(golden.prompts))
+    return [
+        plan.pipeline.begin(plan.settings, plan.pipeline.golden_request(plan.settings, r), draft / "host", xp)
+        for r in requests
+    ]
+
+
+def _component(plan: Plan, name: str, states: list[State], on_stage: OnStage) -> Path:
+    """The stage cache's entry of one component, made if it is not there: load, record, quantize, export and lower."""
+    key = stage_cache.key(_key_parts(plan, name, states))
+    found = stage_cache.find(key)
+    if found is not None:
+        on_stage(name, "cached")
+        return found
+    with stage_cache.writing(key) as entry:
+        on_stage(name, "load")
+        component = models.loading(plan.recipe.family).load(
+            name, plan.settings, plan.recipe.weights_folder(), plan.recipe.random_weights
+        )
+        parameters = component.parameters
+        on_stage(name, "record")  # before quantize, which works in place
+        recording = record(component, plan.pipeline, plan.settings, states, plan.recipe.golden.assets)
+        on_stage(name, "quantize")
+        component = plan.backend.quantize(recording.component, plan.schemes[name], plan.options)
+        (entry / "golden").mkdir()
+        save_file(golden_tensors(recording.calls, component), entry / "golden" / f"{name}.safetensors")
+        on_stage(name, "lower")
+        (entry / "programs").mkdir()
+        lowered = plan.backend.lower(Captured(component), plan.options, entry / "programs")
+        if any(kind_of(extra) == "sampler" for extra in lowered.extra):
+            tensors = sampler_tensors(component, plan.pipeline, plan.settings, states[0], recording.states[0])
+            save_file(tensors, entry / "golden" / f"{name}.sampler.safetensors")
+        _write_entry(entry, recording, lowered, plan.schemes[name], parameters)
+    return stage_cache.folder() / key
+
+
+def _write_entry(entry: Path, recording: Recording, lowered: Lowered, scheme: str, parameters: int) -> None:
+    arrays = {
+        f"{k}.{name}": np.ascontiguousarray(value)
+        for k, state in enumerate(recording.states)
+        for name, value in state.items()
+    }
+    save_file(arrays, entry / "states.safetensors")
+    name, (inputs, outputs) = recording.component.name, recording.calls[0]
+    records = [_program(name, name, "component", lowered, scheme, inputs, outputs)]
+    for extra, twin in lowered.extra.items():
+        records.append(_program(extra, name, kind_of(extra), twin, scheme, inputs, outputs))
+    text = json.dumps(
+        {
+            "component": name,
+            "parameters": parameters,
+            "calls": recording.count,
+            "programs": [r.model_dump(mode="json") for r in records],
+        }
+    )
+    (entry / "entry.json").write_text(text)
+
+
+def kind_of(extra: str) -> str:
+    """Kind of a further program: the sampler loop as one program, or a twin of the component for the device alone."""
+    return "sampler" if extra.endswith("_sampler") else "twin"
+
+
+def _program(
+    name: str, component: str, kind: Any, lowered: Lowered, scheme: str, inputs: Arrays, outputs: Arrays
+) -> ProgramRecord:
+    return ProgramRecord(
+        name=name,
+        component=component,
+        kind=kind,
+        files=lowered.files,
+        inputs={k: TensorSpec(shape=v.shape, dtype=v.dtype.name) for k, v in inputs.items()},
+        outputs={k: TensorSpec(shape=v.shape, dtype=v.dtype.name) for k, v in outputs.items()},
+        scheme=scheme,
+        facts=dict(lowered.facts),
+        estimates={k: [asdict(e) for e in v] for k, v in lowered.estimates.items()},
+        unmeasured=lowered.unmeasured,
+    )
+
+
+def _collect(entry: Path, draft: Path) -> tuple[list[State], dict[str, Any]]:
+    """An entry's files into the draft; the states after it and what `entry.json` says."""
+    for path in sorted(p for kind in ("programs", "golden") for p in (entry / kind).iterdir()):
+        stage_cache.place(path, draft / path.relative_to(entry))
+    states: dict[int, State] = {}
+    for name, value in load_file(entry / "states.safetensors").items():
+        prompt, _, key = name.partition(".")
+        states.setdefault(int(prompt), {})[key] = value
+    return [states[k] for k in sorted(states)], json.loads((entry / "entry.json").read_text())
+
+
+def _key_parts(plan: Plan, name: str, states: list[State]) -> Mapping[str, Any]:
+    folder = plan.recipe.weights_folder()
+    checkpoint = plan.settings.checkpoints[name]
+    weights = [p for p in (folder / f"{checkpoint}.json", folder / f"{checkpoint}.safetensors") if p.is_file()]
+    return {
+        "component": name,
+        "family": plan.recipe.family,
+        "settings": plan.settings.model_dump(mode="json"),
+        "weights": {p.name: bundle.digest(p) for p in weights} or checkpoint,
+        "random_weights": plan.recipe.random_weights,
+        "assets": plan.recipe.golden.assets,
+        "scheme": plan.schemes[name],
+        "backend": plan.target.backend,
+        "options": plan.options.model_dump(mode="json"),
+        "states": [{k: _array_digest(v) for k, v in sorted(state.items())} for state in states],
+        "versions": versions(),
+        "host": host(),
+    }
+
+
+def _array_digest(value: np.ndarray) -> str:
+    return f"{value.dtype}{value.shape}{hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()}"
+
+
+def _manifest_fields(plan: Plan, entries: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "recipe": plan.recipe.model_dump(mode="json", by_alias=True),
+        "target": plan.target.model_dump(mode="json"),
+        "family": plan.recipe.family,
+        "settings": plan.settings.model_dump(mode="json"),
+        "programs": [ProgramRecord(**p) for entry in entries for p in entry["programs"]],
+        "parameters": {entry["component"]: entry["parameters"] for entry in entries},
+        "calls": {entry["component"]: entry["calls"] for entry in entries},
+        "versions": versions(),
+        "host": host(),
+        "random_weights": plan.recipe.random_weights,
+    }

@@ -1,0 +1,203 @@
+"""Bundles on disk: manifest, digests, verification and atomic writing. No torch.
+
+BUNDLE/
+  manifest.json            what this is, how it was made, every file's digest
+  programs/                programs and their weights
+  host/                    what the host's steps read (tokenizer, ...)
+  golden/COMPONENT.safetensors   calls of the component: `0.in.NAME`, `0.fp32.NAME`, `0.quantized.NAME`, `1.in.NAME`, ...
+  golden/assets.safetensors      `0.logits`, ...: the float32 eager model's result for each golden prompt
+  report.json, .md, .html, junit.xml   written by validate; not part of the digests
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+from pydantic import Field, ValidationError
+
+from gen3dexport.backends import ProgramRecord
+from gen3dexport.document import Record
+from gen3dexport.errors import UsageError, VerificationError
+
+SCHEMA = 1
+REPORTS = ("report.json", "report.md", "report.html", "junit.xml")
+
+
+class File(Record):
+    """Size and SHA-256 of a file of the bundle."""
+
+    bytes: int
+    sha256: str
+
+
+class Manifest(Record):
+    """What a bundle is; version 1 of the format (2026-11).
+
+    Attributes:
+        recipe, target: as they were resolved, whole.
+        family: the model family; settings: its pipeline's settings.
+        programs: every program, in pipeline order, with what is needed to load and call it.
+        parameters: number of parameters by component; calls: how often one asset calls it.
+        versions: packages that built it; host: what the building machine was.
+        random_weights: True when the weights mean nothing.
+        files: every file but the manifest and the reports, by path relative to the bundle.
+    """
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    recipe: dict[str, Any]
+    target: dict[str, Any]
+    family: str
+    settings: dict[str, Any]
+    programs: tuple[ProgramRecord, ...]
+    parameters: dict[str, int]
+    calls: dict[str, int]
+    versions: dict[str, str]
+    host: dict[str, str]
+    random_weights: bool = False
+    files: dict[str, File]
+
+    def component(self, name: str) -> ProgramRecord:
+        """The program that is the component itself (not its sampler loop or twin)."""
+        return next(p for p in self.programs if p.component == name and p.kind == "component")
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Names of the components in pipeline order."""
+        return tuple(p.component for p in self.programs if p.kind == "component")
+
+    def bytes_of(self, program: ProgramRecord) -> int:
+        """Size of a program's files."""
+        return sum(self.files[f"programs/{name}"].bytes for name in program.files)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_manifest(bundle: Path) -> Manifest:
+    """The manifest of a bundle.
+
+    Raises:
+        UsageError: when the folder is not a bundle.
+        VerificationError: when the manifest is damaged or of a newer format.
+    """
+    path = bundle / "manifest.json"
+    if not path.is_file():
+        raise UsageError(f"{bundle}: not a bundle (no manifest.json); build one with: gen3dexport build -o {bundle}")
+    try:
+        data = json.loads(path.read_text())
+        version = data["schema"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise VerificationError(f"{path}: damaged ({error!r}); build the bundle again") from error
+    if not isinstance(version, int) or version > SCHEMA:
+        raise VerificationError(
+            f"{path}: format {version}, and this gen3dexport reads up to {SCHEMA}; upgrade gen3dexport"
+        )
+    try:
+        return Manifest.model_validate(data)
+    except ValidationError as error:
+        raise VerificationError(f"{path}: damaged: {error}") from error
+
+
+def verify(bundle: Path) -> Manifest:
+    """The manifest of a bundle whose every file has its recorded size and digest; nothing else is parsed.
+
+    Raises:
+        UsageError: when the folder is not a bundle.
+        VerificationError: with every file that is missing, changed or not recorded.
+    """
+    manifest = read_manifest(bundle)
+    problems = []
+    for name, recorded in manifest.files.items():
+        path = bundle / name
+        if not path.resolve().is_relative_to(bundle.resolve()):
+            problems.append(f"{name}: lies outside the bundle")
+        elif not path.is_file():
+            problems.append(f"{name}: missing")
+        elif path.stat().st_size != recorded.bytes:
+            problems.append(f"{name}: {path.stat().st_size} bytes, recorded {recorded.bytes}")
+        elif digest(path) != recorded.sha256:
+            problems.append(f"{name}: SHA-256 differs from the recorded one")
+    problems += [f"{name}: not recorded in the manifest" for name in sorted(_files(bundle) - manifest.files.keys())]
+    if problems:
+        raise VerificationError(
+            f"{bundle}: the bundle was changed or damaged; copy or build it again:\n  " + "\n  ".join(problems)
+        )
+    return manifest
+
+
+def _files(bundle: Path) -> set[str]:
+    found = {str(p.relative_to(bundle)) for p in bundle.rglob("*") if p.is_file()}
+    return found - {"manifest.json", *REPORTS}
+
+
+def write_manifest(bundle: Path, fields: Mapping[str, Any]) -> Manifest:
+    """Record every file of `bundle` and write its manifest."""
+    files = {n: File(bytes=(bundle / n).stat().st_size, sha256=digest(bundle / n)) for n in sorted(_files(bundle))}
+    manifest = Manifest(**fields, files=files)
+    text = json.dumps(manifest.model_dump(mode="json", by_alias=True), indent=1, sort_keys=True)
+    (bundle / "manifest.json").write_text(text + "\n")
+    return manifest
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `out` when the block ends well; otherwise `out` stays as it was.
+
+    Raises:
+        UsageError: when another build writes `out`, `out` is something else than a bundle, or the disk is full or
+            read-only.
+    """
+    out = out.absolute()
+    if out.exists() and not (out / "manifest.json").is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise UsageError(f"{out}: exists and is not a bundle; choose another output with -o")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(out.parent / f".{out.name}.lock", timeout=0)
+        with lock:
+            draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.draft-", dir=out.parent))
+            draft.chmod(0o755)
+            try:
+                yield draft
+                _replace(draft, out)
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+    except Timeout as error:
+        raise UsageError(f"{out}: another build is writing this bundle; wait for it or choose another -o") from error
+    except OSError as error:
+        raise disk_error(error, out) from error
+
+
+def _replace(draft: Path, out: Path) -> None:
+    """Put `draft` where `out` is; a bundle that was there goes only when the new one is in place."""
+    old = draft.with_name(draft.name + ".old")
+    if out.exists():
+        os.rename(out, old)
+    try:
+        os.rename(draft, out)
+    except OSError:
+        if old.exists():
+            os.rename(old, out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def disk_error(error: OSError, path: Path) -> UsageError:
+    """A full disk or an unwritable folder, in words."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UsageError(f"{path}: the disk is full; free some space or choose another output with -o")
+    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return UsageError(f"{path}: cannot be written ({error.strerror}); choose another output with -o")
+    return UsageError(f"{error.filename or path}: {error.strerror or error}")

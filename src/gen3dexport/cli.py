@@ -1,0 +1,278 @@
+"""The command line. Heavy packages are imported inside the commands, so that `--help` and `ls` answer at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gen3dexport.errors import GenExportError
+
+app = typer.Typer(
+    name="gen3dexport",
+    help="3D generation models out to ExecuTorch, TPU and CUDA programs, validated from disk.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Recipe = Annotated[str, typer.Argument(help="A shipped recipe or a YAML file.", metavar="RECIPE")]
+TargetName = Annotated[str, typer.Option("--target", "-t", help="A shipped target, an alias or a YAML file.")]
+Assignments = Annotated[list[str] | None, typer.Argument(help="Override single fields.", metavar="[KEY=VALUE]...")]
+Bundle = Annotated[Path, typer.Argument(help="A folder made by `gen3dexport build`.", metavar="BUNDLE")]
+
+
+@app.command(epilog="Example: gen3dexport build trellis-mini --target executorch -o chair-maker")
+def build(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(help="A recipe (default trellis-mini), then overrides.", metavar="[RECIPE] [KEY=VALUE]..."),
+    ] = None,
+    target: TargetName = "executorch",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The bundle's folder (default RECIPE-TARGET).")
+    ] = None,
+    random_weights: Annotated[bool, typer.Option(help="Random weights, for sizing only.")] = False,
+    skip_validation: Annotated[bool, typer.Option(help="Do not validate the bundle after building it.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Build a bundle for a target and validate it from disk."""
+    from gen3dexport.build import build as build_bundle
+    from gen3dexport.report import exit_code
+    from gen3dexport.show import show_report, stages
+    from gen3dexport.validate import validate as validate_bundle
+
+    recipe, assignments = split_arguments(arguments or [])
+    plan_ = _plan(recipe, target, assignments + (["random_weights=true"] if random_weights else []))
+    folder = out or Path(f"{plan_.recipe.name}-{plan_.target.name}")
+    with stages(list(plan_.schemes), quiet=as_json) as on_stage:
+        manifest = build_bundle(plan_, folder, on_stage)
+        report = None if skip_validation else validate_bundle(folder)
+    if report is None:
+        _emit(as_json, {"bundle": str(folder), "verdict": "not validated"}, f"{folder}: built, not validated")
+        return
+    if as_json:
+        print(json.dumps(report, indent=1))
+    else:
+        show_report(report, folder, manifest)
+    raise typer.Exit(exit_code(report))
+
+
+@app.command(epilog="Example: gen3dexport validate trellis-mini-executorch-xnnpack")
+def validate(bundle: Bundle, as_json: Json = False) -> None:
+    """Run a bundle's programs from disk in a fresh process and judge them by its budgets."""
+    from gen3dexport.bundle import read_manifest
+    from gen3dexport.report import exit_code
+    from gen3dexport.show import show_report
+    from gen3dexport.validate import validate as validate_bundle
+
+    report = validate_bundle(bundle)
+    if as_json:
+        print(json.dumps(report, indent=1))
+    else:
+        show_report(report, bundle, read_manifest(bundle))
+    raise typer.Exit(exit_code(report))
+
+
+@app.command(epilog='Example: gen3dexport run chair-maker --prompt "a tall chair with four legs" -o chair.glb --render')
+def run(
+    bundle: Bundle,
+    prompt: Annotated[str, typer.Option("--prompt", "-p", help="What to make.")] = "",
+    out: Annotated[Path, typer.Option("--out", "-o", help="The asset: .glb, .obj, .ply or .stl.")] = Path("asset.glb"),
+    seed: Annotated[int, typer.Option(help="Of the noise; the same seed makes the same asset.")] = 0,
+    features: Annotated[
+        Path | None, typer.Option(help="A .npy file of condition features [L, C] instead of a prompt.")
+    ] = None,
+    render: Annotated[bool, typer.Option("--render", help="Also write a turntable picture beside the asset.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make an asset with a bundle."""
+    from gen3dexport.generate import generate
+
+    made = generate(bundle, prompt, seed, features, out, render)
+    lines = [f"{made['asset']}: {made['vertices']} vertices, {made['faces']} faces, {made['seconds']:.2f} s"]
+    lines += [f"{made['picture']}: turntable"] if made["picture"] else []
+    _emit(as_json, made, "\n".join(lines))
+
+
+@app.command(epilog="Example: gen3dexport plan trellis-mini --target tpu")
+def plan(
+    recipe: Recipe, target: TargetName = "executorch", assignments: Assignments = None, as_json: Json = False
+) -> None:
+    """Show what would be built, before any weight is read."""
+    from gen3dexport.show import show_plan
+    from gen3dexport.sizing import describe
+
+    described = describe(_plan(recipe, target, assignments or []))
+    if as_json:
+        print(json.dumps(described, indent=1))
+    else:
+        show_plan(described)
+
+
+@app.command("ls", epilog="Example: gen3dexport ls targets")
+def list_(
+    what: Annotated[str, typer.Argument(help="recipes, targets, families or schemes; all when left out.")] = "",
+    as_json: Json = False,
+) -> None:
+    """List what there is to build."""
+    from gen3dexport.listing import listing
+    from gen3dexport.show import show_listing
+
+    found = listing(what)
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        show_listing(found)
+
+
+@app.command(epilog="Example: gen3dexport show trellis-mini")
+def show(
+    name: Annotated[str, typer.Argument(help="A shipped recipe or target.", metavar="NAME")], as_json: Json = False
+) -> None:
+    """Print a shipped recipe or target."""
+    from gen3dexport.listing import find_document
+
+    path = find_document(name)
+    _emit(as_json, {"path": str(path), "text": path.read_text()}, path.read_text().rstrip())
+
+
+@app.command(epilog="Example: gen3dexport cp trellis-mini my-recipe.yaml")
+def cp(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe or target.", metavar="RECIPE")],
+    path: Annotated[Path, typer.Argument(help="Where the copy goes.", metavar="PATH")],
+    as_json: Json = False,
+) -> None:
+    """Copy a shipped recipe or target, to change it."""
+    from gen3dexport.listing import copy_document
+
+    written = copy_document(recipe, path)
+    _emit(as_json, {"path": str(written)}, f"{written}: edit it, then: gen3dexport build {written}")
+
+
+@app.command(epilog="Example: gen3dexport verify chair-maker")
+def verify(bundle: Bundle, as_json: Json = False) -> None:
+    """Check every file of a bundle against its recorded size and digest."""
+    from gen3dexport.bundle import verify as verify_bundle
+
+    manifest = verify_bundle(bundle)
+    count, size = len(manifest.files), sum(f.bytes for f in manifest.files.values())
+    _emit(
+        as_json,
+        {"bundle": str(bundle), "files": count, "bytes": size},
+        f"{bundle}: {count} files, {size / 1e6:.1f} MB, all as recorded",
+    )
+
+
+@app.command(epilog="Example: gen3dexport inspect chair-maker")
+def inspect(bundle: Bundle, as_json: Json = False) -> None:
+    """Show a bundle's manifest: components, schemes, sizes and operators."""
+    from gen3dexport.bundle import read_manifest
+    from gen3dexport.show import show_manifest
+
+    manifest = read_manifest(bundle)
+    if as_json:
+        print(json.dumps(manifest.model_dump(mode="json", by_alias=True), indent=1))
+    else:
+        show_manifest(manifest, bundle)
+
+
+@app.command(epilog="Example: gen3dexport doctor --target tpu")
+def doctor(
+    target: Annotated[str, typer.Option("--target", "-t", help="Only this target.")] = "", as_json: Json = False
+) -> None:
+    """Say what is installed, what is missing, and the command that mends it."""
+    from gen3dexport.doctor import examine
+    from gen3dexport.show import show_doctor
+
+    found = examine(target)
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        show_doctor(found)
+    raise typer.Exit(3 if target and found["targets"][0]["missing"] else 0)
+
+
+@app.command(epilog="Example: gen3dexport parity trellis tests/golden/trellis/ss_flow --target executorch")
+def parity(
+    family: Annotated[str, typer.Argument(help="A model family.", metavar="FAMILY")],
+    folder: Annotated[Path, typer.Argument(help="A golden folder.", metavar="DIR")],
+    target: Annotated[str, typer.Option("--target", "-t", help="Run it through this target's lowered program.")] = "",
+    scheme: Annotated[str, typer.Option(help="Quantization scheme, with --target.")] = "fp32",
+    tolerance: Annotated[
+        float | None, typer.Option(help="Relative error allowed (default by what is compared).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare a family's component with golden data of the reference implementation."""
+    from gen3dexport.parity import compare
+    from gen3dexport.show import show_parity
+
+    result = compare(family, folder, target or None, scheme, tolerance)
+    if as_json:
+        print(json.dumps(result, indent=1))
+    else:
+        show_parity(result)
+    raise typer.Exit(0 if result["passed"] else 5)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        from gen3dexport import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+def split_arguments(arguments: list[str]) -> tuple[str, list[str]]:
+    """The recipe (trellis-mini when none is named) and the `key=value` overrides."""
+    from gen3dexport.errors import UsageError
+
+    names = [a for a in arguments if "=" not in a]
+    if len(names) > 1:
+        raise UsageError(f"{' '.join(names)}: one recipe at a time; overrides are written key=value")
+    return (names[0] if names else "trellis-mini"), [a for a in arguments if "=" in a]
+
+
+def _plan(recipe: str, target_name: str, assignments: list[str]) -> Any:
+    from gen3dexport.plan import make_plan
+    from gen3dexport.recipe import read_recipe
+    from gen3dexport.target import read_target
+
+    target = read_target(target_name)
+    return make_plan(read_recipe(recipe, target, assignments), target)
+
+
+def _emit(as_json: bool, data: Any, text: str) -> None:
+    print(json.dumps(data, indent=1) if as_json else text)
+
+
+def main() -> None:
+    """Run the command line; the one place where errors become exit codes."""
+    as_json = "--json" in sys.argv
+    try:
+        app()
+    except GenExportError as error:
+        _complain(as_json, type(error).__name__, str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _complain(as_json, "Interrupted", "interrupted; what was finished is in the stage cache and will be used again")
+        sys.exit(130)
+    except OSError as error:
+        from gen3dexport.bundle import disk_error
+
+        mended = disk_error(error, Path(str(error.filename or ".")))
+        _complain(as_json, "UsageError", str(mended))
+        sys.exit(mended.exit_code)
+
+
+def _complain(as_json: bool, kind: str, message: str) -> None:
+    if as_json:
+        print(json.dumps({"error": kind, "message": message}))
+    else:
+        print(f"error: {message}", file=sys.stderr)

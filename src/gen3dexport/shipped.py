@@ -1,0 +1,47 @@
+"""Data that ships with the package: recipes, targets and weights. The folder is the registry."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+from gen3dexport.errors import UsageError
+
+_PACKAGE = Path(__file__).parent
+
+
+def shipped(kind: str) -> Path:
+    """The folder `recipes`, `targets` or `weights`: inside an installed package, or in the checkout."""
+    inside = _PACKAGE / kind
+    return inside if inside.is_dir() else _PACKAGE.parent.parent / kind
+
+
+def documents(kind: str) -> dict[str, Path]:
+    """Every shipped YAML file of that kind, by name."""
+    return {path.stem: path for path in sorted(shipped(kind).glob("*.yaml"))}
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean X?`, or the known words when none is near."""
+    words = sorted(known)
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(words)}"
+
+
+def locate(kind: str, name: str, aliases: dict[str, str] | None = None) -> Path:
+    """The file of a shipped name, an alias, or a path ending in .yaml.
+
+    Raises:
+        UsageError: when there is none, with the nearest known name.
+    """
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+        if path.is_file():
+            return path
+        raise UsageError(f"{kind.removesuffix('s')} file {name!r}: not found")
+    found = documents(kind)
+    name = (aliases or {}).get(name, name)
+    if name not in found:
+        raise UsageError(f"{kind.removesuffix('s')} {name!r}: unknown{did_you_mean(name, {*found, *(aliases or {})})}")
+    return found[name]

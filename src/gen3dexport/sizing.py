@@ -1,0 +1,71 @@
+"""What a plan would build: parameters, bytes, expected memory and operators, from shapes alone (no weight is read)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import torch
+
+from gen3dexport import models
+from gen3dexport.export import export_module
+from gen3dexport.models.component import Component
+from gen3dexport.plan import Plan
+
+# Bytes of a parameter inside what a scheme covers.
+BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8-dynamic": 1, "int8-weight": 1}
+
+
+def describe(plan: Plan) -> dict[str, Any]:
+    """A JSON-able description of a plan; sizes are estimated from shapes, and say so."""
+    loading = models.loading(plan.recipe.family)
+    rows = [
+        _row(loading.skeleton(name, plan.settings, plan.recipe.weights_folder()), scheme, plan)
+        for name, scheme in plan.schemes.items()
+    ]
+    return {
+        "recipe": plan.recipe.name,
+        "target": plan.target.name,
+        "backend": plan.target.backend,
+        "device": plan.target.device,
+        "missing": plan.backend.check(plan.options),
+        "components": rows,
+        "parameters": sum(r["parameters"] for r in rows),
+        "bytes": sum(r["bytes"] for r in rows),
+        "expected_peak_bytes": max(r["expected_peak_bytes"] for r in rows),
+        "kind": "estimated",
+        "by": "shapes: float32 weights, the lowered copy, and twice the largest activation",
+    }
+
+
+def _row(component: Component, scheme: str, plan: Plan) -> dict[str, Any]:
+    """One component: its parameters, bytes, operators and what the target cannot take."""
+    exported = export_module(component.module, tuple(component.inputs.values()), component.name)
+    operators = Counter(str(n.target) for n in exported.graph.nodes if n.op == "call_function")
+    covered = sum(p.numel() for name, p in component.module.state_dict().items() if _covered(component, name, p))
+    total = component.parameters
+    largest = max(
+        (
+            v.numel() * v.element_size()
+            for n in exported.graph.nodes
+            if isinstance(v := n.meta.get("val"), torch.Tensor)
+        ),
+        default=0,
+    )
+    size = covered * BYTES[scheme] + 4 * (total - covered)
+    refused = getattr(plan.backend, "UNSUPPORTED", {})
+    return {
+        "name": component.name,
+        "scheme": scheme,
+        "parameters": total,
+        "bytes": size,
+        "expected_peak_bytes": 4 * total + size + 2 * largest,
+        "inputs": {k: list(v.shape) for k, v in component.inputs.items()},
+        "operators": dict(operators.most_common()),
+        "unsupported": {op: refused[op] for op in operators if op in refused},
+    }
+
+
+def _covered(component: Component, name: str, parameter: torch.Tensor) -> bool:
+    """Whether a scheme stores this parameter in its own width: matrices and kernels, in the blocks if there are any."""
+    return parameter.dim() >= 2 and (component.stack is None or name.startswith(component.stack + "."))

@@ -1,0 +1,64 @@
+"""The stage cache: what one component's build made, keyed by everything that went in, so that builds resume."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from gen3dexport.bundle import digest
+
+_SOURCES = ("backends", "models", "export.py", "quantize.py", "record.py", "build.py")
+
+
+def folder() -> Path:
+    """Where entries lie: `$GEN3DEXPORT_CACHE`, or the user's cache folder."""
+    return Path(os.environ.get("GEN3DEXPORT_CACHE") or platformdirs.user_cache_path("gen3dexport")) / "stages"
+
+
+def key(parts: Mapping[str, Any]) -> str:
+    """Full SHA-256 of `parts` (JSON-able) and of the sources that turn them into programs."""
+    text = json.dumps({**parts, "sources": sources_digest()}, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sources_digest() -> str:
+    """Digest of this package's own build code."""
+    here = Path(__file__).parent
+    files = [p for name in _SOURCES for p in ([here / name] if name.endswith(".py") else (here / name).rglob("*.py"))]
+    text = "".join(f"{p.relative_to(here)} {digest(p)}\n" for p in sorted(files))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def find(entry_key: str) -> Path | None:
+    """The finished entry of that key, if any."""
+    path = folder() / entry_key
+    return path if (path / "entry.json").is_file() else None
+
+
+@contextmanager
+def writing(entry_key: str) -> Iterator[Path]:
+    """A temporary folder that becomes the entry when the block ends well."""
+    folder().mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{entry_key[:16]}-", dir=folder()))
+    try:
+        yield draft
+        if find(entry_key) is None:
+            shutil.rmtree(folder() / entry_key, ignore_errors=True)
+            os.rename(draft, folder() / entry_key)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def place(source: Path, destination: Path) -> None:
+    """Copy a cached file into a bundle (never a link: a bundle must not change with the cache)."""
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, destination)

@@ -1,0 +1,86 @@
+"""Targets: a device or runtime, its backend, that backend's options and how to measure. Data only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from gen3dexport import backends
+from gen3dexport.budgets import Budgets
+from gen3dexport.document import Record, parse, read_yaml
+from gen3dexport.errors import UsageError
+from gen3dexport.shipped import did_you_mean, documents, locate
+
+
+class Measure(Record):
+    """How programs are timed: calls that do not count, calls that do, CPU threads."""
+
+    warmup: int = Field(default=3, ge=0)
+    runs: int = Field(default=20, ge=1)
+    threads: int = Field(default=2, ge=1)
+
+
+class Target(Record):
+    """A file of `targets/`.
+
+    Attributes:
+        name: as the file is called; aliases: other names for the command line.
+        backend: the module of `backends/` that lowers, loads and runs.
+        device: the device, for people.
+        default_scheme: what a component gets when the recipe names no scheme.
+        options: what the backend's `Options` take.
+        measure: how to time; budgets: limits used where the recipe sets none.
+    """
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    summary: str
+    backend: str
+    device: str
+    default_scheme: str = "fp32"
+    options: dict[str, Any] = {}
+    measure: Measure = Measure()
+    budgets: Budgets = Budgets()
+
+    def backend_options(self) -> Any:
+        """The options as the backend's own model.
+
+        Raises:
+            UsageError: when the backend does not know one.
+        """
+        model = backends.find(self.backend).Options
+        try:
+            return model(**self.options)
+        except ValidationError as error:
+            raise UsageError.of(
+                [
+                    f"target {self.name}: options.{'.'.join(map(str, e['loc']))}: {e['msg']}"
+                    + (did_you_mean(str(e["loc"][-1]), model.model_fields) if e["type"] == "extra_forbidden" else "")
+                    for e in error.errors()
+                ]
+            ) from None
+
+
+@cache
+def aliases() -> Mapping[str, str]:
+    """Alias -> name, of every shipped target."""
+    return {
+        alias: name for name, path in documents("targets").items() for alias in read_yaml(path).get("aliases") or ()
+    }
+
+
+def read_target(name: str) -> Target:
+    """The target of that name, alias or YAML path, checked.
+
+    Raises:
+        UsageError: with every problem.
+    """
+    path = locate("targets", name, dict(aliases()))
+    target = parse(read_yaml(path), Target, path)
+    if target.backend not in backends.names():
+        raise UsageError(f"{path}: backend: unknown {target.backend!r}{did_you_mean(target.backend, backends.names())}")
+    target.backend_options()
+    return target

@@ -1,0 +1,96 @@
+"""The (caption, latent) pairs that the flow learns from, and the held-out captions that score it."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.trellis_mini.captions import caption
+from training.trellis_mini.checkpoint import RELEASE, RUNS, write_text
+from training.trellis_mini.shapes import SPLIT_SEED, Shape, all_shapes, pack
+from training.trellis_mini.text import FeatureCache, build_cache
+
+PARAPHRASES, PARTIAL = 4, 1
+KEEP = 0.7
+HELD_OUT = 200
+
+
+@dataclass
+class Captions:
+    """Captions of the training shapes, `per_shape` rows each; the last caption is the empty one."""
+
+    texts: list[str]
+    per_shape: int
+
+    @property
+    def empty(self) -> int:
+        """Index of the empty caption, used when the condition is dropped."""
+        return len(self.texts) - 1
+
+
+def training_captions(shapes: list[Shape], seed: int = 0) -> Captions:
+    """Per shape: the canonical caption, paraphrases, and one that leaves some attributes open."""
+    texts = []
+    for index, shape in enumerate(shapes):
+        rng = Random(seed * 1_000_003 + index)
+        texts.append(caption(*shape))
+        texts += [caption(*shape, rng) for _ in range(PARAPHRASES)]
+        texts += [caption(*shape, rng, KEEP) for _ in range(PARTIAL)]
+    return Captions([*texts, ""], 1 + PARAPHRASES + PARTIAL)
+
+
+def training_features(shapes: list[Shape], run: Path = RUNS) -> tuple[Captions, FeatureCache]:
+    """The training captions and their cached MiniLM features."""
+    captions = training_captions(shapes)
+    return captions, build_cache(captions.texts, run / "captions.npz")
+
+
+def category_weights(shapes: list[Shape]) -> NDArray[np.float64]:
+    """Sampling probability of every shape: a category counts with the square root of its size."""
+    count: dict[str, int] = defaultdict(int)
+    for category, _ in shapes:
+        count[category] += 1
+    weights = np.array([count[category] ** -0.5 for category, _ in shapes])
+    return weights / weights.sum()
+
+
+def write_held_out(folder: Path = RELEASE, seed: int = 1) -> None:
+    """Pick 200 held-out shapes evenly over the categories; write their captions, parameters and true occupancies.
+
+    Half of the captions are canonical, half are paraphrases.  Shapes that some training shape equals voxel by voxel
+    (a stool looks the same from two sides) are left out.
+    """
+    training, held_out = all_shapes()
+    known = {row.tobytes() for row in pack(training)}
+    groups: dict[str, list[Shape]] = defaultdict(list)
+    for shape, row in zip(held_out, pack(held_out), strict=True):
+        if row.tobytes() not in known:
+            groups[shape[0]].append(shape)
+    rng = Random(seed)
+    for group in groups.values():
+        rng.shuffle(group)
+    chosen: list[Shape] = []
+    while len(chosen) < HELD_OUT:
+        for group in groups.values():
+            if group and len(chosen) < HELD_OUT:
+                chosen.append(group.pop())
+    items = [
+        {"caption": caption(*shape, None if i % 2 == 0 else rng), "category": shape[0], "params": shape[1], "seed": i}
+        for i, shape in enumerate(chosen)
+    ]
+    document = {"split_seed": SPLIT_SEED, "selection_seed": seed, "resolution": 32, "axes": "x, y, z; z up", "items": items}
+    write_text(folder / "heldout.json", json.dumps(document, indent=1) + "\n")
+    temporary = folder / "heldout.tmp.npz"
+    np.savez_compressed(temporary, occupancy=pack(chosen), resolution=np.int64(32))
+    temporary.replace(folder / "heldout.npz")
+
+
+if __name__ == "__main__":
+    write_held_out()
+    training_features(all_shapes()[0])
