@@ -119,6 +119,22 @@ def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     return result
 
 
+def check_output(path: Path) -> None:
+    """Refuse an output that `write` would refuse, before any work is done for it; makes nothing.
+
+    Raises:
+        UsageError: for an unknown ending or a place that cannot be written.
+    """
+    format_of(path)
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; name a file, e.g. {path / 'asset.glb'}")
+    folder = next(p for p in path.absolute().parents if p.exists())
+    if not folder.is_dir():
+        raise UsageError(f"{path}: cannot be written, {folder} is a file; name an output in a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{path}: cannot be written, no permission in {folder}; name an output elsewhere")
+
+
 def write(mesh: Mesh, path: Path) -> None:
     """Write `mesh` to `path` in the format of its ending: .glb, .obj, .ply or .stl.
 
@@ -128,7 +144,7 @@ def write(mesh: Mesh, path: Path) -> None:
     Raises:
         UsageError: for an unknown ending or a place that cannot be written.
     """
-    kind = _format(path)
+    kind = format_of(path)
     scene = _to_trimesh(mesh, y_up=kind == ".glb")
     content = scene.export(file_type=kind[1:], **_NORMALS.get(kind, {}))
     write_atomically(path, content.encode() if isinstance(content, str) else content)
@@ -143,7 +159,7 @@ def read(path: Path) -> Mesh:
     """
     import trimesh
 
-    kind = _format(path)
+    kind = format_of(path)
     if not path.is_file():
         raise UsageError(f"{path}: no such file; generate it first, or check the path")
     try:
@@ -196,7 +212,12 @@ def _umask() -> int:
     return mask
 
 
-def _format(path: Path) -> str:
+def format_of(path: Path) -> str:
+    """The ending of a mesh file, in lower case.
+
+    Raises:
+        UsageError: for an unknown one.
+    """
     kind = path.suffix.lower()
     if kind not in FORMATS:
         raise UsageError(f"{path}: unknown mesh format {path.suffix!r}; known endings are {', '.join(FORMATS)}")

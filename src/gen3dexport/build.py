@@ -97,7 +97,8 @@ def _write_entry(entry: Path, recording: Recording, lowered: Lowered, scheme: st
         for name, value in state.items()
     }
     save_file(arrays, entry / "states.safetensors")
-    name, (inputs, outputs) = recording.component.name, recording.calls[0]
+    name, (call, outputs) = recording.component.name, recording.calls[0]
+    inputs = {k: call[k] for k in recording.component.inputs}
     records = [_program(name, name, "component", lowered, scheme, inputs, outputs)]
     for extra, twin in lowered.extra.items():
         records.append(_program(extra, name, kind_of(extra), twin, scheme, inputs, outputs))

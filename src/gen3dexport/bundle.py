@@ -4,7 +4,7 @@ BUNDLE/
   manifest.json            what this is, how it was made, every file's digest
   programs/                programs and their weights
   host/                    what the host's steps read (tokenizer, ...)
-  golden/COMPONENT.safetensors   calls of the component: `0.in.NAME`, `0.fp32.NAME`, `0.quantized.NAME`, `1.in.NAME`, ...
+
   golden/assets.safetensors      `0.logits`, ...: the float32 eager model's result for each golden prompt
   report.json, .md, .html, junit.xml   written by validate; not part of the digests
 """
@@ -145,9 +145,11 @@ def _files(bundle: Path) -> set[str]:
 
 def write_manifest(bundle: Path, fields: Mapping[str, Any]) -> Manifest:
     """Record every file of `bundle` and write its manifest."""
+    for name in _files(bundle):
+        (bundle / name).chmod(0o644)  # some writers make private files
     files = {n: File(bytes=(bundle / n).stat().st_size, sha256=digest(bundle / n)) for n in sorted(_files(bundle))}
     manifest = Manifest(**fields, files=files)
-    text = json.dumps(manifest.model_dump(mode="json", by_alias=True), indent=1, sort_keys=True)
+    text = json.dumps(manifest.model_dump(mode="json", by_alias=True), indent=1)
     (bundle / "manifest.json").write_text(text + "\n")
     return manifest
 

@@ -21,7 +21,7 @@ def generate(bundle: Path, prompt: str, seed: int, features: Path | None, out: P
         UsageError: for a bad prompt, features or output, before any network runs where it can be told.
         VerificationError: when the bundle was changed.
     """
-    assets.check_output(out)
+    assets.format_of(out)
     array = _read_features(features) if features else None
     loaded = load(bundle)
     if loaded.manifest.random_weights:

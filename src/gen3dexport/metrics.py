@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from gen3dexport.assets import Mesh
 
-F_THRESHOLDS = (0.02, 0.01, 0.05)
-"""Distances for the F-score, in edges of the unit cube; the first is the one that budgets name."""
+F_THRESHOLDS = (1.5, 0.5, 3.0)
+"""Distances for the F-score, in voxels; the first is the one that budgets name."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,14 @@ class TensorError:
     """The error of a tensor against a reference of the same shape; not symmetric, except `max_abs` and `cosine`.
 
     Attributes:
-        max_abs: max |value - reference|, in the tensor's unit; inf when any value is not finite.
+        max_abs: max |value - reference|, in the tensor's unit.
         relative_l2: ||value - reference||_2 / ||reference||_2, without unit; 0 when both are zero, inf when only the
-            reference is zero or a value is not finite.
-        cosine: <value, reference> / (||value|| ||reference||), from -1 to 1; 1 when both are zero, 0 when one is, nan
-            when a value is not finite.
-        psnr_db: 20 log10(max |reference| / rms(value - reference)), in dB; inf when equal, -inf when the reference is
-            zero or a value is not finite.
+            reference is.
+        cosine: <value, reference> / (||value|| ||reference||), from -1 to 1; 1 when both are zero, 0 when one is.
+        psnr_db: 20 log10(max |reference| / rms(value - reference)), in dB; inf when equal, -inf when only the
+            reference is zero.
+
+    When an element of either is NaN or infinite, the fields are inf, inf, nan and -inf: no budget passes.
     """
 
     max_abs: float
@@ -54,8 +55,9 @@ class AssetQuality:
         iou: |A and B| / |A or B| of occupied voxels; 1 when both are empty.
         chamfer: mean of the two mean nearest-point distances (Fan et al. 2017, but Euclidean and not squared);
             0 when both are empty, inf when one is.
-        f_scores: (threshold, harmonic mean of precision and recall: the shares of points within the threshold of the
-            other surface) for each threshold (Tatarchenko et al. 2019); 1 when both are empty, 0 when one is.
+        f_scores: (threshold in voxels, harmonic mean of precision and recall: the shares of points within the
+            threshold of the other surface) for each threshold (Tatarchenko et al. 2019); 1 when both are empty, 0 when
+            one is.
         normal_consistency: mean |cosine| between the normals of nearest points, both ways averaged (Mescheder et al.
             2019); 1 when both are empty, 0 when one is.
         samples: points on each surface.
@@ -88,16 +90,14 @@ def tensor_error(value: ArrayLike, reference: ArrayLike) -> TensorError:
     """The error of `value` against `reference` (same shape, any real dtype), in float64.
 
     Raises:
-        ValueError: when the shapes differ, there is no element, or the reference is not finite.
+        ValueError: when the shapes differ or there is no element.
     """
     a, b = np.asarray(value, dtype=np.float64), np.asarray(reference, dtype=np.float64)
     if a.shape != b.shape:
         raise ValueError(f"shapes differ: {list(a.shape)} against the reference's {list(b.shape)}")
     if a.size == 0:
         raise ValueError("the tensors have no elements, so there is no error to measure")
-    if not np.isfinite(b).all():
-        raise ValueError("the reference is not finite, so no error can be measured against it")
-    if not np.isfinite(a).all():
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
         return TensorError(math.inf, math.inf, math.nan, -math.inf)
     difference = np.abs(a - b)
     norm_a, norm_b = float(np.linalg.norm(a)), float(np.linalg.norm(b))
@@ -164,6 +164,10 @@ def asset_quality(
 ) -> AssetQuality:
     """Quality of a generated asset against its reference; None is an empty asset.
 
+    Args:
+        occupancy, reference_occupancy: boolean [R, R, R].
+        thresholds: distances for the F-score in voxels, which are 1 / R of the unit cube's edge.
+
     The two surfaces are sampled with different seeds, so that even equal meshes are compared by different points.
     """
     iou = occupancy_iou(occupancy, reference_occupancy)
@@ -173,6 +177,7 @@ def asset_quality(
         scores = tuple((t, equal) for t in thresholds)
         return AssetQuality(iou, 0.0 if equal else math.inf, scores, equal, samples)
     assert mesh is not None and reference is not None
+    voxel = 1 / np.asarray(occupancy).shape[0]
     from scipy.spatial import cKDTree
 
     points, normals = zip(*(sample_surface(m, samples, seed + k) for k, m in enumerate((mesh, reference))), strict=True)
@@ -184,7 +189,7 @@ def asset_quality(
     return AssetQuality(
         iou=iou,
         chamfer=float((distances[0].mean() + distances[1].mean()) / 2),
-        f_scores=tuple((t, _f_score(distances, t)) for t in thresholds),
+        f_scores=tuple((t, _f_score(distances, t * voxel)) for t in thresholds),
         normal_consistency=float(np.mean(cosines)),
         samples=samples,
     )

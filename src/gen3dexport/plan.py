@@ -52,8 +52,8 @@ def make_plan(recipe: Recipe, target: Target) -> Plan:
     for name, scheme in schemes.items():
         if scheme in backend.REFUSED:
             problems.append(
-                f"{recipe.name} on {target.name}: components.{name}.scheme: {scheme} is refused: {backend.REFUSED[scheme]}"
-                f"; use one of {', '.join(backend.SCHEMES)}"
+                f"{recipe.name} on {target.name}: components.{name}.scheme: {scheme} is refused: "
+                f"{backend.REFUSED[scheme]}; use one of {', '.join(backend.SCHEMES)}"
             )
         elif scheme not in backend.SCHEMES:
             hint = did_you_mean(scheme, backend.SCHEMES)

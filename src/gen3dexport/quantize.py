@@ -82,7 +82,7 @@ def _torchao(component: Component, config: object, min_features: int) -> None:
         )
     chosen = set(picked)
     wanted: Callable[[nn.Module, str], bool] = lambda module, name: name in chosen  # noqa: E731
-    quantize_(component.module, config, filter_fn=wanted)  # type: ignore[arg-type]
+    quantize_(component.module, config, filter_fn=wanted)
 
 
 def linears(component: Component, min_features: int) -> list[str]:

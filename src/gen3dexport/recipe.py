@@ -95,8 +95,8 @@ class Recipe(Record):
             if (folder / "pipeline.json").is_file():
                 return folder
         raise UsageError(
-            f"recipe {self.name}: weights {self.weights!r}: no folder with a pipeline.json; give the local folder of the "
-            "checkpoint with weights=FOLDER"
+            f"recipe {self.name}: weights {self.weights!r}: no folder with a pipeline.json; give the local folder of "
+            "the checkpoint with weights=FOLDER"
         )
 
 
@@ -108,7 +108,8 @@ def read_recipe(name: str, target: Target | None = None, assignments: Sequence[s
     """
     path = locate("recipes", name)
     data = read_yaml(path)
-    known_targets = {*documents("targets"), *aliases(), *backends.names()}
+    names = documents("targets")
+    known_targets = {*names, *(name.partition("-")[0] for name in names), *aliases(), *backends.names()}
     overrides: dict[str, Any] = {}
     problems = []
     for key, fields in (data.get("targets") or {}).items():

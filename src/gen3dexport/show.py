@@ -126,6 +126,12 @@ def _cell(value: Any) -> str:
     return ", ".join(value) if isinstance(value, list) else str(value or "")
 
 
+def _fact(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_fact(v)}" for k, v in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def show_manifest(manifest: Manifest, folder: Path) -> None:
     """Programs, sizes and operators of a bundle."""
     console = _console()
@@ -142,7 +148,7 @@ def show_manifest(manifest: Manifest, folder: Path) -> None:
     console.print(table)
     for p in manifest.programs:
         for key, value in p.facts.items():
-            console.print(f"[dim]{p.name}.{key}:[/dim] {value}")
+            console.print(f"[dim]{p.name} {key}:[/dim] {_fact(value)}")
     console.print("built with " + ", ".join(f"{k} {v}" for k, v in manifest.versions.items()))
 
 

@@ -42,7 +42,7 @@ def _row(component: Component, scheme: str, plan: Plan) -> dict[str, Any]:
     """One component: its parameters, bytes, operators and what the target cannot take."""
     exported = export_module(component.module, tuple(component.inputs.values()), component.name)
     operators = Counter(str(n.target) for n in exported.graph.nodes if n.op == "call_function")
-    covered = sum(p.numel() for name, p in component.module.state_dict().items() if _covered(component, name, p))
+    covered = sum(p.numel() for name, p in component.module.named_parameters() if _covered(component, name, p))
     total = component.parameters
     largest = max(
         (

@@ -7,6 +7,48 @@ from random import Random
 
 from training.trellis_mini.shapes import CATEGORIES
 
+# Irrelevant words that people write, and looser wordings of some attributes; short captions use both.
+_FILLER = (
+    "red",
+    "blue",
+    "green",
+    "white",
+    "black",
+    "wooden",
+    "metal",
+    "old",
+    "modern",
+    "simple",
+    "cute",
+    "toy",
+    "nice",
+)
+_LOOSE = {
+    ("chair", "back", "low"): ("a low back",),
+    ("chair", "back", "high"): ("a high back", "a tall back"),
+    ("chair", "back", "none"): ("no back",),
+    ("chair", "seat", "high"): ("long legs",),
+    ("chair", "arms", "yes"): ("arms",),
+    ("bench", "back", "high"): ("a high back", "a back"),
+    ("bench", "back", "low"): ("a low back", "a back"),
+    ("table", "legs", "thin"): ("four legs", "thin legs"),
+    ("table", "legs", "thick"): ("four legs", "thick legs"),
+    ("house", "roof", "gable"): ("a pitched roof", "a steep roof", "a pointed roof"),
+    ("house", "roof", "hip"): ("a steep roof", "a pointed roof"),
+    ("house", "chimney", "left"): ("a chimney",),
+    ("house", "chimney", "right"): ("a chimney",),
+    ("mug", "handle", "large"): ("a handle", "a big handle"),
+    ("mug", "handle", "small"): ("a handle", "a little handle"),
+    ("boat", "deck", "sail"): ("a tall sail", "sails"),
+    ("rocket", "fins", "four"): ("fins", "tail fins"),
+    ("airplane", "engines", "two"): ("engines",),
+    ("stairs", "rail", "both"): ("railings",),
+    ("shelf", "boards", "three"): ("many shelves",),
+    ("lamp", "size", "wide"): ("a wide shade",),
+    ("tree", "size", "wide"): ("a wide crown",),
+    ("mushroom", "size", "wide"): ("a wide cap",),
+}
+
 
 def _join(items: list[str]) -> str:
     return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
@@ -56,3 +98,24 @@ def caption(category: str, params: Mapping[str, str], rng: Random | None = None,
     else:
         text = f"{thing} with {parts}"
     return f"{text}, {pose}" if pose else text
+
+
+def short_caption(category: str, params: Mapping[str, str], rng: Random) -> str:
+    """A caption as people type it: the noun, few of the attributes, sometimes an irrelevant word such as a color."""
+    spec = CATEGORIES[category]
+    keep = rng.random() * 0.6
+    words: dict[str, list[str]] = {"adj": [], "part": [], "pose": []}
+    for attribute in spec.attributes:
+        if rng.random() < keep:
+            value = params[attribute.name]
+            wordings = attribute.options[value] + _LOOSE.get((category, attribute.name, value), ())
+            words[attribute.kind].append(rng.choice(wordings))
+    if rng.random() < 0.25:
+        words["adj"].insert(rng.randrange(len(words["adj"]) + 1), rng.choice(_FILLER))
+    rng.shuffle(words["part"])
+    noun = rng.choice(spec.nouns) if rng.random() < 0.25 else spec.nouns[0]
+    thing = " ".join([*words["adj"], noun])
+    text = thing if rng.random() < 0.15 else _article(thing)
+    if words["part"]:
+        text += f" with {_join(words['part'])}"
+    return f"{text}, {words['pose'][0]}" if words["pose"] else text

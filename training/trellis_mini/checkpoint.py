@@ -61,6 +61,7 @@ def save_release(name: str, kind: str, args: dict[str, Any], model: nn.Module, f
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     save_file(state, temporary)
+    temporary.chmod(0o644)
     temporary.replace(path)
     text = json.dumps({"name": kind, "args": {**args, "use_fp16": True}}, indent=2)
     write_text(folder / "ckpts" / f"{name}.json", text + "\n")

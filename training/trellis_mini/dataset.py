@@ -11,44 +11,50 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from training.trellis_mini.captions import caption
+from training.trellis_mini.captions import caption, short_caption
 from training.trellis_mini.checkpoint import RELEASE, RUNS, write_text
 from training.trellis_mini.shapes import SPLIT_SEED, Shape, all_shapes, pack
 from training.trellis_mini.text import FeatureCache, build_cache
 
-PARAPHRASES, PARTIAL = 4, 1
+PARAPHRASES, PARTIAL, SHORT = 4, 1, 2
 KEEP = 0.7
 HELD_OUT = 200
 
 
 @dataclass
 class Captions:
-    """Captions of the training shapes, `per_shape` rows each; the last caption is the empty one."""
+    """Captions of the training shapes: `rows` [N, 8] holds each shape's indices; `empty` is the empty caption's."""
 
     texts: list[str]
-    per_shape: int
-
-    @property
-    def empty(self) -> int:
-        """Index of the empty caption, used when the condition is dropped."""
-        return len(self.texts) - 1
+    rows: NDArray[np.int64]
+    empty: int
 
 
 def training_captions(shapes: list[Shape], seed: int = 0) -> Captions:
-    """Per shape: the canonical caption, paraphrases, and one that leaves some attributes open."""
+    """Per shape: the canonical caption, 4 paraphrases, one that leaves some attributes open, and 2 short ones."""
     texts = []
     for index, shape in enumerate(shapes):
         rng = Random(seed * 1_000_003 + index)
         texts.append(caption(*shape))
         texts += [caption(*shape, rng) for _ in range(PARAPHRASES)]
         texts += [caption(*shape, rng, KEEP) for _ in range(PARTIAL)]
-    return Captions([*texts, ""], 1 + PARAPHRASES + PARTIAL)
+    full = np.arange(len(texts)).reshape(len(shapes), -1)
+    empty = len(texts)
+    texts.append("")
+    for index, shape in enumerate(shapes):
+        rng = Random(seed * 1_000_003 + index + 500_000)
+        texts += [short_caption(*shape, rng) for _ in range(SHORT)]
+    short = np.arange(empty + 1, len(texts)).reshape(len(shapes), -1)
+    return Captions(texts, np.concatenate([full, short], axis=1), empty)
 
 
 def training_features(shapes: list[Shape], run: Path = RUNS) -> tuple[Captions, FeatureCache]:
     """The training captions and their cached MiniLM features."""
     captions = training_captions(shapes)
-    return captions, build_cache(captions.texts, run / "captions.npz")
+    split = captions.empty + 1
+    full = build_cache(captions.texts[:split], run / "captions.npz")
+    short = build_cache(captions.texts[split:], run / "short_captions.npz")
+    return captions, full.followed_by(short)
 
 
 def category_weights(shapes: list[Shape]) -> NDArray[np.float64]:
@@ -57,7 +63,8 @@ def category_weights(shapes: list[Shape]) -> NDArray[np.float64]:
     for category, _ in shapes:
         count[category] += 1
     weights = np.array([count[category] ** -0.5 for category, _ in shapes])
-    return weights / weights.sum()
+    total: float = weights.sum()
+    return np.asarray(weights / total, np.float64)
 
 
 def write_held_out(folder: Path = RELEASE, seed: int = 1) -> None:
@@ -84,7 +91,13 @@ def write_held_out(folder: Path = RELEASE, seed: int = 1) -> None:
         {"caption": caption(*shape, None if i % 2 == 0 else rng), "category": shape[0], "params": shape[1], "seed": i}
         for i, shape in enumerate(chosen)
     ]
-    document = {"split_seed": SPLIT_SEED, "selection_seed": seed, "resolution": 32, "axes": "x, y, z; z up", "items": items}
+    document = {
+        "split_seed": SPLIT_SEED,
+        "selection_seed": seed,
+        "resolution": 32,
+        "axes": "x, y, z; z up",
+        "items": items,
+    }
     write_text(folder / "heldout.json", json.dumps(document, indent=1) + "\n")
     temporary = folder / "heldout.tmp.npz"
     np.savez_compressed(temporary, occupancy=pack(chosen), resolution=np.int64(32))

@@ -1,9 +1,9 @@
-"""Euler sampler of the structure flow with a guidance interval, and the score of held-out captions."""
+"""Sampling of many captions at once with the package's sampler, and the held-out set."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,10 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gen3dexport.models.trellis.sampler import Schedule, sample
 from training.trellis_mini.checkpoint import RELEASE
 from training.trellis_mini.shapes import unpack
-
-Velocity = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -31,32 +30,29 @@ class Settings:
         """The `params` object of pipeline.json."""
         return asdict(self) | {"cfg_interval": list(self.cfg_interval)}
 
-
-def schedule(steps: int, rescale_t: float) -> NDArray[np.float64]:
-    """Times 1 = t_0 > ... > t_steps = 0."""
-    tau = np.linspace(1, 0, steps + 1)
-    return rescale_t * tau / (1 + (rescale_t - 1) * tau)
+    @property
+    def schedule(self) -> Schedule:
+        """The package's schedule of these settings."""
+        return Schedule(self.steps, self.cfg_strength, self.cfg_interval, self.rescale_t)
 
 
 @torch.no_grad()
-def sample(model: Velocity, noise: Tensor, cond: Tensor, negative: Tensor, settings: Settings) -> Tensor:
+def sample_batch(model: nn.Module, noise: Tensor, cond: Tensor, negative: Tensor, settings: Settings) -> Tensor:
     """Latents of noise [B, 8, 8, 8, 8] under conditions [B, 48, 384]; `negative` has batch 1."""
-    x, times = noise, schedule(settings.steps, settings.rescale_t)
-    low, high = settings.cfg_interval
     unconditional = negative.expand_as(cond)
-    for t, after in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
-        batch = torch.full((len(x),), 1000 * t, dtype=torch.float32)
-        velocity = model(x, batch, cond)
-        if settings.cfg_strength and low <= t <= high:
-            guide = settings.cfg_strength
-            velocity = (1 + guide) * velocity - guide * model(x, batch, unconditional)
-        x = x - (t - after) * velocity
-    return x
+
+    def velocity(x: Tensor, t: float, conditional: bool) -> Tensor:
+        time = torch.full((len(x),), t, dtype=torch.float32)
+        return model(x, time, cond if conditional else unconditional)  # type: ignore[no-any-return]
+
+    return sample(velocity, noise, settings.schedule)  # type: ignore[no-any-return]
 
 
 def item_noise(seeds: Sequence[int]) -> Tensor:
-    """Start noise [B, 8, 8, 8, 8], one CPU generator per seed."""
-    return torch.cat([torch.randn(1, 8, 8, 8, 8, generator=torch.Generator().manual_seed(s)) for s in seeds])
+    """Start noise [B, 8, 8, 8, 8], drawn per seed as the exported pipeline does."""
+    return torch.from_numpy(
+        np.stack([np.random.default_rng(s).standard_normal((8, 8, 8, 8), dtype=np.float32) for s in seeds])
+    )
 
 
 @dataclass
@@ -77,15 +73,21 @@ def load_held_out(folder: Path = RELEASE) -> HeldOut:
 
 
 def generate(
-    flow: nn.Module, decoder: nn.Module, features: Tensor, empty: Tensor, seeds: Sequence[int], settings: Settings, batch: int = 50
-) -> NDArray[np.bool_]:
-    """Occupancies [N, 32, 32, 32] generated for text features [N, 48, 384]."""
+    flow: nn.Module,
+    decoder: nn.Module,
+    features: Tensor,
+    empty: Tensor,
+    seeds: Sequence[int],
+    settings: Settings,
+    batch: int = 50,
+) -> NDArray[np.float32]:
+    """Occupancy logits [N, 32, 32, 32] generated for text features [N, 48, 384]."""
     out = []
     for first in range(0, len(seeds), batch):
         part = slice(first, first + batch)
-        latent = sample(flow, item_noise(seeds[part]), features[part], empty, settings)
+        latent = sample_batch(flow, item_noise(seeds[part]), features[part], empty, settings)
         with torch.no_grad():
-            out.append((decoder(latent)[:, 0] > 0).numpy())
+            out.append(decoder(latent)[:, 0].numpy())
     return np.concatenate(out)
 
 

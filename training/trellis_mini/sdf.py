@@ -1,11 +1,13 @@
-"""Implicit primitives on the 32^3 occupancy grid of [-1, 1]^3; a field is negative inside.  Axes are x, y, z; z is up."""
+"""Implicit primitives on the 32^3 occupancy grid of [-1, 1]^3; negative inside.  Axes are x, y, z; z is up."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating[Any]]
 Range = tuple[float, float]
 
 RESOLUTION = 32
@@ -43,7 +45,8 @@ def intersect(*fields: Field) -> Field:
 
 def within(values: Field, bounds: Range) -> Field:
     """The slab bounds[0] < values < bounds[1]."""
-    return np.maximum(bounds[0] - values, values - bounds[1])
+    slab: Field = np.maximum(bounds[0] - values, values - bounds[1])
+    return slab
 
 
 def box(x: Range, y: Range, z: Range) -> Field:
@@ -97,7 +100,8 @@ def rod(start: tuple[float, float, float], end: tuple[float, float, float], radi
     along = (relative[0] * axis[0] + relative[1] * axis[1] + relative[2] * axis[2]) / np.float32(axis @ axis)
     along = np.clip(along, 0, 1)
     gap = [r - along * d for r, d in zip(relative, axis, strict=True)]
-    return np.sqrt(gap[0] ** 2 + gap[1] ** 2 + gap[2] ** 2) - radius
+    capsule: Field = np.sqrt(gap[0] ** 2 + gap[1] ** 2 + gap[2] ** 2) - radius
+    return capsule
 
 
 def corners(x: float, y: float, z: Range, half: float) -> Field:

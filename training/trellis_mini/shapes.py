@@ -13,9 +13,7 @@ from training.trellis_mini import furniture, objects, vehicles
 from training.trellis_mini.category import TURNS, Category
 from training.trellis_mini.sdf import RESOLUTION
 
-CATEGORIES: dict[str, Category] = {
-    c.name: c for c in furniture.CATEGORIES + vehicles.CATEGORIES + objects.CATEGORIES
-}
+CATEGORIES: dict[str, Category] = {c.name: c for c in furniture.CATEGORIES + vehicles.CATEGORIES + objects.CATEGORIES}
 SPLIT_SEED = "trellis-mini-1"
 HELD_OUT_SHARE = 0.10
 

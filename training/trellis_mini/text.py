@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,12 +65,18 @@ class FeatureCache:
             out[i, : len(piece)] = piece
         return torch.from_numpy(out)
 
+    def followed_by(self, other: FeatureCache) -> FeatureCache:
+        """This cache with another's captions after its own."""
+        starts = np.concatenate([self.starts, other.starts[1:] + self.starts[-1]])
+        return FeatureCache(np.concatenate([self.rows, other.rows]), starts)
+
 
 def build_cache(captions: Sequence[str], path: Path, batch: int = 64) -> FeatureCache:
     """The features of all captions, computed once and kept at `path` (.npz next to the other run state)."""
+    digest = hashlib.sha256("\n".join(captions).encode()).hexdigest()
     if path.exists():
         stored = np.load(path)
-        if len(stored["starts"]) == len(captions) + 1:
+        if str(stored["digest"]) == digest:
             return FeatureCache(stored["rows"], stored["starts"])
     encoder = TextEncoder()
     lengths = np.array([len(row) for row in encoder.ids(captions)])
@@ -83,6 +90,6 @@ def build_cache(captions: Sequence[str], path: Path, batch: int = 64) -> Feature
             rows[starts[i] : starts[i + 1]] = feature[: lengths[i]]
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp.npz")
-    np.savez(temporary, rows=rows, starts=starts)
+    np.savez(temporary, rows=rows, starts=starts, digest=digest)
     temporary.replace(path)
     return FeatureCache(rows, starts)

@@ -1,4 +1,4 @@
-"""Train the structure flow: `python -m training.trellis_mini.train_flow`, after train_vae.  Resumes from its last state.
+"""Train the structure flow (after train_vae): `python -m training.trellis_mini.train_flow`.  Resumes its last state.
 
 Rectified flow on the VAE's latents: x_t = (1-t) x_0 + (s + (1-s) t) eps, velocity (1-s) eps - x_0, t logit-normal.
 """
@@ -55,7 +55,7 @@ def plain_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     batch, _, heads, width = q.shape
     q, k, v = (x.transpose(1, 2).flatten(0, 1) for x in (q, k, v))
     weights = torch.bmm(q * width**-0.5, k.mT).softmax(-1)
-    return torch.bmm(weights, v).unflatten(0, (batch, heads)).transpose(1, 2).flatten(2)
+    return torch.bmm(weights, v).reshape(batch, heads, -1, width).transpose(1, 2).flatten(2)
 
 
 def initialise(model: SparseStructureFlow) -> None:
@@ -67,7 +67,7 @@ def initialise(model: SparseStructureFlow) -> None:
     for layer in (model.t_embedder.mlp[0], model.t_embedder.mlp[2]):
         nn.init.normal_(layer.weight, std=0.02)  # type: ignore[arg-type]
     for block in model.blocks:
-        nn.init.zeros_(block.adaLN_modulation[1].weight)  # type: ignore[index, union-attr, arg-type]
+        nn.init.zeros_(block.adaLN_modulation[1].weight)  # type: ignore[index, union-attr]
         block.cross_attn.to_kv.weight.data.mul_(3)  # type: ignore[union-attr, operator]  # MiniLM features are small
     nn.init.zeros_(model.out_layer.weight)
 
@@ -121,7 +121,7 @@ def main() -> None:
     while step < options.steps:
         generator = np.random.default_rng([options.seed, 2, step])
         chosen = generator.choice(len(shapes), options.batch, p=chance)
-        wording = chosen * captions.per_shape + generator.integers(0, captions.per_shape, options.batch)
+        wording = captions.rows[chosen, generator.integers(0, captions.rows.shape[1], options.batch)]
         wording[generator.random(options.batch) < DROP] = captions.empty
         clean = latents[chosen]
         noise = torch.from_numpy(generator.standard_normal(tuple(clean.shape), np.float32))
@@ -148,7 +148,7 @@ def main() -> None:
             average.copy_to(copy)
             some = slice(0, None if step == options.steps else 64)
             answer = generate(copy, decoder, features[some], empty, held_out.seeds[some], Settings(8, 1.0))
-            score = float(ious(answer, held_out.occupancy[some]).mean())
+            score = float(ious(answer > 0, held_out.occupancy[some]).mean())
             history[-1]["held_out_iou"] = score
             print("held-out IoU", round(score, 4), flush=True)
             save_release(FLOW, "SparseStructureFlowModel", {**FLOW_ARGS, "pe_mode": "ape"}, copy)

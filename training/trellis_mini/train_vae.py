@@ -18,8 +18,20 @@ from training.trellis_mini.checkpoint import DECODER, ENCODER, RUNS, Average, sa
 from training.trellis_mini.shapes import all_shapes, pack, unpack
 
 LATENT = 8
-ENCODER_ARGS = {"in_channels": 1, "latent_channels": LATENT, "num_res_blocks": 0, "channels": [16, 32, 64], "num_res_blocks_middle": 2}
-DECODER_ARGS = {"out_channels": 1, "latent_channels": LATENT, "num_res_blocks": 0, "channels": [64, 32, 8], "num_res_blocks_middle": 2}
+ENCODER_ARGS = {
+    "in_channels": 1,
+    "latent_channels": LATENT,
+    "num_res_blocks": 0,
+    "channels": [16, 32, 64],
+    "num_res_blocks_middle": 2,
+}
+DECODER_ARGS = {
+    "out_channels": 1,
+    "latent_channels": LATENT,
+    "num_res_blocks": 0,
+    "channels": [64, 32, 8],
+    "num_res_blocks_middle": 2,
+}
 KL_WEIGHT = 1e-3
 
 
@@ -102,7 +114,7 @@ def main() -> None:
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
         loss = reconstruction_loss(logits, truth) + KL_WEIGHT * kl
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(models.parameters(), 1.0)
         optimiser.step()
         average.update(models)

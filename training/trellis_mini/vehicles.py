@@ -64,7 +64,9 @@ def car(p: Params) -> Field:
         "van": (-0.62 * length, length),
     }[p["type"]]
     lean = 0.35 * np.clip(Z - deck, 0, 1)
-    out.append(intersect(np.abs(X) - half + 0.05, within(Z, (deck - 0.05, deck + roof)), cabin[0] + lean - Y, Y - cabin[1]))
+    out.append(
+        intersect(np.abs(X) - half + 0.05, within(Z, (deck - 0.05, deck + roof)), cabin[0] + lean - Y, Y - cabin[1])
+    )
     body = union(*out)
     if p["type"] == "pickup":
         body = cut(body, box((-half + 0.13, half - 0.13), (0.15 * length, length - 0.13), (deck - 0.2, deck + 0.1)))
@@ -89,7 +91,9 @@ def boat(p: Params) -> Field:
         bow = 1 - np.clip(-(Y + 0.05) / (length - margin), 0, 1) ** 2
         keel = np.sqrt(np.clip((Z - bottom) / (deck - bottom), 0, 1))
         width = (half - margin) * bow * (0.45 + 0.55 * keel)
-        return intersect(np.abs(X) - width, within(Y, (-length + margin, length - margin)), within(Z, (bottom, deck + margin)))
+        return intersect(
+            np.abs(X) - width, within(Y, (-length + margin, length - margin)), within(Z, (bottom, deck + margin))
+        )
 
     out = hull(0.0, deck - depth)
     if p["deck"] == "open":
@@ -142,7 +146,12 @@ CATEGORIES = (
         (
             adj("height", short="short", medium="medium-height", tall="tall|high"),
             adj("body", slim="slim|thin", medium="medium-width", fat="fat|wide"),
-            part("nose", pointed="a pointed nose|a sharp nose", rounded="a rounded nose", blunt="a blunt nose|a flat nose"),
+            part(
+                "nose",
+                pointed="a pointed nose|a sharp nose",
+                rounded="a rounded nose",
+                blunt="a blunt nose|a flat nose",
+            ),
             part("fins", two="two fins", four="four fins"),
             part("size", small="small tail wings", large="large tail wings"),
             part("boosters", yes="side boosters|two boosters", no="no boosters"),
@@ -169,7 +178,13 @@ CATEGORIES = (
             adj("length", short="short", long="long"),
             adj("width", narrow="narrow", medium="medium-width", wide="wide|broad"),
             part("hull", shallow="a shallow hull", deep="a deep hull"),
-            part("deck", open="an open deck", sail="a sail|a mast and a sail", cabin="a cabin", funnel="a cabin and a funnel"),
+            part(
+                "deck",
+                open="an open deck",
+                sail="a sail|a mast and a sail",
+                cabin="a cabin",
+                funnel="a cabin and a funnel",
+            ),
             FACING,
         ),
         boat,

@@ -1,7 +1,6 @@
 """BERT encoder (Devlin et al. 2018) that exports cleanly: token features for text conditioning.
 
-State-dict keys are those of the Hugging Face `BertModel` layout; the pooler is loaded away because token features do not
-use it.
+State-dict keys are those of the Hugging Face `BertModel` layout, without the pooler, which token features do not use.
 """
 
 from __future__ import annotations
@@ -47,24 +46,56 @@ class _ResidualOutput(nn.Module):
         return self.LayerNorm(self.dense(h) + residual)  # type: ignore[no-any-return]
 
 
+class _Attention(nn.Module):
+    """Multi-head self-attention; its projections live under the released key `self`."""
+
+    def __init__(self, width: int, heads: int, eps: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.add_module("self", _SelfProjections(width))
+        self.output = _ResidualOutput(width, width, eps)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        project = self.get_submodule("self")
+        assert isinstance(project, _SelfProjections)
+        split = (linear(x).unflatten(-1, (self.heads, -1)) for linear in (project.query, project.key, project.value))
+        q, k, v = (part.transpose(1, 2) for part in split)
+        h = F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(2)
+        return self.output(h, x)  # type: ignore[no-any-return]
+
+
+class _Intermediate(nn.Module):
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.gelu(self.dense(x))
+
+
 class BertLayer(nn.Module):
-    """Post-norm self-attention and MLP (exact GELU)."""
+    """Post-norm self-attention and MLP (exact GELU): x [B, L, C], bias [B, 1, 1, L] on the scores -> [B, L, C]."""
 
     def __init__(self, width: int, heads: int, hidden: int, eps: float) -> None:
         super().__init__()
-        self.heads = heads
-        self.attention = nn.ModuleDict({"self": _SelfProjections(width), "output": _ResidualOutput(width, width, eps)})
-        self.intermediate = nn.ModuleDict({"dense": nn.Linear(width, hidden)})
+        self.attention = _Attention(width, heads, eps)
+        self.intermediate = _Intermediate(width, hidden)
         self.output = _ResidualOutput(hidden, width, eps)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """x [B, L, C] tokens, bias [B, 1, 1, L] added to the attention scores -> [B, L, C]."""
-        project = self.attention["self"]
-        projections = (project.query, project.key, project.value)
-        q, k, v = (linear(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for linear in projections)
-        h = F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(2)
-        x = self.attention["output"](h, x)
-        return self.output(F.gelu(self.intermediate["dense"](x)), x)  # type: ignore[no-any-return]
+        x = self.attention(x, bias)
+        return self.output(self.intermediate(x), x)  # type: ignore[no-any-return]
+
+
+class _Layers(nn.Module):
+    def __init__(self, layers: list[BertLayer]) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(layers)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        for layer in self.layer:
+            x = layer(x, bias)
+        return x
 
 
 class BertTokenEncoder(nn.Module):
@@ -84,15 +115,13 @@ class BertTokenEncoder(nn.Module):
         super().__init__()
         width, eps = hidden_size, layer_norm_eps
         self.embeddings = BertEmbeddings(vocab_size, max_position_embeddings, type_vocab_size, width, eps)
-        layers = (BertLayer(width, num_attention_heads, intermediate_size, eps) for _ in range(num_hidden_layers))
-        self.encoder = nn.ModuleDict({"layer": nn.ModuleList(layers)})
+        layers = [BertLayer(width, num_attention_heads, intermediate_size, eps) for _ in range(num_hidden_layers)]
+        self.encoder = _Layers(layers)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        h = self.embeddings(ids)
         bias = (1.0 - mask.float())[:, None, None, :] * -1e9  # finite, so that a row without tokens is not NaN
-        for layer in self.encoder["layer"]:  # type: ignore[union-attr]
-            h = layer(h, bias)
-        return h * mask.to(h.dtype)[:, :, None]
+        h = self.encoder(self.embeddings(ids), bias)
+        return h * mask.to(h.dtype)[:, :, None]  # type: ignore[no-any-return]
 
     @staticmethod
     def drop_unused(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ class Euler:
     Attributes:
         timesteps: what the network gets as `t` at each step (already times 1000).
         dts: t_i - t_{i+1} of each step.
-        guidance: c_i of each step: 1 + guidance scale inside the guidance interval, 1 outside (no second call is needed).
+        guidance: c_i of each step: 1 + guidance scale inside the guidance interval, 1 outside (no second call).
         state: name of the input that the loop carries; time: name of the timestep input; cond: name of the condition.
     """
 
@@ -72,5 +72,5 @@ class Component:
 
     @property
     def parameters(self) -> int:
-        """Number of parameters and buffer elements."""
-        return sum(t.numel() for t in self.module.state_dict().values() if isinstance(t, Tensor))
+        """Number of parameters; buffers (stored position embeddings) are not counted."""
+        return sum(p.numel() for p in self.module.parameters())

@@ -48,16 +48,19 @@ def conv3d(
     # [B, D, C, H*W]: from here on depth is an axis that slices and merges with the batch.
     h = x.flatten(3).transpose(1, 2)
     if any(pads[0]):
-        h = F.pad(h.flatten(2), (0, 0, *pads[0])).unflatten(2, (channels, height * width))
+        h = F.pad(h, (0, 0, 0, 0, *pads[0]))
     depth = (h.shape[1] - dilation[0] * (taps - 1) - 1) // stride[0] + 1
-    if taps == stride[0] and dilation[0] == 1:  # patches that do not overlap: no copy for each tap
-        h = h[:, : depth * taps].reshape(batch * depth, taps, groups, -1)
-        h = h.transpose(1, 2) if groups > 1 else h
-    else:
+    if taps == stride[0] and dilation[0] == 1:  # slabs that do not overlap: no copy for each tap
+        slabs = h[:, : depth * taps].reshape(batch * depth, taps, groups, -1)
+        h = slabs.transpose(1, 2) if groups > 1 and taps > 1 else slabs
+    elif taps > 1:
         ends = [t * dilation[0] + (depth - 1) * stride[0] + 1 for t in range(taps)]
-        slices = [h[:, t * dilation[0] : end : stride[0]].flatten(0, 1) for t, end in enumerate(ends)]
-        # Channels of one group stay together: [B*Dout, groups, T*C/groups, H*W].
-        h = torch.cat([s.reshape(batch * depth, groups, -1) for s in slices], 2) if taps > 1 else slices[0]
+        slices = [h[:, t * dilation[0] : end : stride[0]] for t, end in enumerate(ends)]
+        if groups > 1:  # the channels of one group stay together
+            slices = [s.reshape(batch, depth, groups, -1) for s in slices]
+        h = torch.cat(slices, -1 if groups > 1 else 2)
+    elif stride[0] > 1:
+        h = h[:, :: stride[0]]
     h = h.reshape(batch * depth, taps * channels, height, width)
     (top, bottom), (left, right) = pads[1:]
     if top != bottom or left != right:

@@ -45,6 +45,9 @@ def simplify(program: ExportedProgram) -> None:
         elif node.target in _POINTWISE:
             _drop_broadcasts(node)
     graph.eliminate_dead_code()
+    for node in graph.nodes:  # histories that every later pass would copy, and that grow with each
+        for key in ("from_node", "stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn"):
+            node.meta.pop(key, None)
     program.graph_module.recompile()
 
 

@@ -74,6 +74,16 @@ class TimestepEmbedder(nn.Module):
         return self.mlp(timestep_features(t, self.feature_width))  # type: ignore[no-any-return]
 
 
+def unflatten(x: Tensor, axis: int, sizes: tuple[int, ...]) -> Tensor:
+    """`Tensor.unflatten`, which torch leaves untyped."""
+    return x.unflatten(axis, sizes)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def interleave(x: Tensor) -> Tensor:
+    """[B, C, p0, p1, p2, X, Y, Z] -> [B, C, X*p0, Y*p1, Z*p2]: 3-D pixel shuffle, inverse of patchify."""
+    return x.permute(0, 1, 5, 2, 6, 3, 7, 4).flatten(6, 7).flatten(4, 5).flatten(2, 3)
+
+
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Softmax attention of [B, T, H, d] queries over [B, L, H, d] keys and values, as [B, T, H*d]."""
     out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
@@ -92,7 +102,7 @@ class SelfAttention(nn.Module):
         self.k_rms_norm = HeadRMSNorm(heads, width // heads) if qk_rms_norm else None
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self.to_qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(2)
+        q, k, v = unflatten(self.to_qkv(x), -1, (3, self.heads, -1)).unbind(2)
         if self.q_rms_norm is not None and self.k_rms_norm is not None:
             q, k = self.q_rms_norm(q), self.k_rms_norm(k)
         return self.to_out(attend(q, k, v))  # type: ignore[no-any-return]
@@ -111,8 +121,8 @@ class CrossAttention(nn.Module):
         self.k_rms_norm = HeadRMSNorm(heads, width // heads) if qk_rms_norm else None
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        q = self.to_q(x).unflatten(-1, (self.heads, -1))
-        k, v = self.to_kv(context).unflatten(-1, (2, self.heads, -1)).unbind(2)
+        q = unflatten(self.to_q(x), -1, (self.heads, -1))
+        k, v = unflatten(self.to_kv(context), -1, (2, self.heads, -1)).unbind(2)
         if self.q_rms_norm is not None and self.k_rms_norm is not None:
             q, k = self.q_rms_norm(q), self.k_rms_norm(k)
         return self.to_out(attend(q, k, v))  # type: ignore[no-any-return]
@@ -150,7 +160,7 @@ class ModulatedCrossBlock(nn.Module):
         shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(m)[:, None].chunk(6, dim=-1)
         x = x + gate1 * self.self_attn(self.norm1(x) * (1 + scale1) + shift1)
         x = x + self.cross_attn(self.norm2(x), context)
-        return x + gate2 * self.mlp(self.norm3(x) * (1 + scale2) + shift2)
+        return x + gate2 * self.mlp(self.norm3(x) * (1 + scale2) + shift2)  # type: ignore[no-any-return]
 
 
 def set_linear_dtype(module: nn.Module, dtype: torch.dtype) -> None:
@@ -209,7 +219,7 @@ class SparseStructureFlow(nn.Module):
     def before(self, x: Tensor, t: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens [B, T, C], timestep embedding [B, C] and context [B, L, cond], in the blocks' dtype."""
         p, g = self.patch_size, self.grid
-        patches = x.unflatten(4, (g, p)).unflatten(3, (g, p)).unflatten(2, (g, p))
+        patches = unflatten(unflatten(unflatten(x, 4, (g, p)), 3, (g, p)), 2, (g, p))
         tokens = patches.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).flatten(1, 3) if p > 1 else x.flatten(2).mT
         h = self.input_layer(tokens) + self.get_buffer("pos_emb")
         return h.to(self.block_dtype), self.t_embedder(t).to(self.block_dtype), cond.to(self.block_dtype)
@@ -219,9 +229,8 @@ class SparseStructureFlow(nn.Module):
         p, g = self.patch_size, self.grid
         h = self.out_layer(F.layer_norm(h.float(), h.shape[-1:], eps=1e-5)).mT
         if p == 1:
-            return h.unflatten(2, (g, g, g))  # type: ignore[no-any-return]
-        h = h.unflatten(2, (g, g, g)).unflatten(1, (self.out_channels, p, p, p))
-        return h.permute(0, 1, 5, 2, 6, 3, 7, 4).flatten(6, 7).flatten(4, 5).flatten(2, 3)  # type: ignore[no-any-return]
+            return unflatten(h, 2, (g, g, g))
+        return interleave(unflatten(unflatten(h, 2, (g, g, g)), 1, (self.out_channels, p, p, p)))
 
     def forward(self, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
         h, m, context = self.before(x, t, cond)
@@ -253,8 +262,7 @@ class Upsample(nn.Module):
         self.conv = nn.Conv3d(in_channels, 8 * out_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv(x).unflatten(1, (-1, 2, 2, 2))
-        return h.permute(0, 1, 5, 2, 6, 3, 7, 4).flatten(6, 7).flatten(4, 5).flatten(2, 3)  # type: ignore[no-any-return]
+        return interleave(unflatten(self.conv(x), 1, (-1, 2, 2, 2)))
 
 
 class Downsample(nn.Module):

@@ -201,9 +201,9 @@ def sampler_inputs(state: State) -> Mapping[str, Array]:
     return {"x": state["noise"], "cond": state["cond"], "neg_cond": state["neg_cond"]}
 
 
-def sampler_output(state: State) -> Array:
-    """What the sampler loop as one program gives as `x`: the latent in the state after the component."""
-    return state["z"]
+def sampler_output(state: State) -> np.ndarray:
+    """What the sampler loop as one program gives as `x`: the latent in the (NumPy) state after the component."""
+    return np.asarray(state["z"])
 
 
 def make_asset(state: State) -> Mesh:
@@ -218,8 +218,8 @@ def make_asset(state: State) -> Mesh:
 def occupancy_logits(state: State) -> np.ndarray:
     """Logits [R, R, R] of a finished state, as NumPy on the host."""
     logits = state["logits"]
-    logits = logits.cpu() if hasattr(logits, "cpu") else logits
-    return np.asarray(logits, dtype=np.float32)[0, 0]
+    host: np.ndarray = np.asarray(logits.cpu() if hasattr(logits, "cpu") else logits, dtype=np.float32)
+    return host[0, 0]
 
 
 def inputs_of(name: str) -> tuple[str, ...]:

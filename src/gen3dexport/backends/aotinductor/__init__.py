@@ -1,0 +1,234 @@
+"""Backend `aotinductor`: torch's ahead-of-time compiler into a `.pt2` package, for CPUs and for CUDA GPUs.
+
+A CUDA package is built natively where a GPU of its architecture is present, and otherwise by `offline_cuda`, which
+needs no GPU and no driver. Such a package is checked as far as possible without one (architecture of its kernels,
+linkage, every weight's bytes); its latency is unmeasured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from gen3dexport.backends import Lowered, Program, ProgramRecord
+from gen3dexport.backends.aotinductor.toolchain import PORTABLE, installed, missing, release
+from gen3dexport.errors import ExportError, MissingError, UsageError
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+    from gen3dexport.export import Captured
+    from gen3dexport.models.component import Component
+
+SCHEMES: Mapping[str, str] = {
+    "fp32": "everything in float32",
+    "fp16": "repeated blocks in float16, norms and ends in float32",
+    "bf16": "repeated blocks in bfloat16, norms and ends in float32",
+    "int8-dynamic": "linears of the blocks as integer matrix products: int8 weights per channel, activations per token",
+    "int8-weight": "linears of the blocks with int8 weights per channel, widened before each product; CUDA only",
+}
+REFUSED: Mapping[str, str] = {}
+
+_SLOWER = "it is slower than float32 here: 1.10 times eager, where int8-dynamic is 0.38 and half the size of bf16"
+
+
+class Options(BaseModel):
+    """Options of the target.
+
+    Attributes:
+        device: where the program runs.
+        arch: architecture of the GPU, for `device: cuda`.
+        march: what the host code may use of the CPU: x86-64-v3 (AVX2) or x86-64-v4 (AVX-512).
+        min_features: linears with fewer inputs than this stay as they are in the int8 schemes.
+        rest: what the repeated blocks compute in beside their int8 linears, where the network has such a form.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    arch: Literal["sm_80", "sm_86", "sm_89", "sm_90", "sm_100"] | None = None
+    march: Literal["x86-64-v3", "x86-64-v4"] = PORTABLE
+    min_features: int = Field(default=128, ge=1)
+    rest: Literal["fp32", "fp16", "bf16"] = "fp32"
+
+    @model_validator(mode="after")
+    def _arch_of_cuda(self) -> Options:
+        if (self.device == "cuda") != (self.arch is not None):
+            raise ValueError("arch goes with device: cuda, and only with it (e.g. device: cuda, arch: sm_90)")
+        return self
+
+
+def check(options: Options) -> list[str]:
+    """What a build lacks on this machine, each line with its remedy; imports no vendor package."""
+    return missing(options.device)
+
+
+def quantize(component: Component, scheme: str, options: Options) -> Component:
+    """`component` in `scheme`, in place, for the kernels of the device.
+
+    Raises:
+        UsageError: when the device or the component has no such form.
+        MissingError: when an int8 scheme is asked for and torchao is not installed.
+    """
+    if scheme == "int8-weight" and options.device == "cpu":
+        raise UsageError(f"{component.name}: scheme int8-weight is refused on the CPU, {_SLOWER}; use int8-dynamic")
+    import torch
+
+    from gen3dexport.quantize import Half, Int8Dynamic, Int8Weight
+    from gen3dexport.quantize import quantize as apply
+
+    halves = {"fp16": Half(torch.float16), "bf16": Half(torch.bfloat16)}
+    if scheme in halves:
+        return apply(component, halves[scheme])
+    if scheme == "fp32":
+        return component
+    if installed("torchao") is None:
+        raise MissingError(f"{component.name}: scheme {scheme} needs torchao; pip install 'gen3dexport[torch]'")
+    from torchao.utils import unwrap_tensor_subclass
+
+    if options.rest in halves and hasattr(component.module, "set_block_dtype"):
+        apply(component, halves[options.rest])
+    int8 = Int8Dynamic("int_mm", options.min_features) if scheme == "int8-dynamic" else Int8Weight(options.min_features)
+    apply(component, int8)
+    unwrap_tensor_subclass(component.module)  # to plain int8 and scale tensors, which packages store
+    return component
+
+
+def lower(captured: Captured, options: Options, out: Path) -> Lowered:
+    """Compile the component into NAME.pt2 and check what can be checked on this machine.
+
+    Raises:
+        ExportError: when the compiler refuses it.
+        MissingError: when the machine cannot build it.
+        VerificationError: when the package is not what was asked for.
+    """
+    import torch
+
+    from gen3dexport.backends.aotinductor.compile import compile_package
+    from gen3dexport.backends.aotinductor.inspect_package import check_weights, read_package
+
+    component, path = captured.component, out / f"{captured.component.name}.pt2"
+    strided = [name for name, value in component.inputs.items() if not value.is_contiguous()]
+    if strided:
+        raise ExportError(f"{component.name}: input {', '.join(strided)} is not row-major; give it with .contiguous()")
+    native = options.device == "cuda" and _gpu_is_here(options)
+    program = captured.whole
+    facts: dict[str, Any] = {
+        "device": options.device,
+        "arch": options.arch,
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda if options.device == "cuda" else None,
+        "triton": installed("triton") if options.device == "cuda" else None,
+        "build": "native" if native or options.device == "cpu" else f"without a GPU, for {options.arch}",
+    }
+    if options.device == "cpu":
+        from gen3dexport.backends.aotinductor.retarget import standing
+
+        compiled = compile_package(standing(program), path, options.march, {})
+    elif native:
+        compiled, rewritten = _native(program, path, options)
+        facts |= rewritten
+    else:
+        compiled, rewritten = _offline(program, path, options)
+        facts |= rewritten
+    package = read_package(path)
+    facts |= {
+        "host": compiled.host.facts(),
+        "kernels": compiled.kernels,
+        "operators": dict(compiled.operators),
+        "interpreted_operators": list(compiled.proxy),
+        "needed": list(package.needed),
+        "weights": check_weights(package, {**program.state_dict, **program.constants}),
+        "package_bytes": path.stat().st_size,
+        "reproducible": "byte for byte, for the same versions, cache folder and CPU level",
+    }
+    if options.device == "cuda":
+        facts["cubins"] = dict(package.cubins)
+        _check_cuda(component.name, options, facts)
+    here = native or options.device == "cpu"
+    return Lowered(files=(path.name,), facts=facts, unmeasured=None if here else f"no {options.arch} device")
+
+
+def load(folder: Path, program: ProgramRecord) -> Program:
+    """The program from disk; what it needs of this machine is checked before torch opens it.
+
+    Raises:
+        MissingError: when torch, the CPU or the GPU is not what it was built for.
+        VerificationError: when torch cannot read the package.
+    """
+    from gen3dexport.backends.aotinductor.program import open_program
+
+    return open_program(folder, program)
+
+
+def _gpu_is_here(options: Options) -> bool:
+    """Whether a GPU of the target's architecture is present.
+
+    Raises:
+        MissingError: when the only GPUs present are others: the compiler would ask them.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        return False
+    major, minor = torch.cuda.get_device_capability(0)
+    if f"sm_{major}{minor}" == options.arch:
+        return True
+    raise MissingError(
+        f"this machine's first GPU is sm_{major}{minor}, and the target is {options.arch}; set CUDA_VISIBLE_DEVICES to "
+        "one of that architecture, or to nothing (CUDA_VISIBLE_DEVICES=) to build without a GPU"
+    )
+
+
+def _native(program: ExportedProgram, path: Path, options: Options) -> tuple[Any, dict[str, Any]]:
+    import torch
+
+    from gen3dexport.backends.aotinductor.compile import compile_package
+    from gen3dexport.backends.aotinductor.int_mm import for_cuda
+    from gen3dexport.backends.aotinductor.retarget import real_move
+
+    moved = real_move(program, torch.device("cuda", 0))
+    products = for_cuda(moved)
+    facts = {"integer_products": products, "attention": "chosen by torch on the device"}
+    return compile_package(moved, path, options.march, {"max_autotune": False}), facts
+
+
+def _offline(program: ExportedProgram, path: Path, options: Options) -> tuple[Any, dict[str, Any]]:
+    import torch
+
+    from gen3dexport.backends.aotinductor.attention import pin_attention
+    from gen3dexport.backends.aotinductor.compile import compile_package
+    from gen3dexport.backends.aotinductor.gpu_table import GPUS
+    from gen3dexport.backends.aotinductor.int_mm import for_cuda
+    from gen3dexport.backends.aotinductor.offline_cuda import OPTIONS, offline_cuda, require_checked_versions
+    from gen3dexport.backends.aotinductor.retarget import fake_move
+
+    assert options.arch is not None  # Options holds it
+    require_checked_versions()
+    gpu = GPUS[options.arch]
+    moved, weights = fake_move(program, torch.device("cuda", 0))
+    facts = {"integer_products": for_cuda(moved), "attention": pin_attention(moved)}
+    with offline_cuda(gpu, weights):
+        compiled = compile_package(moved, path, options.march, {**OPTIONS, "cuda.arch": str(gpu.compute)})
+    return compiled, facts
+
+
+def _check_cuda(name: str, options: Options, facts: Mapping[str, Any]) -> None:
+    """Kernels of the asked architecture and no other, linked against torch's CUDA library and the driver."""
+    from gen3dexport.errors import VerificationError
+
+    problems = []
+    if set(facts["cubins"]) != {options.arch}:
+        problems.append(f"its kernels are for {', '.join(facts['cubins']) or 'no GPU'}, not {options.arch}")
+    for library in ("libtorch_cuda.so", "libcuda.so.1"):
+        if library not in facts["needed"]:
+            problems.append(f"it is not linked against {library}")
+    if problems:
+        raise VerificationError(f"{name}: {'; '.join(problems)}; the toolchain is not as checked (torch {_version()})")
+
+
+def _version() -> str:
+    return release(installed("torch") or "none")

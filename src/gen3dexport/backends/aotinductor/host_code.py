@@ -1,0 +1,85 @@
+"""The CPU that a package's host code needs: chosen at build, recorded, checked before the package is opened."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gen3dexport.errors import MissingError
+
+_V3 = ("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe")
+_V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
+
+LEVELS: Mapping[str, tuple[int, tuple[str, ...]]] = {"x86-64-v3": (256, _V3), "x86-64-v4": (512, _V4)}
+"""Level of the x86-64 psABI -> vector width in bits, and what /proc/cpuinfo calls its features."""
+
+_PICKED = {"avx512_vnni": ("avx512_vnni",), "amx_tile": ("amx_tile", "amx_bf16", "amx_int8")}
+
+
+@dataclass(frozen=True)
+class HostCode:
+    """What the generated C++ was compiled for.
+
+    Attributes:
+        march: level of the x86-64 psABI.
+        simdlen: vector width that the compiler generates for, bits.
+        isa: the vector instructions it picked on the building machine.
+        features: what the CPU must have, in the words of /proc/cpuinfo.
+    """
+
+    march: str
+    simdlen: int
+    isa: str
+    features: tuple[str, ...]
+
+    def facts(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {
+            "platform": sys.platform,
+            "machine": os.uname().machine,
+            "march": self.march,
+            "simdlen": self.simdlen,
+            "isa": self.isa,
+            "features": list(self.features),
+        }
+
+
+def host_code(march: str, isa: str) -> HostCode:
+    """Host code of a level, for the vector instructions that the compiler picks under it (`avx2`, `avx512 ...`)."""
+    width, features = LEVELS[march]
+    picked = tuple(flag for word in isa.split() for flag in _PICKED.get(word, ()))
+    return HostCode(march, width, isa, (*features, *picked))
+
+
+def require_host(facts: Mapping[str, Any], where: str) -> None:
+    """Refuse a machine that the host code does not run on.
+
+    Raises:
+        MissingError: naming what it lacks.
+    """
+    here = (sys.platform, os.uname().machine)
+    if here != (facts["platform"], facts["machine"]):
+        raise MissingError(
+            f"{where}: built for {facts['platform']} {facts['machine']}, this is {here[0]} {here[1]}; "
+            "run it on such a machine"
+        )
+    lacking = [flag for flag in facts["features"] if flag not in cpu_features()]
+    if lacking:
+        raise MissingError(
+            f"{where}: its host code needs a CPU with {facts['march']} ({', '.join(lacking)} missing here); run it on "
+            "such a CPU, or build it again with a lower options.march"
+        )
+
+
+def cpu_features() -> frozenset[str]:
+    """Features of this CPU as Linux lists them; empty when it does not say."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return frozenset()
+    line = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    return frozenset(line.partition(":")[2].split())

@@ -1,0 +1,129 @@
+"""A loaded package: what it needs is checked before torch opens it, because opening runs its code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from gen3dexport.backends import ProgramRecord
+from gen3dexport.backends._inputs import in_order
+from gen3dexport.backends.aotinductor.host_code import require_host
+from gen3dexport.backends.aotinductor.toolchain import installed
+from gen3dexport.errors import MissingError, VerificationError
+
+if TYPE_CHECKING:
+    import torch
+
+_FACTS = ("device", "arch", "torch", "cuda", "host")
+
+
+def open_program(folder: Path, record: ProgramRecord) -> AotiProgram:
+    """The program from disk.
+
+    Raises:
+        MissingError: when this machine's torch, CPU or GPU is not what the package was built for.
+        VerificationError: when the record says too little, or torch cannot read the package.
+    """
+    facts, path = record.facts, folder / record.files[0]
+    lacking = [name for name in _FACTS if name not in facts]
+    if lacking:
+        raise VerificationError(f"{path}: its record lacks {', '.join(lacking)}; build the bundle again")
+    if not path.is_file():
+        raise VerificationError(f"{path}: not found; the bundle is incomplete, build it again")
+    _require_torch(facts, path)
+    require_host(facts["host"], str(path))
+    import torch
+
+    index = _require_gpu(facts, path) if facts["device"] == "cuda" else -1
+    device = torch.device("cuda", index) if index >= 0 else torch.device("cpu")
+    try:
+        model = torch._inductor.aoti_load_package(str(path), device_index=index)
+    except Exception as error:  # torch raises many types on a damaged archive; the cause is kept
+        raise VerificationError(f"{path}: torch cannot open the package ({error}); build the bundle again") from error
+    return AotiProgram(record, model, device, _namespace(device))
+
+
+def _require_torch(facts: Mapping[str, Any], path: Path) -> None:
+    """Packages are linked against torch's C interface, which changes with each release."""
+    found, wanted = installed("torch"), str(facts["torch"]).split("+")[0]
+    if found is None:
+        raise MissingError(f"{path}: torch is not installed; pip install torch=={wanted}")
+    if found.split("+")[0].split(".")[:2] != wanted.split(".")[:2]:
+        raise MissingError(
+            f"{path}: was built with torch {wanted}, this is {found}; pip install torch=={wanted}, or build the "
+            "bundle again with this torch"
+        )
+
+
+def _require_gpu(facts: Mapping[str, Any], path: Path) -> int:
+    """The index of a GPU that the kernels run on."""
+    import torch
+
+    arch, cuda = facts["arch"], str(facts["cuda"])
+    need = f"{path}: needs a GPU of architecture {arch}"
+    other = f"run it on a machine with one, or build for another target (cpu-aoti runs here; it was built for {arch})"
+    if torch.version.cuda is None:
+        raise MissingError(f"{need}, and torch with CUDA {cuda}; this torch has no CUDA. Install the CUDA build")
+    if torch.version.cuda.split(".")[0] != cuda.split(".")[0]:
+        raise MissingError(f"{need} and torch with CUDA {cuda}; this torch has CUDA {torch.version.cuda}")
+    if not torch.cuda.is_available():
+        raise MissingError(f"{need}, and this machine has no CUDA device; {other}")
+    found = [f"sm_{major}{minor}" for major, minor in map(torch.cuda.get_device_capability, _devices())]
+    if arch not in found:
+        raise MissingError(f"{need}, and this machine has {', '.join(found)}; {other}")
+    return found.index(arch)
+
+
+def _devices() -> range:
+    import torch
+
+    return range(torch.cuda.device_count())
+
+
+def _namespace(device: torch.device) -> Any:
+    import array_api_compat.torch as xp
+
+    return xp if device.type == "cpu" else OnDevice(xp, device)
+
+
+@dataclass(frozen=True)
+class OnDevice:
+    """The torch namespace, with new arrays made on the program's device: a pipeline's own arrays meet its outputs."""
+
+    xp: ModuleType
+    device: torch.device
+
+    def asarray(self, value: Any, **kwargs: Any) -> Any:
+        """An array on the device."""
+        return self.xp.asarray(value, **{"device": self.device, **kwargs})
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.xp, name)
+
+
+@dataclass(eq=False)
+class AotiProgram:
+    """A loaded program over torch arrays; NumPy arrays are taken too. Outputs are on its device."""
+
+    record: ProgramRecord
+    model: Callable[..., Any]
+    device: torch.device
+    xp: Any
+
+    def __call__(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Outputs by name. On a GPU the call returns before the device is done, as torch's own calls do.
+
+        Raises:
+            UsageError: when an input is missing, unknown or misshapen (the compiled code does not look).
+        """
+        import torch
+
+        values = in_order(self.record, inputs)
+        with torch.inference_mode():
+            # The compiled code reads row-major memory.
+            result = self.model(*(torch.asarray(value, device=self.device).contiguous() for value in values))
+        outputs = result if isinstance(result, tuple | list) else (result,)
+        return dict(zip(self.record.outputs, outputs, strict=True))

@@ -1,0 +1,158 @@
+"""Backend `eager`: the captured graph, run by torch itself. No vendor package: the reference and the fake target."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gen3dexport.backends import Lowered, Program, ProgramRecord
+from gen3dexport.errors import ExportError, MissingError, VerificationError
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+    from gen3dexport.export import Captured
+    from gen3dexport.models.component import Component
+
+SCHEMES: Mapping[str, str] = {
+    "fp32": "everything in float32",
+    "fp16": "repeated blocks in float16, norms and ends in float32",
+    "bf16": "repeated blocks in bfloat16, norms and ends in float32",
+    "int8-dynamic": "linears of the blocks with int8 weights per channel, int8 activations per token (torch._int_mm)",
+    "int8-weight": "linears of the blocks with int8 weights per channel, float32 activations",
+}
+REFUSED: Mapping[str, str] = {}
+_ASSERTION = "aten._assert_tensor_metadata.default"  # computes nothing
+
+
+class Options(BaseModel):
+    """Options of the target.
+
+    Attributes:
+        min_features: linears with fewer inputs than this stay as they are in the int8 schemes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_features: int = Field(default=128, ge=1)
+
+
+def check(options: Options) -> list[str]:
+    """What is missing here: torch alone, and torchao for building the int8 schemes."""
+    return [
+        f"{name} is not installed; run: pip install 'gen3dexport[torch]'"
+        for name in ("torch", "torchao")
+        if importlib.util.find_spec(name) is None
+    ]
+
+
+def quantize(component: Component, scheme: str, options: Options) -> Component:
+    """`component` in `scheme`, in place.
+
+    Raises:
+        UsageError: when the component has no such form.
+    """
+    import torch
+
+    from gen3dexport.quantize import Half, Int8Dynamic, Int8Weight
+    from gen3dexport.quantize import quantize as apply
+
+    match scheme:
+        case "fp16":
+            return apply(component, Half(torch.float16))
+        case "bf16":
+            return apply(component, Half(torch.bfloat16))
+        case "int8-dynamic":
+            return apply(component, Int8Dynamic("int_mm", options.min_features))
+        case "int8-weight":
+            return apply(component, Int8Weight(options.min_features))
+        case _:
+            assert scheme == "fp32", scheme
+            return component
+
+
+def lower(captured: Captured, options: Options, out: Path) -> Lowered:
+    """Save the whole capture as NAME.pt2: plain tensors and ATen operators, readable with torch alone.
+
+    Raises:
+        ExportError: when torch cannot write the graph.
+    """
+    import torch
+
+    component = captured.component
+    name = f"{component.name}.pt2"
+    plain = _plain(captured.whole, component.name)
+    torch.export.save(plain, out / name)
+    calls = [str(node.target) for node in plain.graph.nodes if node.op == "call_function"]
+    operators = Counter(call for call in calls if call.startswith("aten.") and call != _ASSERTION)
+    return Lowered(files=(name,), facts={"operators": dict(sorted(operators.items()))})
+
+
+def load(folder: Path, program: ProgramRecord) -> Program:
+    """The program from disk.
+
+    Raises:
+        MissingError: when torch is not installed.
+        VerificationError: when torch cannot read the file.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise MissingError(f"program {program.name}: torch is not installed; run: pip install 'gen3dexport[torch]'")
+    import torch
+
+    path = folder / program.files[0]
+    try:
+        module = torch.export.load(path).module()
+    except Exception as error:  # torch raises many types on a damaged archive; the cause is kept
+        raise VerificationError(f"{path}: torch cannot read the program ({error}); build the bundle again") from error
+    import array_api_compat.torch as xp
+
+    return EagerProgram(program, module, xp)
+
+
+@dataclass(eq=False)
+class EagerProgram:
+    """A loaded program over torch arrays; NumPy arrays are taken too."""
+
+    record: ProgramRecord
+    module: Callable[..., Any]
+    xp: Any
+
+    def __call__(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Outputs by name, without gradients.
+
+        Raises:
+            UsageError: when an input is missing, unknown or misshapen.
+        """
+        import torch
+
+        from gen3dexport.backends._inputs import in_order
+
+        with torch.inference_mode():
+            result = self.module(*(torch.asarray(value) for value in in_order(self.record, inputs)))
+        values = result if isinstance(result, tuple) else (result,)
+        return dict(zip(self.record.outputs, values, strict=True))
+
+
+def _plain(program: ExportedProgram, name: str) -> ExportedProgram:
+    """`program` with quantized weights as their plain int8 and scale tensors, torchao's operators spelt out in ATen,
+    and nothing in it that depends on where it was built."""
+    import torch
+
+    # This table changes no arithmetic: it spells torchao's operators out, and decomposing at all unwraps its tensors.
+    known = dict(torch.export.default_decompositions())
+    table = {operator: rule for operator, rule in known.items() if str(operator).startswith("torchao.")}
+    try:
+        plain: ExportedProgram = program.run_decompositions(table)
+    except Exception as error:  # torch.export raises many types; the cause is kept
+        raise ExportError(f"{name}: torch.export cannot spell out the quantized graph: {error}") from error
+    for node in plain.graph.nodes:
+        for key in ("stack_trace", "from_node"):  # source paths and memory addresses of this process
+            node.meta.pop(key, None)
+    plain.example_inputs = None  # the bundle has golden inputs
+    return plain

@@ -1,0 +1,73 @@
+"""What tests share: golden folders and a tiny model in the released layout."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden" / "trellis"
+
+TINY_RECIPE = """\
+schema: 1
+name: trellis-tiny
+summary: the golden sets' networks as a pipeline; features in, mesh out
+family: trellis
+weights: {weights}
+golden:
+  prompts: [first, second]
+budgets:
+  relative_l2: 1.0e-3
+  relative_l2_fp32: 1.0e-3
+  iou: 0.99
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_stage_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's stage cache; tests of one run share one."""
+    monkeypatch.setenv("GEN3DEXPORT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint folder in the released layout, made of the golden sets ss_flow and ss_dec."""
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "ckpts").mkdir()
+    for name, golden in (("ss_flow_tiny", "ss_flow"), ("ss_dec_tiny", "ss_dec")):
+        shutil.copyfile(GOLDEN / golden / "config.json", folder / "ckpts" / f"{name}.json")
+        shutil.copyfile(GOLDEN / golden / "weights.safetensors", folder / "ckpts" / f"{name}.safetensors")
+    params = {"steps": 4, "cfg_strength": 2.0, "cfg_interval": [0.5, 1.0], "rescale_t": 3.0}
+    models = {"sparse_structure_flow_model": "ckpts/ss_flow_tiny", "sparse_structure_decoder": "ckpts/ss_dec_tiny"}
+    args = {"models": models, "sparse_structure_sampler": {"params": params}, "text_cond_tokens": 11}
+    (folder / "pipeline.json").write_text(json.dumps({"name": "TrellisTextTo3DPipeline", "args": args}))
+    return folder
+
+
+@pytest.fixture
+def tiny_recipe(tiny_weights: Path, tmp_path: Path) -> Path:
+    """The tiny model's recipe, as a file of this test."""
+    path = tmp_path / "trellis-tiny.yaml"
+    path.write_text(TINY_RECIPE.format(weights=tiny_weights))
+    return path
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line in this process: (exit code, stdout, stderr)."""
+    from gen3dexport import cli as module
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["gen3dexport", *map(str, arguments)])
+        code = 0
+        try:
+            module.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run

@@ -1,0 +1,126 @@
+"""Recipes and targets: every shipped one reads, and bad ones are told with file, line, path and remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gen3dexport import backends
+from gen3dexport.errors import UsageError
+from gen3dexport.recipe import read_recipe
+from gen3dexport.shipped import documents
+from gen3dexport.target import aliases, read_target
+
+TARGETS = sorted(documents("targets"))
+RECIPES = sorted(documents("recipes"))
+
+
+def test_every_file_is_found() -> None:
+    root = Path(__file__).parent.parent
+    assert [p.stem for p in sorted((root / "targets").iterdir())] == TARGETS
+    assert [p.stem for p in sorted((root / "recipes").iterdir())] == RECIPES
+    assert len(TARGETS) >= 10
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_target(name: str) -> None:
+    target = read_target(name)
+    assert target.name == name
+    backend = backends.find(target.backend)
+    assert target.default_scheme in backend.SCHEMES
+    assert not set(backend.SCHEMES) & set(backend.REFUSED)
+    assert all(backend.REFUSED.values()) and all(backend.SCHEMES.values())
+
+
+def test_every_backend_takes_or_refuses_every_scheme() -> None:
+    known = {s for name in backends.names() for s in (*backends.find(name).SCHEMES, *backends.find(name).REFUSED)}
+    for name in backends.names():
+        backend = backends.find(name)
+        assert {*backend.SCHEMES, *backend.REFUSED} == known, name
+
+
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [
+        ("executorch", "executorch-xnnpack"),
+        ("tpu", "tpu-v5e"),
+        ("cuda", "cuda-sm90"),
+        ("onnxruntime", "onnx"),
+    ],
+)
+def test_alias(alias: str, name: str) -> None:
+    assert aliases()[alias] == name
+    assert read_target(alias).name == name
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_recipe_resolves_for_every_target(recipe: str, target: str) -> None:
+    resolved = read_target(target)
+    found = read_recipe(recipe, resolved)
+    assert found.name == recipe
+    backend = backends.find(resolved.backend)
+    for component in found.components:
+        assert found.scheme(component, resolved) in backend.SCHEMES
+
+
+def test_target_exceptions_apply_to_their_targets_only(tiny_recipe: Path) -> None:
+    tiny_recipe.write_text(
+        tiny_recipe.read_text()
+        + "targets:\n  tpu: {sampler.steps: 3}\n  tpu-v6e: {sampler.steps: 2}\n  xla: {golden.seed: 7}\n"
+    )
+    steps = {
+        name: read_recipe(str(tiny_recipe), read_target(name)).sampler.steps for name in ("eager", "tpu-v5e", "tpu-v6e")
+    }
+    assert steps == {"eager": None, "tpu-v5e": 3, "tpu-v6e": 2}
+    assert read_recipe(str(tiny_recipe), read_target("tpu-v5e")).golden.seed == 7
+
+
+def test_assignments_override_the_file_and_the_target(tiny_recipe: Path) -> None:
+    tiny_recipe.write_text(tiny_recipe.read_text() + "targets:\n  eager: {sampler.steps: 3}\n")
+    recipe = read_recipe(str(tiny_recipe), read_target("eager"), ["sampler.steps=9", "components.flow.scheme=bf16"])
+    assert recipe.sampler.steps == 9
+    assert recipe.scheme("flow", read_target("eager")) == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        ("budgets: {iuo: 0.9}", ["trellis-tiny.yaml:", "budgets.iuo: unknown key; did you mean 'iou'?"]),
+        ("sampler: {steps: many}", ["sampler.steps: input should be a valid integer", "got 'many'"]),
+        ("sampler: {guidance_interval: [1, 0]}", ["needs 0 <= low <= high <= 1"]),
+        ("components: {flow: {schem: bf16}}", ["components.flow.schem: unknown key; did you mean 'scheme'?"]),
+        ("targets: {tpu-v5: {seed: 1}}", ["targets.tpu-v5: unknown target; did you mean 'tpu-v5e'?"]),
+        ("budgets: [1", ["not valid YAML"]),
+        ("colour: red\nshape: round", ["colour: unknown key", "shape: unknown key"]),
+    ],
+)
+def test_bad_recipe(tiny_recipe: Path, text: str, messages: list[str]) -> None:
+    lines = [
+        line for line in tiny_recipe.read_text().splitlines() if not line.startswith(("budgets", "  relative", "  iou"))
+    ]
+    tiny_recipe.write_text("\n".join([*lines, text]) + "\n")
+    with pytest.raises(UsageError) as error:
+        read_recipe(str(tiny_recipe))
+    for message in messages:
+        assert message in str(error.value)
+    assert f"{tiny_recipe}:" in str(error.value)
+
+
+def test_line_numbers_point_at_the_key(tiny_recipe: Path) -> None:
+    tiny_recipe.write_text(tiny_recipe.read_text().replace("  prompts:", "  propmts:"))
+    line = next(i for i, t in enumerate(tiny_recipe.read_text().splitlines(), 1) if "propmts" in t)
+    with pytest.raises(UsageError, match=f":{line}: golden.propmts: unknown key; did you mean 'prompts'"):
+        read_recipe(str(tiny_recipe))
+
+
+@pytest.mark.parametrize(("name", "near"), [("trelis-mini", "trellis-mini"), ("trellis-minni", "trellis-mini")])
+def test_unknown_recipe(name: str, near: str) -> None:
+    with pytest.raises(UsageError, match=f"did you mean '{near}'"):
+        read_recipe(name)
+
+
+def test_unknown_target() -> None:
+    with pytest.raises(UsageError, match="did you mean 'executorch'"):
+        read_target("executorh")
