@@ -156,8 +156,8 @@ def main() -> None:
     }
     write_text(options.run / "evaluation.json", json.dumps(report, indent=1) + "\n")
     print(json.dumps(report, indent=1))
-    items = [(answer[i] > 0, held_out.captions[i]) for i in pick_sheet(held_out, scores)]
-    sheet(items).quantize(64).save(PICTURES / "contact_sheet.png", optimize=True)
+    items = [(answer[i], f"{held_out.captions[i]} ({scores[i]:.2f})") for i in pick_sheet(held_out, scores)]
+    sheet(items).quantize(96).save(PICTURES / "contact_sheet.png", optimize=True)
     loss_curve(options.run, PICTURES / "loss_curve.png")
 
 

@@ -80,7 +80,7 @@ def draw_times(generator: np.random.Generator, count: int) -> Tensor:
 def main() -> None:
     """Train, and refresh the released EMA weights every `--release-every` steps."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=5800)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=8e-4)
     parser.add_argument("--seed", type=int, default=0)

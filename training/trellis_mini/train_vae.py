@@ -74,7 +74,7 @@ def encode_all(encoder: SparseStructureEncoder, packed: np.ndarray, batch: int =
 def main() -> None:
     """Train, then fold the latent's scale and write the two networks in the released layout."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1250)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)

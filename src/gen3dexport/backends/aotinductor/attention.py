@@ -32,7 +32,7 @@ def pin_attention(program: ExportedProgram) -> dict[str, int]:
 
 
 def _pin(graph: fx.Graph, node: fx.Node) -> str:
-    given = dict(zip(_NAMES[:6], node.args, strict=False)) | node.kwargs
+    given: dict[str, Any] = dict(zip(_NAMES[:6], node.args, strict=False)) | node.kwargs
     query, key, value = (given[name] for name in _NAMES[:3])
     causal, scale = given.get("is_causal", False), given.get("scale")
     kernel = _kernel(given)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import re
 import shutil
@@ -21,7 +20,7 @@ from torch.export import ExportedProgram
 
 from gen3dexport.backends.aotinductor.host_code import LEVELS, HostCode, host_code
 from gen3dexport.backends.aotinductor.inspect_package import CONSTANTS_FILE
-from gen3dexport.backends.aotinductor.toolchain import cache_folder
+from gen3dexport.backends.aotinductor.toolchain import cache_folder, quiet
 from gen3dexport.errors import ExportError, GenExportError
 
 _NEWER = frozenset({"cpp.march", "aot_inductor.enable_line_tables", "use_static_triton_launcher"})
@@ -54,7 +53,7 @@ def compile_package(program: ExportedProgram, path: Path, march: str, options: M
     name = re.sub(r"\W", "_", path.stem)
     with _workplace(name) as folder:
         try:
-            return _compile(program, name, path, march, _known(options | _settings(folder, name, march)))
+            return _compile(program, name, path, march, _known({**options, **_settings(folder, name, march)}))
         except (GenExportError, OSError):
             raise
         except Exception as error:  # the compiler raises many types; the cause is kept
@@ -65,9 +64,7 @@ def compile_package(program: ExportedProgram, path: Path, march: str, options: M
             raise ExportError(f"{path.stem}: AOTInductor refused it: {_short(chain[-1])}") from error
 
 
-def _compile(
-    program: ExportedProgram, name: str, path: Path, march: str, options: Mapping[str, object]
-) -> Compiled:
+def _compile(program: ExportedProgram, name: str, path: Path, march: str, options: Mapping[str, object]) -> Compiled:
     from torch._inductor.cpu_vec_isa import pick_vec_isa
     from torch.export.pt2_archive._package import package_pt2
 
@@ -77,13 +74,15 @@ def _compile(
         torch.manual_seed(0)  # the number that marks the end of the weights is drawn at random
         with torch._inductor.config.patch({"cpp.simdlen": options["cpp.simdlen"]}):
             isa = str(pick_vec_isa())
-        files = torch._inductor.aot_compile(module, args, kwargs, options=dict(options))  # type: ignore[attr-defined]
+        made = torch._inductor.aot_compile(module, args, kwargs, options=dict(options))
+    assert isinstance(made, list)  # so with aot_inductor.package
+    files = [file for file in made if isinstance(file, str)]
     sources = {file: Path(file).read_text() for file in files if file.endswith(".cpp")}
     wrapper = next(text for file, text in sources.items() if file.endswith(".wrapper.cpp"))
     # The sources stay out: nothing reads them, and they name folders of the building machine.
     kept = [file for file in files if file not in sources and not file.endswith(".kernel_metadata.json")]
     extra = {CONSTANTS_FILE: json.dumps(_constants(wrapper, on_gpu=any(file.endswith(".cubin") for file in files)))}
-    package_pt2(str(path), aoti_files={"model": kept}, extra_files=extra)
+    package_pt2(str(path), aoti_files={"model": [*kept]}, extra_files=extra)
     kernels = sum(file.endswith(".cubin") for file in files) or sum(
         text.count('extern "C"') for file, text in sources.items() if file.endswith(".kernel.cpp")
     )
@@ -126,16 +125,14 @@ def _workplace(name: str) -> Iterator[Path]:
     """An empty folder of a fixed name; nobody else builds meanwhile, and nothing stays but the compiler's cache."""
     root = cache_folder()
     root.mkdir(parents=True, exist_ok=True)
-    noisy = logging.getLogger("torch.utils.cpp_extension")  # says that there is no GPU, which we know
-    with filelock.FileLock(root / "lock"), mock.patch.dict(os.environ, {"TORCHINDUCTOR_CACHE_DIR": str(root / "cache")}):
-        folder, level = root / name, noisy.level
+    environment = mock.patch.dict(os.environ, {"TORCHINDUCTOR_CACHE_DIR": str(root / "cache")})
+    with filelock.FileLock(root / "lock"), environment, quiet("torch.utils.cpp_extension"):  # no GPU: it says so
+        folder = root / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        noisy.setLevel(logging.ERROR)
         try:
             yield folder
         finally:
-            noisy.setLevel(level)
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gen3dexport.backends import ProgramRecord
 from gen3dexport.backends._inputs import in_order
 from gen3dexport.backends.aotinductor.host_code import require_host
-from gen3dexport.backends.aotinductor.toolchain import installed
+from gen3dexport.backends.aotinductor.toolchain import installed, quiet
 from gen3dexport.errors import MissingError, VerificationError
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def open_program(folder: Path, record: ProgramRecord) -> AotiProgram:
     index = _require_gpu(facts, path) if facts["device"] == "cuda" else -1
     device = torch.device("cuda", index) if index >= 0 else torch.device("cpu")
     try:
-        model = torch._inductor.aoti_load_package(str(path), device_index=index)
+        with quiet("torch.export.pt2_archive._package"):  # warns when CPUs differ in any way
+            model = torch._inductor.aoti_load_package(str(path), device_index=index)
     except Exception as error:  # torch raises many types on a damaged archive; the cause is kept
         raise VerificationError(f"{path}: torch cannot open the package ({error}); build the bundle again") from error
     return AotiProgram(record, model, device, _namespace(device))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
+import logging
 import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 import platformdirs
 
@@ -17,7 +20,7 @@ from gen3dexport.errors import MissingError
 CHECKED: Mapping[str, str] = {"2.14.1": "3.8.0", "2.11.0": "3.6.0"}
 """torch version -> Triton version with which the build without a GPU was checked."""
 
-PORTABLE = "x86-64-v3"
+PORTABLE: Final = "x86-64-v3"
 """Host code runs on any x86-64 CPU with AVX2 and FMA (Haswell, Zen and newer) unless the target asks for more."""
 
 _HEADERS = ("crt/host_defines.h", "cuda_runtime_api.h", "cuda.h")
@@ -82,7 +85,9 @@ def missing(device: str) -> list[str]:
     """What a build for `device` (cpu or cuda) lacks here, each line with its remedy; imports nothing."""
     problems = []
     if sys.platform != "linux" or os.uname().machine != "x86_64":
-        problems.append(f"{sys.platform} {os.uname().machine}: packages are built on x86-64 Linux only; use such a machine")
+        problems.append(
+            f"{sys.platform} {os.uname().machine}: packages are built on x86-64 Linux only; use such a machine"
+        )
     version = installed("torch")
     if version is None:
         problems.append("torch: not installed; pip install 'gen3dexport[torch]'")
@@ -107,6 +112,18 @@ def missing(device: str) -> list[str]:
         pairs = " or ".join(f"torch=={t} triton=={v}" for t, v in CHECKED.items())
         problems.append(f"torch {version}, triton {triton}: without a GPU, builds need {pairs}; pip install those")
     return problems
+
+
+@contextlib.contextmanager
+def quiet(logger: str) -> Iterator[None]:
+    """Errors only from one of torch's loggers, where its warning says what this backend has checked itself."""
+    log = logging.getLogger(logger)
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def cache_folder() -> Path:

@@ -33,6 +33,9 @@ _FAILS_AT_RUN_TIME = {
     aten.searchsorted.Tensor: "no kernel",
 }
 
+CAPTURED = "captured."
+"""What the names of a captured program's weights begin with after rewriting."""
+
 _RULES: dict[object, Rule] = {**attention.RULES, **convolution.RULES, **normalization.RULES, **shapes.RULES}
 
 
@@ -62,7 +65,7 @@ class _Rewritten(nn.Module):
         assert isinstance(self.captured, fx.GraphModule)
         self.attention_chunk = attention_chunk
         self.component = name
-        self.constants = nn.Module()
+        self.constants = nn.Module()  # of the rules; those made from weights have names of their own in the state dict
         for node in self.captured.graph.nodes:
             self._check(node)
             for key, value in self._constants_of(node).items():

@@ -97,7 +97,7 @@ def plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             continue
         owner, _, leaf = key.rpartition(".")
         prefix = f"{owner}." if owner else ""
-        for index, attribute in enumerate(value.__tensor_flatten__()[0]):  # type: ignore[attr-defined]
+        for index, attribute in enumerate(value.__tensor_flatten__()[0]):
             parts[f"{prefix}parametrizations.{leaf}.original{index}"] = getattr(value, attribute)
     return parts
 

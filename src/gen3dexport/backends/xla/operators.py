@@ -76,15 +76,11 @@ def convolution(
     else:
         from torchax.ops.jaten import _aten_convolution  # torchax names its rules privately
 
-        return _aten_convolution(  # type: ignore[no-any-return]
-            x, weight, bias, stride, padding, dilation, transposed, output_padding, groups
-        )
+        return _aten_convolution(x, weight, bias, stride, padding, dilation, transposed, output_padding, groups)
     return out if bias is None else out + bias.reshape(-1, 1, 1, 1)
 
 
-def _planes(
-    x: Array, weight: Array, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
-) -> Array:
+def _planes(x: Array, weight: Array, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]) -> Array:
     """A 3-D convolution as one 2-D convolution over planes.
 
     The kd planes that one output plane reads are laid side by side as channels, so [B, C, D, H, W] becomes

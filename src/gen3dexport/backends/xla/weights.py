@@ -31,7 +31,7 @@ def shape_of(source: Tensor | tuple[Tensor, ...]) -> ShapeDtypeStruct:
 
     first = source[0] if isinstance(source, tuple) else source
     lead = (len(source),) if isinstance(source, tuple) else ()
-    return ShapeDtypeStruct((*lead, *first.shape), jnp.dtype(_dtype(first)))
+    return ShapeDtypeStruct((*lead, *first.shape), jnp.dtype(dtype_of(first)))
 
 
 def write_weights(sources: Mapping[str, Tensor | tuple[Tensor, ...]], path: Path) -> int:
@@ -69,7 +69,8 @@ def _tensors(source: Tensor | tuple[Tensor, ...]) -> Iterator[Tensor]:
     yield from source if isinstance(source, tuple) else (source,)
 
 
-def _dtype(tensor: Tensor) -> str:
+def dtype_of(tensor: Tensor) -> str:
+    """NumPy's name of the dtype that `tensor` has in a program: 64-bit integers become 32-bit."""
     name = str(tensor.dtype).removeprefix("torch.")
     return _NARROWED.get(name, name)
 
@@ -77,5 +78,6 @@ def _dtype(tensor: Tensor) -> str:
 def _bytes(tensor: Tensor) -> memoryview:
     import torch
 
-    dense = tensor.detach().to(getattr(torch, _dtype(tensor))).contiguous().cpu()
-    return memoryview(dense.reshape(-1).view(torch.uint8).numpy())
+    dense = tensor.detach().to(getattr(torch, dtype_of(tensor))).contiguous().cpu()
+    flat: Any = dense.reshape(-1).view(torch.uint8).numpy()
+    return memoryview(flat)

@@ -55,13 +55,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         UsageError: when the file is missing, truncated, a pickle, or holds values that are not finite.
     """
     if not path.exists():
+        pickles = [p for suffix in (".pt", ".pth", ".ckpt", ".bin") if (p := path.with_suffix(suffix)).exists()]
+        if pickles:
+            raise UsageError(
+                f"{pickles[0]}: a pickle, which can run code when it is opened, and is not read; convert it once with:\n"
+                f"  python -c \"import torch, safetensors.torch as s; "
+                f"s.save_file(torch.load('{pickles[0]}', weights_only=True), '{path}')\""
+            )
         raise UsageError(f"{path}: weights not found")
-    if path.suffix != ".safetensors":
-        raise UsageError(
-            f"{path}: not a safetensors file; a pickle can run code when it is opened. Convert it once with:\n"
-            f"  python -c \"import torch,safetensors.torch as s; s.save_file(torch.load('{path}', weights_only=True), "
-            f"'{path.with_suffix('.safetensors')}')\""
-        )
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:

@@ -1,0 +1,122 @@
+"""Vendor names replaced while a program is lowered, so that build time grows with the depth and not with its square.
+
+Partitioning in ExecuTorch cuts a graph one delegate at a time, and after each cut sorts and regenerates the code of the
+whole remaining graph. 24 transformer blocks with 23 delegates each were stopped unfinished after nine minutes; sorted
+once at the end, the same program took a time linear in the depth.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+from gen3dexport.errors import MissingError
+
+CHECKED_VERSIONS = ("1.5.1",)
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """A vendor name and what stands for it during `linear_build`.
+
+    Attributes:
+        module: that holds the name.
+        name: attribute path inside it.
+        reason: why it is replaced.
+        make: the replacement, from the original.
+    """
+
+    module: str
+    name: str
+    reason: str
+    make: Callable[[Any], Any]
+
+
+def sort(graph: Any) -> None:
+    """Nodes of an FX graph after their inputs, otherwise in the order that they have."""
+    done: set[Any] = set()
+    last = None
+    for start in list(graph.nodes):
+        pending = [start]
+        while pending:
+            node = pending[-1]
+            missing = [] if node in done else [n for n in node.all_input_nodes if n not in done]
+            if missing:
+                pending += reversed(missing)
+                continue
+            pending.pop()
+            if node not in done:
+                done.add(node)
+                if last is not None:
+                    last.append(node)
+                last = node
+
+
+def _without_sort(original: Callable[..., Any]) -> Callable[..., Any]:
+    return functools.partial(original, skip_legalize_graph=True)
+
+
+def _sort_once(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def partitions(graph_module: Any, *args: Any, **kwargs: Any) -> Any:
+        nodes = original(graph_module, *args, **kwargs)
+        sort(graph_module.graph)
+        graph_module.recompile()
+        return nodes
+
+    return partitions
+
+
+def _short_text(original: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda self: f"{type(self).__name__} of {len(self.graph.nodes)} nodes"
+
+
+REPLACEMENTS = (
+    Replacement(
+        "executorch.exir.backend.backend_api",
+        "create_submodule_from_nodes",
+        "sorts and recompiles the whole graph once for each delegate",
+        _without_sort,
+    ),
+    Replacement(
+        "executorch.exir.backend.backend_api",
+        "_create_partitions_in_graph_module",
+        "where the one sort that replaces them goes, after the last cut",
+        _sort_once,
+    ),
+    Replacement(
+        "torch.fx.graph_module",
+        "GraphModule.__str__",
+        "a debug message of the partitioner prints the whole graph once for each delegate, at any log level",
+        _short_text,
+    ),
+)
+
+
+@contextmanager
+def linear_build() -> Iterator[None]:
+    """Lowering inside is linear in the number of delegates.
+
+    Raises:
+        MissingError: for a version of ExecuTorch whose partitioner nobody compared with the replaced one.
+    """
+    version = importlib.metadata.version("executorch")
+    if version not in CHECKED_VERSIONS:
+        raise MissingError(
+            f"executorch {version}: its partitioner was not checked with this package (checked: "
+            f"{', '.join(CHECKED_VERSIONS)}); run: pip install executorch=={CHECKED_VERSIONS[-1]}"
+        )
+    with ExitStack() as stack:
+        for replacement in REPLACEMENTS:
+            owner: Any = importlib.import_module(replacement.module)
+            *path, name = replacement.name.split(".")
+            for part in path:
+                owner = getattr(owner, part)
+            stack.enter_context(mock.patch.object(owner, name, replacement.make(getattr(owner, name))))
+        yield

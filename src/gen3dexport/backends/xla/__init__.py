@@ -1,0 +1,128 @@
+"""XLA for TPU: a jax.export program for tpu and cpu, weights beside it, and a TPU compile without a TPU.
+
+`lower` gives the component's program (checked on JAX's CPU), and in `extra`
+    NAME_flash          the same with Pallas flash attention, for tpu only, where an attention is long enough to pay
+    NAME_sampler        the whole sampler as one program: noise, condition and negative condition in, latent out
+    NAME_flash_sampler  the same with flash attention
+
+Every program takes (weights by key, inputs by name) and gives outputs by name, so a file describes itself. Figures of
+the TPU are estimates: of a roofline of this package, and of libtpu's own cost model.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gen3dexport.backends import Lowered, ProgramRecord
+from gen3dexport.backends.xla.compile_tpu import tpu_devices
+from gen3dexport.errors import MissingError, UsageError
+
+if TYPE_CHECKING:
+    from gen3dexport.backends.xla.loading import XlaProgram
+    from gen3dexport.export import Captured
+    from gen3dexport.models.component import Component
+
+SCHEMES: Mapping[str, str] = {
+    "fp32": "float32; products in six bfloat16 passes (options.matmul_precision)",
+    "bf16": "blocks in bfloat16, everything around them in float32",
+    "int8-dynamic": "int8 weights per channel, int8 activations per token; int8 x int8 -> int32 on the matrix unit",
+    "int8-weight": "int8 weights per channel, activations in float32",
+}
+REFUSED: Mapping[str, str] = {
+    "fp16": "a TPU's matrix unit takes bfloat16 and int8, not float16: converting gains nothing; use bf16",
+}
+
+_PACKAGES = {"jax": "jax", "libtpu": "libtpu", "torchax": "torchax", "flatbuffers": "flatbuffers", "torch": "torch"}
+
+
+class Options(BaseModel):
+    """Options of a TPU target.
+
+    Attributes:
+        chip: the TPU generation that is compiled for and estimated.
+        matmul_precision: of float32 products: `highest` keeps float32 accuracy at six times the cost of `default`,
+            which rounds operands to bfloat16; bfloat16 and int8 products are not affected.
+        flash_min_tokens: attentions with at least so many queries and keys take the flash kernel in the twin.
+        min_features: the int8 schemes leave linear layers with fewer inputs as they are.
+        compile: compile for the chip (memory, second estimate); without it only the roofline is there.
+        compile_timeout_s: for one compile; after it the compiler is asked for its least effort.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    chip: Literal["v5e", "v6e"] = "v5e"
+    matmul_precision: Literal["highest", "high", "default"] = "highest"
+    flash_min_tokens: int = Field(default=1024, ge=128)
+    min_features: int = Field(default=128, ge=1)
+    compile: bool = True
+    compile_timeout_s: float = Field(default=300, gt=0)
+
+
+def check(options: Options) -> list[str]:
+    """Packages that are missing here, each with its remedy."""
+    needed = [name for name in _PACKAGES if name != "libtpu" or options.compile]
+    missing = [name for name in needed if importlib.util.find_spec(_PACKAGES[name]) is None]
+    return [f'{name} is not installed: pip install "gen3dexport[tpu]"' for name in missing]
+
+
+def quantize(component: Component, scheme: str, options: Options) -> Component:
+    """`component` in `scheme`, in place.
+
+    Raises:
+        UsageError: for a scheme that a TPU has no use for, or that matches no layer.
+    """
+    import torch
+
+    from gen3dexport.quantize import Half, Int8Dynamic, Int8Weight
+    from gen3dexport.quantize import quantize as apply
+
+    match scheme:
+        case "fp32":
+            return component
+        case "bf16":
+            return apply(component, Half(torch.bfloat16))
+        case "int8-dynamic":
+            return apply(component, Int8Dynamic("int_mm", options.min_features))
+        case "int8-weight":
+            return apply(component, Int8Weight(options.min_features))
+    reason = REFUSED.get(scheme, f"not a scheme of this backend; there are {', '.join(SCHEMES)}")
+    raise UsageError(f"{component.name}: scheme {scheme!r}: {reason}")
+
+
+def lower(captured: Captured, options: Options, out: Path) -> Lowered:
+    """Programs and weights of a component in folder `out`.
+
+    Raises:
+        ExportError: when an operator is refused, tracing fails, or the program does not fit the chip's memory.
+    """
+    _choose_platform()
+    from gen3dexport.backends.xla import lowering
+
+    return lowering.lower(captured, options, out)
+
+
+def load(folder: Path, program: ProgramRecord) -> XlaProgram:
+    """A program from disk, on the TPU when there is one, else on the CPU.
+
+    Raises:
+        MissingError: when JAX is missing, or the program is for a device that is not here.
+        VerificationError: when the files are not a program and its weights.
+    """
+    _choose_platform()
+    if importlib.util.find_spec("jax") is None:
+        raise MissingError('jax is not installed: pip install "gen3dexport[tpu]"')
+    from gen3dexport.backends.xla import loading
+
+    return loading.load(folder, program)
+
+
+def _choose_platform() -> None:
+    """Keep JAX from waiting for a TPU that is not there: libtpu is installed for its compiler alone."""
+    if not tpu_devices():
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")

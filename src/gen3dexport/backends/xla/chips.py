@@ -1,0 +1,42 @@
+"""The TPU chips: peaks, memory, and what libtpu calls them. No vendor package.
+
+Sources: Google Cloud, "TPU v5e" and "TPU v6e", key chip specifications (docs.cloud.google.com/tpu/docs/v5e and /v6e):
+v5e 197 TFLOP/s bf16, 393 TOP/s int8, 16 GB of HBM at 819 GB/s; v6e 918 TFLOP/s bf16, 1836 TOP/s int8, 32 GB at
+1638 GB/s. Memory that a program can use is smaller; the compiler knows it and refuses what does not fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One TPU chip.
+
+    Attributes:
+        name: e.g. `v5e`.
+        bf16: peak of the matrix unit, FLOP/s on bfloat16.
+        int8: peak of the matrix unit, OP/s on int8.
+        bandwidth: of the HBM, bytes/s.
+        hbm: bytes of HBM.
+        topology: libtpu's name for a single chip.
+        accelerator: value of TPU_ACCELERATOR_TYPE that libtpu accepts for this generation.
+        kind: `device_kind` of the real device in JAX.
+    """
+
+    name: str
+    bf16: float
+    int8: float
+    bandwidth: float
+    hbm: int
+    topology: str
+    accelerator: str
+    kind: str
+
+
+CHIPS: Mapping[str, Chip] = {
+    "v5e": Chip("v5e", 197e12, 393e12, 819e9, 16 * 2**30, "v5e:1x1", "v5litepod-4", "TPU v5 lite"),
+    "v6e": Chip("v6e", 918e12, 1836e12, 1638e9, 32 * 2**30, "v6e:1x1", "v6e-4", "TPU v6 lite"),
+}

@@ -1,0 +1,232 @@
+"""From a captured component to programs on disk: the component, its flash twin, its sampler; weights beside them.
+
+Imports torch and JAX.
+"""
+
+from __future__ import annotations
+
+import collections
+import importlib.metadata
+import re
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import torch
+from jax import ShapeDtypeStruct
+
+from gen3dexport.backends import Estimate, Lowered
+from gen3dexport.backends.xla.chips import CHIPS, Chip
+from gen3dexport.backends.xla.compile_tpu import Compiled, Unknown, compile_tpu, tpu_devices
+from gen3dexport.backends.xla.flash import FlashAttention
+from gen3dexport.backends.xla.network import Network, network
+from gen3dexport.backends.xla.operators import rules
+from gen3dexport.backends.xla.roofline import Cost, roofline
+from gen3dexport.backends.xla.sampler import calls, sample, sampler_inputs
+from gen3dexport.backends.xla.weights import dtype_of, write_weights
+from gen3dexport.errors import ExportError, GenExportError
+from gen3dexport.export import Captured
+from gen3dexport.models.component import Component, Euler
+
+if TYPE_CHECKING:
+    from gen3dexport.backends.xla import Options
+
+_BOTH = ("tpu", "cpu")
+Specs = dict[str, ShapeDtypeStruct]
+Function = Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A program before it is written: a function of (weights by key, inputs by name) -> outputs by name."""
+
+    name: str
+    function: Function
+    inputs: Specs
+    platforms: tuple[str, ...]
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Written:
+    """A program on disk and what was counted in it."""
+
+    draft: Draft
+    path: Path
+    cost: Cost
+    facts: dict[str, Any]
+
+
+def lower(captured: Captured, options: Options, out: Path) -> Lowered:
+    """Write the component's programs and weights into `out`; see the contract in `backends`.
+
+    Raises:
+        ExportError: when an operator is refused, tracing fails, or a program does not fit the chip.
+    """
+    component, chip = captured.component, CHIPS[options.chip]
+    made = network(captured)
+    weights = out / f"{component.name}.safetensors"
+    size = write_weights(made.sources, weights)
+    with jax.default_matmul_precision(options.matmul_precision):
+        drafts = _drafts(component, made, options.flash_min_tokens)
+        written = [_write(draft, made, chip, out) for draft in drafts]
+    answers = _compile(written, chip, options)
+    lowered = {w.draft.name: _lowered(w, answers.get(w.draft.name), chip, weights.name, size, options) for w in written}
+    main = lowered.pop(component.name)
+    return Lowered(main.files, main.facts, main.estimates, main.unmeasured, extra=lowered)
+
+
+def input_specs(component: Component) -> Specs:
+    """Shapes and dtypes of the component's inputs as JAX takes them: 64-bit integers become 32-bit."""
+    return {k: ShapeDtypeStruct(tuple(v.shape), jnp.dtype(dtype_of(v))) for k, v in component.inputs.items()}
+
+
+def _drafts(component: Component, made: Network, min_tokens: int) -> list[Draft]:
+    """The component, its sampler if it has a loop, and both again with flash attention if any attention takes it."""
+    inputs = input_specs(component)
+    function = _calling(component, made, rules())
+    flash = FlashAttention(min_tokens)
+    fast = _calling(component, made, rules(flash))
+    jax.eval_shape(fast, made.state, inputs)  # tracing fills flash.used
+    axes = ("batch", "heads", "queries", "keys", "width")
+    shapes = [dict(zip(axes, shape, strict=True)) for shape in dict.fromkeys(flash.used)]
+    drafts = [Draft(component.name, function, inputs, _BOTH, {"attention": "einsum"})]
+    twin = {"attention": "pallas flash", "flash_attentions": shapes}
+    if shapes:
+        drafts.append(Draft(f"{component.name}_flash", fast, inputs, ("tpu",), {**twin, "twin_of": component.name}))
+    if (loop := component.loop) is None:
+        return drafts
+    name, outer = f"{component.name}_sampler", sampler_inputs(inputs, loop)
+    run = {"network_calls": calls(loop), "steps": len(loop.timesteps)}
+    slow = _sampling(function, loop, component.outputs[0], inputs[loop.time])
+    drafts.append(Draft(name, slow, outer, _BOTH, {"attention": "einsum", **run}))
+    if shapes:
+        sampling = _sampling(fast, loop, component.outputs[0], inputs[loop.time])
+        drafts.append(
+            Draft(f"{component.name}_flash_sampler", sampling, outer, ("tpu",), {**twin, "twin_of": name, **run})
+        )
+    return drafts
+
+
+def _calling(component: Component, made: Network, chosen: Mapping[Any, Callable[..., Any]]) -> Function:
+    order, outputs = tuple(component.inputs), component.outputs
+
+    def component_program(state: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+        values = made.call(state, [inputs[name] for name in order], chosen)
+        return dict(zip(outputs, values, strict=True))
+
+    return component_program
+
+
+def _sampling(function: Function, loop: Euler, output: str, time: ShapeDtypeStruct) -> Function:
+    def sampler_program(state: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {loop.state: sample(lambda fed: function(state, fed)[output], inputs, loop, time)}
+
+    return sampler_program
+
+
+def _write(draft: Draft, made: Network, chip: Chip, out: Path) -> Written:
+    jitted = jax.jit(draft.function)
+    try:
+        jaxpr = jitted.trace(made.state, draft.inputs).jaxpr
+        exported = jax.export.export(jitted, platforms=list(draft.platforms))(made.state, draft.inputs)
+        blob = exported.serialize()
+    except GenExportError:
+        raise
+    except Exception as error:  # JAX and torchax raise many types; the cause is kept
+        raise ExportError(f"{draft.name}: JAX could not trace or export it: {error}") from error
+    path = out / f"{draft.name}.jaxexp"
+    path.write_bytes(blob)
+    cost = roofline(jaxpr, chip)
+    facts = {
+        **draft.facts,
+        "chip": chip.name,
+        "platforms": list(exported.platforms),
+        "blocks_scanned": made.blocks,
+        "program_bytes": len(blob),
+        "calling_convention_version": exported.calling_convention_version,
+        "stablehlo": _stablehlo(exported.mlir_module()),
+        "flops": cost.flops,
+        "hbm_traffic_bytes": cost.bytes,
+        "inputs": _described(draft.inputs.items()),
+        "outputs": _described(jax.eval_shape(draft.function, made.state, draft.inputs).items()),
+    }
+    return Written(draft, path, cost, facts)
+
+
+def _described(specs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: {"shape": list(spec.shape), "dtype": str(spec.dtype)} for name, spec in specs}
+
+
+def _stablehlo(text: str) -> dict[str, Any]:
+    counts = collections.Counter(re.findall(r"\bstablehlo\.([a-z_0-9]+)", text))
+    return {
+        "operators": dict(sorted(counts.items())),
+        "custom_calls": sorted(set(re.findall(r"stablehlo\.custom_call @([\w.]+)", text))),
+    }
+
+
+def _compile(written: list[Written], chip: Chip, options: Options) -> dict[str, Compiled | Unknown]:
+    if not options.compile:
+        return {}
+    with ThreadPoolExecutor(max_workers=2) as pool:  # two children: each holds its program's memory
+        jobs = {
+            w.draft.name: pool.submit(compile_tpu, w.path, w.draft.name, chip, options.compile_timeout_s)
+            for w in written
+        }
+        return {key: job.result() for key, job in jobs.items()}
+
+
+def _lowered(
+    written: Written, answer: Compiled | Unknown | None, chip: Chip, weights: str, size: int, options: Options
+) -> Lowered:
+    facts = {
+        **written.facts,
+        "weights_bytes": size,
+        "matmul_precision": options.matmul_precision,
+        "versions": _versions(),
+        "hbm_bytes": chip.hbm,
+    }
+    latency = [
+        Estimate(written.cost.seconds * 1e3, f"roofline {chip.name}: FLOPs and bytes of the program's operators")
+    ]
+    estimates: dict[str, tuple[Estimate, ...]] = {}
+    match answer:
+        case Compiled():
+            effort = "" if answer.effort == 0 else ", compiled with least effort"
+            latency.append(
+                Estimate(answer.seconds * 1e3, f"libtpu cost analysis {chip.name}, loops multiplied{effort}")
+            )
+            estimates["memory_bytes"] = (Estimate(answer.total, f"libtpu memory analysis {chip.name}{effort}"),)
+            facts["memory"] = {**answer.memory, "total": answer.total}
+            facts["compiled_custom_calls"] = list(answer.custom_calls)
+            facts["compiler_cycles"] = answer.cycles
+            facts["compile"] = {"effort": answer.effort, **answer.build}
+        case Unknown():
+            facts["compile"] = {"unavailable": answer.reason}
+        case None:
+            facts["compile"] = {"unavailable": "switched off (options.compile: false)"}
+    estimates["latency_ms"] = tuple(latency)
+    return Lowered((written.path.name, weights), facts, estimates, _unmeasured(chip))
+
+
+def _unmeasured(chip: Chip) -> str | None:
+    if tpu_devices() and jax.default_backend() == "tpu" and jax.devices()[0].device_kind == chip.kind:
+        return None
+    return f"no TPU {chip.name} on this machine"
+
+
+def _versions() -> dict[str, str]:
+    names = ("jax", "jaxlib", "libtpu", "torchax", "torch")
+    found: dict[str, str] = {}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "absent"
+    found["torch"] = str(torch.__version__)
+    return found
