@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,6 +61,8 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     """Run the command line in this process: (exit code, stdout, stderr)."""
     from gen3dexport import cli as module
 
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
     def run(*arguments: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["gen3dexport", *map(str, arguments)])
         code = 0
@@ -67,6 +70,8 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
             module.main()
         except SystemExit as stop:
             code = int(stop.code or 0)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 

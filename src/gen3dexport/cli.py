@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from gen3dexport.errors import GenExportError
+from gen3dexport.errors import GenExportError, Interrupted
 
 app = typer.Typer(
     name="gen3dexport",
@@ -24,6 +25,13 @@ Recipe = Annotated[str, typer.Argument(help="A shipped recipe or a YAML file.", 
 TargetName = Annotated[str, typer.Option("--target", "-t", help="A shipped target, an alias or a YAML file.")]
 Assignments = Annotated[list[str] | None, typer.Argument(help="Override single fields.", metavar="[KEY=VALUE]...")]
 Bundle = Annotated[Path, typer.Argument(help="A folder made by `gen3dexport build`.", metavar="BUNDLE")]
+
+
+# Packages that only extras install -> the extra.
+VENDORS = {"torch": "torch", "torchao": "torch", "executorch": "executorch", "jax": "tpu", "torchax": "tpu"} | {
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+}
 
 
 @app.command(epilog="Example: gen3dexport build trellis-mini --target executorch -o chair-maker")
@@ -255,20 +263,35 @@ def _emit(as_json: bool, data: Any, text: str) -> None:
 def main() -> None:
     """Run the command line; the one place where errors become exit codes."""
     as_json = "--json" in sys.argv
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         app()
     except GenExportError as error:
         _complain(as_json, type(error).__name__, str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except Interrupted as error:
         _complain(as_json, "Interrupted", "interrupted; what was finished is in the stage cache and will be used again")
-        sys.exit(130)
+        sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in VENDORS:
+            raise
+        from gen3dexport.errors import MissingError
+
+        remedy = f"{package} is not installed; run: pip install 'gen3dexport[{VENDORS[package]}]'"
+        _complain(as_json, "MissingError", f"this command needs {package}: {remedy}")
+        sys.exit(MissingError.exit_code)
     except OSError as error:
         from gen3dexport.bundle import disk_error
 
         mended = disk_error(error, Path(str(error.filename or ".")))
         _complain(as_json, "UsageError", str(mended))
         sys.exit(mended.exit_code)
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise Interrupted
 
 
 def _complain(as_json: bool, kind: str, message: str) -> None:

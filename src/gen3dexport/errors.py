@@ -8,6 +8,7 @@
     ├── BudgetError               6  latency, memory or size over its budget
     ├── VerificationError         7  digest, signature or format is wrong
     └── UnmeasuredError           8  nothing measured where a measurement was asked for
+    Interrupted                 130  stopped by SIGINT or SIGTERM; no `except Exception` holds it up
 
 A message says what is wrong, where, and how to mend it.
 """
@@ -21,6 +22,12 @@ class GenExportError(Exception):
     """Anything this package raises on purpose."""
 
     exit_code = 1
+
+
+class Interrupted(BaseException):
+    """The user or the system asked the command to stop."""
+
+    exit_code = 130
 
 
 class UsageError(GenExportError):

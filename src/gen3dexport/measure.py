@@ -69,7 +69,7 @@ def _measure_program(loaded: LoadedBundle, record: ProgramRecord, measure: Measu
                 if name not in worst or float(error["relative_l2"]) > float(worst[name]["relative_l2"]):
                     worst[name] = error
     facts: Facts = {"errors": errors, "calls": len(calls)}
-    reason = stand_in(program, record)
+    reason = stand_in(program)
     if reason is None:
         inputs = _on_device(calls[0]["in"], program)
         facts["latency"] = time_calls(lambda: to_numpy(program(inputs)), measure)
@@ -80,8 +80,8 @@ def _measure_program(loaded: LoadedBundle, record: ProgramRecord, measure: Measu
     return facts
 
 
-def stand_in(program: Program, record: ProgramRecord) -> str | None:
-    """Why times taken here are not the target's, or None when they are."""
+def stand_in(program: Program) -> str | None:
+    """Why times taken here are not the target's (a TPU program on a CPU), or None when they are."""
     reason: str | None = getattr(program, "stand_in", None)
     return reason
 
@@ -147,7 +147,7 @@ def _measure_assets(loaded: LoadedBundle, measure: Measure, out: Path) -> Facts:
         generated[f"{k}.logits"] = logits = loaded.pipeline.occupancy_logits(state)
         quality.append({"prompt": prompt, **_quality(logits, reference[f"{k}.logits"])})
     save_file(generated, out / "assets.safetensors")
-    reason = next((stand_in(p, r) for r in loaded.manifest.programs if (p := loaded.programs.get(r.name))), None)
+    reason = next((stand_in(p) for p in loaded.programs.values()), None)
     count = len(golden["prompts"])
     latency: Facts = {"kind": "unmeasured", "reason": reason}
     if reason is None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from lowering import COMPONENTS, component, lower, relative_l2
+from lowering import COMPONENTS, Case, component, lower, relative_l2
 
 from gen3dexport.backends import ProgramRecord, eager
 from gen3dexport.errors import UsageError, VerificationError
@@ -22,6 +25,17 @@ NARROW = {"min_features": 32}
 ALL_SCHEMES = {"fp32", "fp16", "bf16", "int8-dynamic", "int8-weight"}
 # Worst relative L2 error of the golden networks against float32 that a scheme may have.
 FLOORS = {"fp32": 0.0, "fp16": 3e-3, "bf16": 2e-2, "int8-dynamic": 5e-2, "int8-weight": 2e-2}
+
+
+@pytest.fixture(scope="module")
+def flow(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Case]:
+    """The golden flow in a scheme, lowered once."""
+
+    @cache
+    def made(scheme: str) -> Case:
+        return lower(eager, "ss_flow", scheme, tmp_path_factory.mktemp(scheme), **NARROW)
+
+    return made
 
 
 def test_schemes_are_complete() -> None:
@@ -41,8 +55,8 @@ def test_every_component_round_trips(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["fp16", "bf16", "int8-dynamic", "int8-weight"])
-def test_every_scheme_round_trips(scheme: str, tmp_path: Path) -> None:
-    case = lower(eager, "ss_flow", scheme, tmp_path, **NARROW)
+def test_every_scheme_round_trips(scheme: str, flow: Callable[[str], Case]) -> None:
+    case = flow(scheme)
     value = case.program(case.inputs)["v"]
     np.testing.assert_array_equal(value, case.quantized["v"])
     assert 1e-5 < relative_l2(value, case.fp32["v"]) < FLOORS[scheme]
@@ -56,15 +70,14 @@ def test_convolutions_in_half_precision(scheme: str, tmp_path: Path) -> None:
     assert 0 < relative_l2(case.quantized["logits"], case.fp32["logits"]) < FLOORS[scheme]
 
 
-def test_int8_is_smaller_and_holds_plain_tensors(tmp_path: Path) -> None:
+def test_int8_is_smaller_and_holds_plain_tensors(flow: Callable[[str], Case]) -> None:
     sizes = {}
     for scheme in ("fp32", "int8-dynamic"):
-        (tmp_path / scheme).mkdir()
-        case = lower(eager, "ss_flow", scheme, tmp_path / scheme, **NARROW)
-        with zipfile.ZipFile(tmp_path / scheme / case.lowered.files[0]) as archive:
+        case = flow(scheme)
+        with zipfile.ZipFile(case.folder / case.lowered.files[0]) as archive:
             weights = [i for i in archive.infolist() if "/weights/weight_" in i.filename]
             sizes[scheme] = sum(i.file_size for i in weights)
-        program = torch.export.load(tmp_path / scheme / case.lowered.files[0])
+        program = torch.export.load(case.folder / case.lowered.files[0])
         assert {type(v) for v in program.state_dict.values()} <= {torch.Tensor, torch.nn.Parameter}
         assert not [op for op in case.lowered.facts["operators"] if not op.startswith("aten.")]
     assert sizes["int8-dynamic"] < 0.5 * sizes["fp32"]
@@ -77,9 +90,12 @@ def test_schemes_that_fit_no_layer() -> None:
         eager.quantize(component("ss_dec"), "int8-dynamic", eager.Options())
 
 
-def test_fresh_process_needs_torch_alone_and_rebuilds_the_same_bytes(tmp_path: Path) -> None:
+def test_fresh_process_needs_torch_alone_and_rebuilds_the_same_bytes(
+    tmp_path: Path, flow: Callable[[str], Case]
+) -> None:
     """Another process reads the quantized program without torchao, and lowering there gives the same file."""
-    case = lower(eager, "ss_flow", "int8-dynamic", tmp_path, **NARROW)
+    case = flow("int8-dynamic")
+    shutil.copyfile(case.folder / case.lowered.files[0], tmp_path / case.lowered.files[0])
     np.savez(tmp_path / "io.npz", **case.inputs)
     (tmp_path / "record.json").write_text(case.record.model_dump_json())
     script = f"""

@@ -27,15 +27,8 @@ from training.trellis_mini.train_vae import encode_all
 
 PICTURES = Path(__file__).resolve().parent
 CANDIDATES = [
-    Settings(steps, strength, interval, rescale)
-    for steps in (8, 12)
-    for strength, interval in (
-        (0.0, (0.0, 1.0)),
-        (0.5, (0.0, 1.0)),
-        (1.0, (0.5, 1.0)),
-        (2.0, (0.5, 1.0)),
-        (3.0, (0.0, 1.0)),
-    )
+    Settings(steps, strength, (0.5, 1.0), rescale)
+    for steps, strength in ((4, 1.0), (6, 1.0), (8, 0.0), (8, 1.0), (8, 1.5))
     for rescale in (1.0, 3.0)
 ]
 

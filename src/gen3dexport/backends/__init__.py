@@ -8,6 +8,7 @@ group `gen3dexport.backends`) with these names:
     quantize(component, scheme, options) -> Component          in place, for this backend's kernels
     lower(captured, options, out) -> Lowered                   writes files into folder `out`
     load(folder, program) -> Program                           from disk, ready to call
+    UNSUPPORTED: Mapping[str, str]        optional: operators it cannot take (`aten.sort.default`) -> why; for `plan`
 
 Modules import no vendor package (torch, jax, executorch, onnx, ...) at their top: `check`, `Options` and `SCHEMES` must
 be readable without any, and `load` imports only the runtime that the program needs.
@@ -87,7 +88,11 @@ class TensorSpec(BaseModel):
 
 
 class Program(Protocol):
-    """A loaded program. `xp` is the Array API namespace of the arrays it takes and gives (numpy, torch, jax.numpy)."""
+    """A loaded program. `xp` is the Array API namespace of the arrays it takes and gives (numpy, torch, jax.numpy).
+
+    It may have `device`, the name of the device it runs on (the CPU when it has none), and `stand_in`, why its times
+    are not the target's (None when they are).
+    """
 
     xp: Any
 

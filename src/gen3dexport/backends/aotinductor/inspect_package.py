@@ -103,9 +103,9 @@ def _equal(weights: memoryview, row: Mapping[str, Any], tensor: Tensor) -> bool:
         return False
     import torch
 
-    stored = np.frombuffer(weights[row["offset"] : row["offset"] + row["bytes"]], np.uint8)
-    held = tensor.detach().as_strided((tensor.numel(),), (1,)).view(torch.uint8)  # in the order of its storage
-    return np.array_equal(stored, held.numpy())
+    held = tensor.detach().as_strided((tensor.numel(),), (1,)).view(torch.uint8).numpy()  # in the order of its storage
+    stored = np.frombuffer(weights[row["offset"] : row["offset"] + row["bytes"]], np.uint8)  # padded at the end
+    return np.array_equal(stored[: held.size], held)
 
 
 def _weights(data: memoryview, library: Elf, start: int, size: int) -> memoryview:

@@ -33,7 +33,6 @@ OPTIONS: Mapping[str, object] = {
     "compile_threads": 1,  # worker processes would not have the replacements
     "use_static_triton_launcher": False,  # loads each cubin through the driver (torch 2.14)
     "use_static_cuda_launcher": False,  # the same under its name in torch 2.11
-    "always_keep_tensor_constants": True,  # inlining a small constant reads its value from the device
     "joint_graph_constant_folding": False,  # computes on the device
     "shape_padding": False,  # times padded against plain matrix products
     "max_autotune": False,  # times

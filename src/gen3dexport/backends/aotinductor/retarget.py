@@ -60,6 +60,10 @@ def _moved(
     example: Callable[[Tensor], Tensor],
 ) -> ExportedProgram:
     module = copy.deepcopy(program.graph_module)  # holds no weights: they are inputs of the graph
+    signature = copy.deepcopy(program.graph_signature)
+    for old, new in zip(program.graph.nodes, module.graph.nodes, strict=True):
+        if old.name != new.name:  # copying renames nodes that are called like a builtin, such as `input`
+            signature.replace_all_uses(old.name, new.name)
     if device is not None:
         for part in module.modules():
             if isinstance(part, fx.GraphModule):
@@ -74,7 +78,7 @@ def _moved(
     return ExportedProgram(
         root=module,
         graph=module.graph,
-        graph_signature=copy.deepcopy(program.graph_signature),
+        graph_signature=signature,
         state_dict=state,
         range_constraints=program.range_constraints,
         module_call_graph=program.module_call_graph,

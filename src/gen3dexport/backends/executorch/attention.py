@@ -26,9 +26,9 @@ def attend(
 ) -> Tensor:
     """Softmax attention of q [..., T, d] over k [..., L, d] and v [..., L, e].
 
-    Torch's own decomposition guards against rows that are masked everywhere (`eq`, `where`, `any`), which XNNPACK does
-    not take: a third of a transformer's time. Scores need T*L numbers for each head, so queries attend `attention_chunk`
-    at a time; each chunk is exact, since a query's softmax needs no other query.
+    Torch guards its decomposition against rows that are masked everywhere (`eq`, `where`, `any`), which XNNPACK does
+    not take: a third of a transformer's time. Each head needs T*L scores, so `attention_chunk` queries attend at a
+    time, which changes no result: a query's softmax needs no other query.
     """
     queries, keys = q.shape[-2], k.shape[-2]
     if enable_gqa and k.shape[-3] != q.shape[-3]:

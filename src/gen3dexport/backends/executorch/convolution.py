@@ -11,6 +11,7 @@ so one 2-D convolution over a batch of B*Dout computes all of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -68,7 +69,7 @@ def conv3d(
     kernel = site.constants[f"{site.node.name}_kernel"]
     out = F.conv2d(h, kernel, bias, tuple(stride[1:]), (top, left), tuple(dilation[1:]), groups)
     size = out.shape[2:]
-    return out.flatten(2).unflatten(0, (batch, depth)).transpose(1, 2).unflatten(3, size)
+    return out.reshape(batch, depth, out.shape[1], -1).transpose(1, 2).reshape(batch, out.shape[1], depth, *size)
 
 
 def convolution(
@@ -82,7 +83,7 @@ def convolution(
     transposed: bool,
     output_padding: Sequence[int],
     groups: int,
-) -> Tensor:
+) -> Any:
     """The general operator: its 3-D forward case."""
     if weight.dim() != 5 or transposed:
         return NotImplemented

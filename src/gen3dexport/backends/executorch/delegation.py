@@ -96,7 +96,7 @@ def flops(node: fx.Node) -> int:
     if name == "aten.convolution.default":
         weight = node.args[1]
         assert isinstance(weight, fx.Node)
-        return 2 * size * math.prod(weight.meta["val"].shape[1:])
+        return 2 * size * int(math.prod(weight.meta["val"].shape[1:]))
     operator = name.split(".")[-2] if "." in name else name
     return 0 if operator in _MOVES or any(q in name for q in _QUANTIZATION) else size
 

@@ -36,7 +36,9 @@ def simplify(program: ExportedProgram) -> None:
             continue
         if node.target in _CHECKS:
             graph.erase_node(node)
-        elif (node.target in _CASTS and node.meta["val"].dtype == _source(node).meta["val"].dtype) or (node.target in _EXPANDS and node.meta["val"].shape == _source(node).meta["val"].shape):
+        elif (node.target in _CASTS and node.meta["val"].dtype == _source(node).meta["val"].dtype) or (
+            node.target in _EXPANDS and node.meta["val"].shape == _source(node).meta["val"].shape
+        ):
             node.replace_all_uses_with(_source(node))
         elif node.target in _PERMUTES:
             _join_permutes(graph, node)
@@ -83,10 +85,10 @@ def _order(node: fx.Node) -> list[int]:
     if node.target is aten.permute.default:
         dims = node.args[1]
         assert isinstance(dims, list | tuple)
-        return [int(d) % rank for d in dims]  # type: ignore[arg-type, call-overload]
+        return [int(d) % rank for d in dims]  # type: ignore[arg-type]
     order = list(range(rank))
     swapped = node.args[1:3] if node.target is aten.transpose.int else (-2, -1)
-    first, second = (int(d) % rank for d in swapped)  # type: ignore[arg-type, call-overload]
+    first, second = (int(d) % rank for d in swapped)  # type: ignore[arg-type]
     order[first], order[second] = second, first
     return order
 
@@ -98,7 +100,7 @@ def _drop_broadcasts(node: fx.Node) -> None:
             continue
         small, other = _source(operand), node.args[1 - index]
         shapes = [small.meta["val"].shape] + ([other.meta["val"].shape] if isinstance(other, fx.Node) else [])
-        if torch.broadcast_shapes(*shapes) == node.meta["val"].shape:
+        if torch.broadcast_shapes(*shapes) == node.meta["val"].shape:  # type: ignore[no-untyped-call]
             node.update_arg(index, small)
 
 

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
+from torch._subclasses import FakeTensorMode
 from torch.export import ExportedProgram
 from torch.export.exported_program import ModuleCallEntry, ModuleCallSignature
-from torch.export.graph_signature import ExportGraphSignature, InputKind, InputSpec, OutputSpec
+from torch.export.graph_signature import ExportGraphSignature, InputKind, InputSpec, OutputSpec, TensorArgument
+from torch.utils._pytree import tree_map_only
 
 
 @dataclass(frozen=True)
@@ -39,19 +42,21 @@ def join(parts: Sequence[Part]) -> ExportedProgram:
     known: list[dict[fx.Node, fx.Node]] = [{} for _ in parts]
     for index, part in enumerate(parts):
         for node, spec in _placeholders(part.edge):
-            if spec.kind is InputKind.USER_INPUT:
+            if spec.kind is InputKind.USER_INPUT or not node.users:
                 continue
             target = f"part{index}.{spec.target}"
             new = _placeholder(graph, node, f"part{index}_{node.name}")
             known[index][node] = new
-            inputs.append(InputSpec(spec.kind, type(spec.arg)(name=new.name), target, spec.persistent))
+            inputs.append(InputSpec(spec.kind, TensorArgument(name=new.name), target, spec.persistent))
             tensor = part.tensors.get(str(spec.target), _tensor(part.edge, str(spec.target)))
+            if spec.kind is InputKind.PARAMETER:
+                tensor = nn.Parameter(tensor, requires_grad=False)
             (constants if spec.kind is InputKind.CONSTANT_TENSOR else state)[target] = tensor
     carried: list[fx.Node] = []
     for node, spec in _placeholders(parts[0].edge):
         if spec.kind is InputKind.USER_INPUT:
             known[0][node] = _placeholder(graph, node, node.name)
-            inputs.append(InputSpec(spec.kind, type(spec.arg)(name=known[0][node].name), None))
+            inputs.append(InputSpec(spec.kind, TensorArgument(name=known[0][node].name), None))
     for index, part in enumerate(parts):
         free = [node for node, spec in _placeholders(part.edge) if spec.kind is InputKind.USER_INPUT]
         if index:
@@ -62,9 +67,10 @@ def join(parts: Sequence[Part]) -> ExportedProgram:
     count = len(last.graph_signature.output_specs)
     graph.output(tuple(carried[:count]))
     outputs = [
-        OutputSpec(spec.kind, type(spec.arg)(name=node.name), None)
+        OutputSpec(spec.kind, TensorArgument(name=node.name), None)
         for spec, node in zip(last.graph_signature.output_specs, carried, strict=False)
     ]
+    _share_fake_mode(graph)
     module = fx.GraphModule(root, graph)
     return ExportedProgram(
         root=module,
@@ -91,6 +97,19 @@ def _copy(part: Part, graph: fx.Graph, root: nn.Module, known: dict[fx.Node, fx.
         elif node.op == "output":
             return [known[n] for n in node.args[0]]
     raise AssertionError("a graph ends with its output")
+
+
+def _share_fake_mode(graph: fx.Graph) -> None:
+    """Shapes and dtypes of all nodes under one fake mode; each part came with its own."""
+    mode = FakeTensorMode()
+
+    def renew(value: Any) -> Any:
+        with mode:
+            return torch.empty_strided(value.size(), value.stride(), dtype=value.dtype)
+
+    for node in graph.nodes:
+        if "val" in node.meta:
+            node.meta["val"] = tree_map_only(Tensor, renew, node.meta["val"])
 
 
 def _placeholders(edge: ExportedProgram) -> list[tuple[fx.Node, InputSpec]]:

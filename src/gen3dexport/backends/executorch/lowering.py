@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from gen3dexport.backends.executorch.linear_build import linear_build
@@ -77,7 +77,11 @@ def outlined(module: Any, processed: bytes | None = None, data: Any = None) -> A
     from executorch.exir.lowered_backend_module import LoweredBackendModule
 
     source = module.original_module
-    inputs = [n.meta["val"] for n in source.graph.nodes if n.op == "placeholder" and n.name in source.graph_signature.user_inputs]
+    inputs = [
+        n.meta["val"]
+        for n in source.graph.nodes
+        if n.op == "placeholder" and n.name in source.graph_signature.user_inputs
+    ]
     outputs = [n.meta["val"] for n in source.graph.output_node().args[0]]
     examples = tuple(torch.zeros(tuple(v.shape), dtype=v.dtype) for v in inputs)
     outline = torch.export.export(_Outline([(tuple(v.shape), v.dtype) for v in outputs]), examples, strict=False)

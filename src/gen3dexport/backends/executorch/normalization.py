@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -54,7 +55,7 @@ def layer_norm(
 
 def rms_norm(
     site: Site, x: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
-) -> Tensor:
+) -> Any:
     """x / sqrt(mean(x^2) + eps) * weight over the last axis, in float32."""
     if len(normalized_shape) != 1:
         return NotImplemented
@@ -71,7 +72,7 @@ def vector_norm(
     keepdim: bool = False,
     *,
     dtype: torch.dtype | None = None,
-) -> Tensor:
+) -> Any:
     """Euclidean norm over the last axis."""
     if ord != 2 or not _is_last(x, dim):
         return NotImplemented
@@ -82,7 +83,7 @@ def vector_norm(
 
 def mean(
     site: Site, x: Tensor, dim: Sequence[int] | None = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
-) -> Tensor:
+) -> Any:
     """Average over the last axis."""
     if not _is_last(x, dim) or x.dtype != torch.float32 or dtype not in (None, torch.float32):
         return NotImplemented
@@ -91,7 +92,7 @@ def mean(
 
 def total(
     site: Site, x: Tensor, dim: Sequence[int] | None = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
-) -> Tensor:
+) -> Any:
     """Sum over the last axis."""
     if not _is_last(x, dim) or x.dtype != torch.float32 or dtype not in (None, torch.float32):
         return NotImplemented

@@ -10,28 +10,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
 from gen3dexport.backends.executorch import attention, convolution, graphs, normalization, shapes
 from gen3dexport.backends.executorch.sites import Rule, Site
+from gen3dexport.backends.executorch.unsupported import UNSUPPORTED
 from gen3dexport.errors import ExportError
 from gen3dexport.export import export_module
-
-aten = torch.ops.aten
-
-# Operators that lower without a word and then fail, or answer wrongly, at run time.
-_FAILS_AT_RUN_TIME = {
-    aten.conv_transpose3d.input: "write it as an upsampling and a convolution",
-    aten.grid_sampler_3d.default: "no kernel",
-    aten.max_pool3d.default: "pool per axis with views, or use a strided convolution",
-    aten.avg_pool3d.default: "pool per axis with views, or use a strided convolution",
-    aten.sort.default: "no kernel; topk runs",
-    aten.nonzero.default: "runs with transposed values; a boolean index runs",
-    aten.cumprod.default: "use exp(cumsum(log(x)))",
-    aten.searchsorted.Tensor: "no kernel",
-}
 
 CAPTURED = "captured."
 """What the names of a captured program's weights begin with after rewriting."""
@@ -80,10 +66,11 @@ class _Rewritten(nn.Module):
         return self
 
     def _check(self, node: fx.Node) -> None:
-        if node.target in _FAILS_AT_RUN_TIME:
+        reason = UNSUPPORTED.get(str(node.target))
+        if reason is not None:
             raise ExportError(
-                f"{self.component}: {node.target} ({node.name}) does not run in ExecuTorch: "
-                f"{_FAILS_AT_RUN_TIME[node.target]}; or build for another target"  # type: ignore[index]
+                f"{self.component}: {node.target} ({node.name}) lowers for ExecuTorch but does not run: {reason}; "
+                "change the network, or build for another target"
             )
 
     def _constants_of(self, node: fx.Node) -> dict[str, Tensor]:

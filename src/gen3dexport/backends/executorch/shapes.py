@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,7 +51,7 @@ def unsqueeze(site: Site, x: Tensor, dim: int) -> Tensor:
     return x.reshape(*x.shape[:dim], 1, *x.shape[dim:])
 
 
-def permute(site: Site, x: Tensor, dims: Sequence[int]) -> Tensor:
+def permute(site: Site, x: Tensor, dims: Sequence[int]) -> Any:
     """x with its axes reordered, as a chain of permutes of at most 5 axes.
 
     Axes of length 1 are dropped and axes that stay neighbours are taken together; what is still too long is sorted one
@@ -81,7 +82,7 @@ def permute(site: Site, x: Tensor, dims: Sequence[int]) -> Tensor:
     return h.reshape([x.shape[d] for d in order])
 
 
-def same_dtype(site: Site, x: Tensor, *args: object, **kwargs: object) -> Tensor:
+def same_dtype(site: Site, x: Tensor, *args: object, **kwargs: object) -> Any:
     """A cast to the dtype that the tensor has."""
     return x if site.node.meta["val"].dtype == x.dtype else NotImplemented
 
@@ -105,8 +106,8 @@ def clamp_min(site: Site, x: Tensor, minimum: float) -> Tensor:
     return torch.clamp(x, minimum, math.inf)
 
 
-def gelu(site: Site, x: Tensor, *, approximate: str = "none") -> Tensor:
-    """The tanh form by its definition, 0.5 x (1 + tanh u) = x sigmoid(2u); XNNPACK's GELU is the exact one, 3e-4 off."""
+def gelu(site: Site, x: Tensor, *, approximate: str = "none") -> Any:
+    """The tanh form by its definition, 0.5 x (1 + tanh u) = x sigmoid(2u); XNNPACK has the exact form, 3e-4 off."""
     if approximate != "tanh":
         return NotImplemented
     a = 2 * math.sqrt(2 / math.pi)

@@ -48,7 +48,7 @@ def stamp(stack: Stack, attention_chunk: int, name: str) -> tuple[ExportedProgra
     if _skeleton(lowered[0], probes[0], sources[0]) != _skeleton(lowered[1], probes[1], sources[1]):
         return None
     block, source = lowered[0], sources[0]
-    kept = [k for k in varying if k in block.state_dict]
+    kept = [k for k in varying if k in _read_outside(block)]
     used = {source[d].weight for m in delegates(block).values() for d in _digests(m).values() if d in source}
     if used | set(kept) != set(varying) or any(not torch.equal(block.state_dict[k], probes[0][k]) for k in kept):
         return None
@@ -60,6 +60,13 @@ def stamp(stack: Stack, attention_chunk: int, name: str) -> tuple[ExportedProgra
         modules = {k: _stamped(m, source, block_weights) for k, m in delegates(block).items()}
         parts.append(Part(block, modules, {k: block_weights[k] for k in kept}))
     return join([*parts, Part(after, delegates(after))]), delegation
+
+
+def _read_outside(edge: ExportedProgram) -> set[str]:
+    """Names of the weights that operators outside delegates, or delegates as inputs, read."""
+    signature = edge.graph_signature
+    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    return {names[n.name] for n in edge.graph.nodes if n.op == "placeholder" and n.name in names and n.users}
 
 
 def _plain(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

@@ -24,7 +24,7 @@ class XlaProgram:
 
     Attributes:
         xp: the Array API namespace of its outputs.
-        device: what it runs on, as JAX calls it.
+        device: the accelerator it runs on, as JAX calls it; None on a CPU.
         stand_in: why times taken here are not the target's, or None when they are.
     """
 
@@ -33,10 +33,10 @@ class XlaProgram:
     def __init__(self, exported: jax.export.Exported, weights: Mapping[str, Any], record: ProgramRecord) -> None:
         args, _ = jax.tree_util.tree_unflatten(exported.in_tree, exported.in_avals)
         self.name = record.name
-        self.device = device = jax.devices()[0].device_kind
-        chip = CHIPS.get(str(record.facts.get("chip")))
-        meant = chip is None or device == chip.kind
-        self.stand_in = None if meant else f"ran on JAX's {device}, not on a TPU {chip.name if chip else ''}"
+        kind, chip = jax.devices()[0].device_kind, CHIPS.get(str(record.facts.get("chip")))
+        self.device = None if jax.default_backend() == "cpu" else kind
+        other = chip is not None and kind != chip.kind
+        self.stand_in = f"ran on JAX's {kind} for its numbers only, not on its TPU" if other else None
         self._specs: dict[str, Any] = args[1]
         self._weights = weights
         self._call = jax.jit(exported.call)

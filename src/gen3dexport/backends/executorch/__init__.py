@@ -1,0 +1,142 @@
+"""Backend `executorch`: .pte programs whose operators run in XNNPACK delegates, on any x86-64 or ARM64 CPU.
+
+Runs here through `executorch.runtime`. What the vendor's own path gets wrong or slow is mended before lowering
+(`rewriting`), while lowering (`linear_build`) and by lowering a repeated block once (`stamping`).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gen3dexport.backends import Estimate, Lowered, Program, ProgramRecord
+from gen3dexport.backends.executorch.linear_build import CHECKED_VERSIONS
+from gen3dexport.backends.executorch.unsupported import UNSUPPORTED as UNSUPPORTED
+from gen3dexport.errors import MissingError, UsageError
+
+if TYPE_CHECKING:
+    from gen3dexport.export import Captured
+    from gen3dexport.models.component import Component
+
+SCHEMES: Mapping[str, str] = {
+    "fp32": "everything in float32",
+    "int8-dynamic": "linears of the blocks with int8 weights per channel, int8 activations per token (XNNPACK qd8)",
+}
+REFUSED: Mapping[str, str] = {
+    "fp16": "XNNPACK gave NaN for a transformer in float16, and ExecuTorch's layer norm is wrong in it",
+    "bf16": "XNNPACK takes no bfloat16 operators: they run one by one in ExecuTorch's kernels, 246 times slower",
+    "int8-weight": "XNNPACK answers weight-only int8 wrongly (relative error 1e4 and more), and saves no bytes",
+}
+STAMPED_FROM = 3
+"""Blocks from which on one block is lowered for all: lowering it takes two rounds, to know that it may be stamped."""
+
+
+class Options(BaseModel):
+    """Options of the target.
+
+    Attributes:
+        attention_chunk: the most queries that attend at once, 0 for all. Attention needs heads x queries x keys scores,
+            1 GB for 16 heads and 4096 tokens without chunks.
+        min_features: in int8, linears narrower than this on input stay as they are.
+        stamp_blocks: lower one block of a repeated stack and stamp it for the others.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    attention_chunk: int = Field(default=256, ge=0)
+    min_features: int = Field(default=128, ge=1)
+    stamp_blocks: bool = True
+
+
+def check(options: Options) -> list[str]:
+    """What is missing here to build and run, each with its remedy."""
+    remedy = "run: pip install 'gen3dexport[executorch]'"
+    missing = []
+    for name in ("torch", "torchao", "executorch"):
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(f"{name} is not installed; {remedy}")
+            continue
+        if name == "executorch" and version not in CHECKED_VERSIONS:
+            missing.append(f"executorch {version} is not one of {', '.join(CHECKED_VERSIONS)} (checked); {remedy}")
+    return missing
+
+
+def quantize(component: Component, scheme: str, options: Options) -> Component:
+    """`component` in `scheme`, in place.
+
+    Raises:
+        UsageError: when the scheme is refused or unknown, or matches no layer.
+    """
+    from gen3dexport.quantize import Int8Dynamic
+    from gen3dexport.quantize import quantize as apply
+
+    if scheme == "int8-dynamic":
+        return apply(component, Int8Dynamic("xnnpack", options.min_features))
+    if scheme != "fp32":
+        reason = REFUSED.get(scheme, "there is no such scheme")
+        raise UsageError(f"{component.name}: scheme {scheme} on executorch: {reason}; use {' or '.join(SCHEMES)}")
+    return component
+
+
+def lower(captured: Captured, options: Options, out: Path) -> Lowered:
+    """NAME.pte in folder `out`.
+
+    Raises:
+        ExportError: when the network has an operator that does not run, or ExecuTorch refuses the graph.
+        MissingError: when the installed ExecuTorch is not a checked version.
+    """
+    from gen3dexport.backends.executorch import lowering, stamping
+    from gen3dexport.backends.executorch.delegation import count
+
+    component, stamped = captured.component, None
+    if options.stamp_blocks and component.blocks is not None and len(component.blocks) >= STAMPED_FROM:
+        assert captured.stack is not None
+        stamped = stamping.stamp(captured.stack, options.attention_chunk, component.name)
+    if stamped is None:
+        edge = lowering.to_edge(captured.whole, options.attention_chunk, component.name)
+        delegation, blocks = count(edge), 0
+    else:
+        assert component.blocks is not None
+        edge, delegation, blocks = *stamped, len(component.blocks)
+    path = out / f"{component.name}.pte"
+    program = lowering.write(edge, path, component.name)
+    planned = sum(sum(plan.non_const_buffer_sizes) for plan in program.execution_plan)
+    memory = Estimate(
+        planned + delegation.live_bytes,
+        "bytes that the program plans, and lifetimes of the tensors inside its largest delegate",
+    )
+    facts: dict[str, Any] = {
+        "delegation": delegation.report(),
+        "planned_bytes": planned,
+        "stamped_blocks": blocks,
+        "program_bytes": path.stat().st_size,
+        "versions": {name: importlib.metadata.version(name) for name in ("executorch", "torch", "torchao")},
+    }
+    return Lowered(files=(path.name,), facts=facts, estimates={"run_memory_bytes": (memory,)})
+
+
+def load(folder: Path, program: ProgramRecord) -> Program:
+    """The program from disk. Its bytes stay mapped as long as it lives.
+
+    A damaged file is refused by its header and by ExecuTorch's consistency check, but the runtime can still crash the
+    process on some: check digests first, and load what nobody checked in a process of its own.
+
+    Raises:
+        MissingError: when ExecuTorch is not installed.
+        VerificationError: when the file is not the program that the record describes.
+    """
+    try:
+        importlib.metadata.version("executorch")
+    except importlib.metadata.PackageNotFoundError:
+        raise MissingError(
+            f"program {program.name}: executorch is not installed; run: pip install 'gen3dexport[executorch]'"
+        ) from None
+    from gen3dexport.backends.executorch.loading import load_program
+
+    return load_program(folder / program.files[0], program)

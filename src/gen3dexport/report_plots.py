@@ -1,0 +1,187 @@
+"""The plots of an HTML report, as Plotly figures in JSON form. No plotly import: it only draws in the browser."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gen3dexport.assets import Mesh
+
+Figure = dict[str, Any]
+Facts = Mapping[str, Any]
+
+_BLUE, _AMBER, _GREEN, _VIOLET, _GREY = "#2455c3", "#d98a1f", "#1f8a70", "#6b3fa0", "#9aa5b1"
+_FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#1b2430"}
+_CLAY = "#cf9068"
+
+
+def latency(components: Sequence[Facts]) -> Figure | None:
+    """Median times with whiskers to p90 and p99; estimates as hollow marks of their own, one colour per cost model."""
+    measured = [(c["name"], c["latency"]) for c in components if _kind(c) == "measured"]
+    estimated = [
+        (c["name"], e) for c in components if _kind(c) == "estimated" for e in c["latency"].get("estimates", ())
+    ]
+    traces: list[Facts] = []
+    if measured:
+        names, p50 = [n for n, _ in measured], [float(t["p50_ms"]) for _, t in measured]
+        for key, width, thickness in (("p99_ms", 1.5, 8), ("p90_ms", 5, 0)):
+            beyond = [max(float(t.get(key, m)) - m, 0.0) for (_, t), m in zip(measured, p50, strict=True)]
+            whisker = {"type": "data", "symmetric": False, "array": beyond, "arrayminus": [0] * len(beyond)}
+            traces.append(
+                {
+                    "type": "scatter", "mode": "markers", "x": p50, "y": names, "showlegend": key == "p90_ms",
+                    "name": "measured p50, bar to p90, whisker to p99", "hoverinfo": "x+y",
+                    "marker": {"color": _BLUE, "size": 11},
+                    "error_x": {**whisker, "color": _BLUE, "thickness": width, "width": thickness},
+                }
+            )  # fmt: skip
+    for k, by in enumerate(sorted({e["by"] for _, e in estimated})):
+        points = [(n, float(e["value"])) for n, e in estimated if e["by"] == by]
+        traces.append(
+            {
+                "type": "scatter", "mode": "markers", "name": f"estimated by {by}", "hoverinfo": "x+y",
+                "x": [v for _, v in points], "y": [n for n, _ in points],
+                "marker": {"symbol": "diamond-open", "size": 13, "color": (_VIOLET, _AMBER, _GREEN)[k % 3],
+                           "line": {"width": 2}},
+            }
+        )  # fmt: skip
+    if not traces:
+        return None
+    return _figure(traces, "ms (logarithmic)", rows=len({n for n, _ in [*measured, *estimated]}), log=True)
+
+
+def errors(components: Sequence[Facts]) -> Figure | None:
+    """Bars of the worst output's relative L2 error, logarithmic: against float32 and against the quantized eager."""
+    traces = []
+    rows = [c["name"] for c in components if c.get("errors")]
+    found = {kind: [_worst(c, kind) for c in components if c.get("errors")] for kind in ("fp32", "quantized")}
+    drawable = [v for values in found.values() for v in values if v is not None and 0 < v < math.inf]
+    floor = 10 ** math.floor(math.log10(min(drawable)) - 0.3) if drawable else 1e-9
+    for kind, name, color in (
+        ("quantized", "against its own quantized eager", _GREEN),
+        ("fp32", "against float32 eager", _BLUE),
+    ):
+        values = found[kind]
+        if all(v is None for v in values):
+            continue
+        traces.append(
+            {
+                "type": "bar", "orientation": "h", "name": name, "y": rows, "marker": {"color": color},
+                "x": [floor * 1.15 if v == 0 else v if v is not None and v < math.inf else None for v in values],
+                "text": [_error_label(v) for v in values], "textposition": "auto", "hoverinfo": "y+text",
+                "base": None,
+            }
+        )  # fmt: skip
+    if not traces:
+        return None
+    top = 10 ** math.ceil(math.log10(max(drawable, default=1e-6)) + 0.2)
+    figure = _figure(traces, "relative L2 error (logarithmic)", rows=2 * len(rows), log=True)
+    figure["layout"]["xaxis"]["range"] = [math.log10(floor), math.log10(top)]
+    return figure
+
+
+def delegation(components: Sequence[Facts]) -> Figure | None:
+    """Operators inside and outside the delegate, stacked, per program; None when no program says."""
+    known = [(c["name"], c["facts"]["delegation"]) for c in components if (c.get("facts") or {}).get("delegation")]
+    if not known:
+        return None
+    names = [name for name, _ in known]
+    traces = [
+        {
+            "type": "bar", "orientation": "h", "name": title, "y": names, "marker": {"color": color},
+            "x": [d.get(key) or 0 for _, d in known], "hoverinfo": "x+y+name",
+        }
+        for key, title, color in (
+            ("operators_inside", "inside the delegate", _GREEN), ("operators_outside", "outside", _AMBER),
+        )
+    ]  # fmt: skip
+    figure = _figure(traces, "operators", rows=len(known))
+    figure["layout"]["barmode"] = "stack"
+    return figure
+
+
+def stages(times: Facts) -> Figure | None:
+    """Where the time of one asset goes: one stacked bar."""
+    if not times:
+        return None
+    colors = (_GREY, _BLUE, _GREEN, _AMBER, _VIOLET)
+    traces = [
+        {
+            "type": "bar", "orientation": "h", "name": name, "y": ["one asset"], "x": [float(ms)],
+            "marker": {"color": colors[k % len(colors)]}, "hoverinfo": "x+name",
+        }
+        for k, (name, ms) in enumerate(times.items())
+    ]  # fmt: skip
+    figure = _figure(traces, "ms", rows=1)
+    figure["layout"]["barmode"] = "stack"
+    return figure
+
+
+def scene(mesh: Mesh) -> Figure:
+    """A mesh to turn: the unit cube, z up, seen from the azimuth and elevation of the still pictures."""
+    points = np.round(mesh.vertices.astype(np.float64), 4)
+    color: Facts = {"color": _CLAY}
+    if mesh.colors is not None:
+        color = {"vertexcolor": [f"rgb({r},{g},{b})" for r, g, b in mesh.colors.tolist()]}
+    x, y, z = (points[:, k].tolist() for k in range(3))
+    i, j, k = (mesh.faces[:, c].tolist() for c in range(3))
+    light = {"ambient": 0.55, "diffuse": 0.75, "specular": 0.12, "roughness": 0.6, "fresnel": 0.1}
+    axis = {"visible": False, "range": [-0.52, 0.52]}
+    return {
+        "scene": True,
+        "data": [
+            {
+                "type": "mesh3d", "x": x, "y": y, "z": z, "i": i, "j": j, "k": k, **color, "lighting": light,
+                "flatshading": False, "hoverinfo": "skip", "lightposition": {"x": 2000, "y": -1500, "z": 4000},
+            }
+        ],
+        "layout": {
+            "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
+            "paper_bgcolor": "#eef1f4",
+            "scene": {
+                "xaxis": axis, "yaxis": axis, "zaxis": axis, "aspectmode": "cube", "dragmode": "turntable",
+                "camera": {"eye": {"x": 1.14, "y": 0.8, "z": 0.56}, "center": {"x": 0, "y": 0, "z": 0}},
+            },
+        },
+    }  # fmt: skip
+
+
+def _figure(traces: Sequence[Facts], title: str, rows: int, log: bool = False) -> Figure:
+    axis: Figure = {"title": {"text": title}, "gridcolor": "#e6eaee", "zeroline": False, "automargin": True}
+    if log:
+        axis |= {"type": "log", "dtick": 1, "exponentformat": "power", "minor": {"showgrid": False}}
+    return {
+        "data": list(traces),
+        "layout": {
+            "height": 120 + 34 * max(rows, 1),
+            "margin": {"l": 10, "r": 16, "t": 8, "b": 10},
+            "font": _FONT,
+            "xaxis": axis,
+            "yaxis": {"automargin": True, "autorange": "reversed", "type": "category", "ticksuffix": "  "},
+            "barmode": "group",
+            "bargap": 0.35,
+            "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
+            "plot_bgcolor": "#fff",
+            "paper_bgcolor": "#fff",
+        },
+    }
+
+
+def _kind(component: Facts) -> str:
+    return str((component.get("latency") or {}).get("kind", "unmeasured"))
+
+
+def _worst(component: Facts, kind: str) -> float | None:
+    found = [float(e["relative_l2"]) for e in ((component.get("errors") or {}).get(kind) or {}).values()]
+    return max(found) if found else None
+
+
+def _error_label(value: float | None) -> str:
+    if value is None:
+        return "unmeasured"
+    if value == 0:
+        return "exact"
+    return f"{value:.1e}" if math.isfinite(value) else "not finite"
