@@ -39,7 +39,7 @@ class Eager:
 
 def run_eager(component: Component, inputs: Arrays) -> dict[str, np.ndarray]:
     """Outputs of the component for NumPy inputs, in float32."""
-    tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in inputs.items()}
+    tensors = {name: torch.from_numpy(np.array(value)) for name, value in inputs.items()}
     return {name: value.float().numpy() for name, value in component.run(tensors).items()}
 
 
@@ -73,7 +73,7 @@ def record(
     assert first is not None and first.calls, f"{component.name} was not called by its pipeline"
     calls = [first.calls[i] for i in sorted({0, len(first.calls) // 2, len(first.calls) - 1})]
     order = pipeline.inputs_of(component.name)
-    example = {name: torch.from_numpy(np.ascontiguousarray(calls[0][0][name])) for name in order}
+    example = {name: torch.from_numpy(np.array(calls[0][0][name])) for name in order}  # a copy has plain strides
     return Recording(component.with_inputs(example), tuple(calls), len(first.calls), tuple(after))
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from training.trellis_mini.captions import caption, short_caption
 from training.trellis_mini.checkpoint import RELEASE, RUNS, write_text
-from training.trellis_mini.shapes import SPLIT_SEED, Shape, all_shapes, pack
+from training.trellis_mini.shapes import CATEGORIES, SPLIT_SEED, Shape, all_shapes, pack
 from training.trellis_mini.text import FeatureCache, build_cache
 
 PARAPHRASES, PARTIAL, SHORT = 4, 1, 2
@@ -67,6 +67,11 @@ def category_weights(shapes: list[Shape]) -> NDArray[np.float64]:
     return np.asarray(weights / total, np.float64)
 
 
+def is_canonical(index: int) -> bool:
+    """Whether a held-out item has the canonical caption; alternates within every category as well as along the list."""
+    return (index + index // len(CATEGORIES)) % 2 == 0
+
+
 def write_held_out(folder: Path = RELEASE, seed: int = 1) -> None:
     """Pick 200 held-out shapes evenly over the categories; write their captions, parameters and true occupancies.
 
@@ -88,7 +93,12 @@ def write_held_out(folder: Path = RELEASE, seed: int = 1) -> None:
             if group and len(chosen) < HELD_OUT:
                 chosen.append(group.pop())
     items = [
-        {"caption": caption(*shape, None if i % 2 == 0 else rng), "category": shape[0], "params": shape[1], "seed": i}
+        {
+            "caption": caption(*shape, None if is_canonical(i) else rng),
+            "category": shape[0],
+            "params": shape[1],
+            "seed": i,
+        }
         for i, shape in enumerate(chosen)
     ]
     document = {

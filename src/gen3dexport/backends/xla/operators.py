@@ -20,6 +20,10 @@ def rules(attention: Callable[..., Array] | None = None) -> dict[Any, Callable[.
     """This backend's rules by operator; `attention` takes the place of the einsum form."""
     return {
         _aten.scaled_dot_product_attention.default: attention or einsum_attention,
+        _aten.mm.default: matmul,
+        _aten.bmm.default: matmul,
+        _aten.addmm.default: add_matmul,
+        _aten.gelu.default: gelu,
         _aten._int_mm.default: int8_matmul,
         _aten.convolution.default: convolution,
         _aten._assert_tensor_metadata.default: lambda *args, **kwargs: None,  # checked at export; nothing to run
@@ -52,6 +56,28 @@ def einsum_attention(
         scores = jnp.where(attn_mask, scores, -jnp.inf) if attn_mask.dtype == bool else scores + attn_mask
     weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
     return jnp.einsum("...tl,...ld->...td", weights, v)
+
+
+def matmul(a: Array, b: Array) -> Array:
+    """a @ b, summed in float32 and rounded once, as torch and the matrix unit do it."""
+    return jnp.matmul(a, b, preferred_element_type=_wide(a)).astype(a.dtype)
+
+
+def add_matmul(bias: Array, a: Array, b: Array, *, beta: float = 1, alpha: float = 1) -> Array:
+    """beta * bias + alpha * (a @ b), summed in float32 and rounded once."""
+    product = jnp.matmul(a, b, preferred_element_type=_wide(a))
+    product = product if alpha == 1 else alpha * product
+    return (product + (bias if beta == 1 else beta * bias)).astype(a.dtype)
+
+
+def gelu(x: Array, *, approximate: str = "none") -> Array:
+    """GELU computed in float32 and rounded once."""
+    return jax.nn.gelu(x.astype(_wide(x) or x.dtype), approximate == "tanh").astype(x.dtype)
+
+
+def _wide(x: Array) -> Any:
+    """float32 for a half-precision array, None (as it is) for another."""
+    return jnp.float32 if x.dtype in (jnp.bfloat16, jnp.float16) else None
 
 
 def int8_matmul(a: Array, b: Array) -> Array:
