@@ -19,6 +19,8 @@ class Budgets(Record):
         peak_memory_mb: peak memory of the largest component while it runs (ceiling).
         size_mb: programs and weights on disk (ceiling).
         accept_estimates: whether an estimated number may pass a budget.
+        accept_unmeasured: whether a build succeeds although a budget could not be judged, because the device is not at
+            hand; the verdict stays `unmeasured`, and `validate` on a machine with the device judges it.
     """
 
     relative_l2: float | None = Field(default=None, gt=0)
@@ -29,6 +31,7 @@ class Budgets(Record):
     peak_memory_mb: float | None = Field(default=None, gt=0)
     size_mb: float | None = Field(default=None, gt=0)
     accept_estimates: bool = False
+    accept_unmeasured: bool = False
 
     def over(self, base: Budgets) -> Budgets:
         """These budgets, with `base` where nothing is set."""

@@ -27,10 +27,13 @@ def generate(bundle: Path, prompt: str, seed: int, features: Path | None, out: P
     if loaded.manifest.random_weights:
         raise UsageError(f"{bundle}: was built with random weights, for sizing; its assets would mean nothing")
     start = time.perf_counter()
+    loaded.load_programs()
+    load_seconds, start = time.perf_counter() - start, time.perf_counter()
     mesh = loaded.pipeline.make_asset(loaded.run(Request(prompt, seed, array)))
     seconds = time.perf_counter() - start
     assets.write(mesh, out)
-    result = {"asset": str(out), "prompt": prompt, "seed": seed, "seconds": seconds, "picture": None}
+    result = {"asset": str(out), "prompt": prompt, "seed": seed, "picture": None}
+    result |= {"seconds": seconds, "load_seconds": load_seconds}
     if picture:
         from gen3dexport import render
 

@@ -43,7 +43,7 @@ def measure_bundle(folder: Path, out: Path) -> Facts:
         except MissingError as error:
             result["programs"][record.name] = {"missing": str(error)}
     first = next(iter(loaded.programs.values()), None)
-    result["device"] = getattr(first, "device", None) or _cpu_name()
+    result["device"] = getattr(first, "device_name", None) or _cpu_name()
     missing = [f["missing"] for f in result["programs"].values() if "missing" in f]
     ready = all(loaded.manifest.component(name).name in loaded.programs for name in loaded.manifest.components)
     if not ready:

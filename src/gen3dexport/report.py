@@ -42,12 +42,13 @@ def make_report(manifest: Manifest, name: str, measured: Facts, versions: Facts,
     budgets = Budgets(**_set(manifest.recipe["budgets"])).over(Budgets(**_set(manifest.target["budgets"])))
     report["budgets"] = [b for b in (_judge(key, budgets, report) for key in EXIT_CODES) if b is not None]
     report["verdict"] = _overall([b["verdict"] for b in report["budgets"]])
+    report["accept_unmeasured"] = budgets.accept_unmeasured
     return report
 
 
 def exit_code(report: Report) -> int:
-    """0, or the code of the first budget that is missed (5, 6), or 8 when one could not be measured."""
-    for verdict in ("fail", "unmeasured"):
+    """0, or the code of the first budget that is missed (5, 6), or 8 when one could not be measured and had to be."""
+    for verdict in ("fail",) if report["accept_unmeasured"] else ("fail", "unmeasured"):
         for budget in report["budgets"]:
             if budget["verdict"] == verdict:
                 return EXIT_CODES[budget["name"]] if verdict == "fail" else 8
@@ -63,7 +64,7 @@ def _overall(verdicts: Sequence[str]) -> str:
 
 
 def _component(manifest: Manifest, program: Any, measured: Facts) -> dict[str, Any]:
-    missing = measured.get("missing")
+    missing = measured.get("missing") and (program.unmeasured or measured["missing"])
     latency = measured.get("latency", {"kind": "unmeasured", "reason": missing})
     if latency["kind"] == "unmeasured" and program.estimates.get("latency_ms"):
         latency = {"kind": "estimated", "estimates": program.estimates["latency_ms"]}
@@ -86,7 +87,7 @@ def _component(manifest: Manifest, program: Any, measured: Facts) -> dict[str, A
 
 
 def _pipeline(manifest: Manifest, measured: Facts, components: Sequence[Facts]) -> dict[str, Any]:
-    missing = measured.get("missing")
+    missing = measured.get("missing") and next((c["missing"] for c in components if c["missing"]), measured["missing"])
     latency = measured.get("latency", {"kind": "unmeasured", "reason": missing})
     if latency["kind"] == "unmeasured":
         latency = _estimated_asset(manifest, components) or latency

@@ -57,7 +57,7 @@ def text_encoder() -> Component:
     ids = torch.randint(0, 100, (1, 48))
     mask = (torch.arange(48) < 9).long()[None]
     return Component(
-        "text_encoder", BertTokenEncoder(100, 64, 2, 4, 128, 64).eval(), {"ids": ids, "mask": mask}, ("f",)
+        "text_encoder", BertTokenEncoder(100, 64, 2, 4, 128, 64).eval(), {"ids": ids, "mask": mask}, ("features",)
     )
 
 
@@ -165,9 +165,10 @@ def test_cuda_means_sm_90() -> None:
     assert read_target("cpu-aoti").backend_options() == CPU
 
 
-def test_weight_only_int8_is_refused_on_the_cpu() -> None:
-    with pytest.raises(UsageError, match=r"slower.*int8-dynamic"):
-        quantized(flow(), "int8-weight", CPU)
+@pytest.mark.parametrize("scheme", ["fp16", "int8-weight"])
+def test_schemes_that_are_slower_on_the_cpu_are_refused(scheme: str) -> None:
+    with pytest.raises(UsageError, match=rf"ss_flow: scheme {scheme} is refused on the CPU: .*use .*int8-dynamic"):
+        quantized(flow(), scheme, CPU)
 
 
 def test_int8_keeps_the_rest_in_half_precision() -> None:
@@ -206,7 +207,9 @@ def test_facts_of_a_cpu_package(packages: dict[str, Built]) -> None:
     assert facts["interpreted_operators"] == []
     assert "libtorch_cpu.so" in facts["needed"] and "libtorch_cuda.so" not in facts["needed"]
     assert facts["package_bytes"] == (folder / kept.files[0]).stat().st_size
-    assert facts["weights"]["count"] == len(component.module.state_dict())
+    state = component.module.state_dict()
+    unread = [name for name in state if name.endswith("original2")]  # zero points of symmetric weights
+    assert facts["weights"]["count"] == len(state) - len(unread) and len(unread) == 14
     with zipfile.ZipFile(folder / kept.files[0]) as archive:  # no sources: they name folders of this machine
         assert not [name for name in archive.namelist() if name.endswith(".cpp")]
 

@@ -68,7 +68,7 @@ def category_weights(shapes: list[Shape]) -> NDArray[np.float64]:
 
 
 def is_canonical(index: int) -> bool:
-    """Whether a held-out item has the canonical caption; alternates within every category as well as along the list."""
+    """Whether a held-out item has the canonical caption; changes along the list and within a category."""
     return (index + index // len(CATEGORIES)) % 2 == 0
 
 

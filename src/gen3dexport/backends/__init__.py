@@ -90,8 +90,8 @@ class TensorSpec(BaseModel):
 class Program(Protocol):
     """A loaded program. `xp` is the Array API namespace of the arrays it takes and gives (numpy, torch, jax.numpy).
 
-    It may have `device`, the name of the device it runs on (the CPU when it has none), and `stand_in`, why its times
-    are not the target's (None when they are).
+    It may have `device_name`, the device it runs on (the CPU when it has none), and `stand_in`, why its times are not
+    the target's (None when they are).
     """
 
     xp: Any

@@ -55,6 +55,11 @@ class LoadedBundle:
             self.programs[record.name] = backend.load(self.folder / "programs", record)
         return self.programs[record.name]
 
+    def load_programs(self) -> None:
+        """Load every component's program now, so that the first asset does not wait for it."""
+        for name in self.manifest.components:
+            self.program(self.manifest.component(name))
+
     def begin(self, request: Request, xp: Any) -> State:
         """The pipeline's first state for a request."""
         state: State = self.pipeline.begin(self.settings, request, self.folder / "host", xp)

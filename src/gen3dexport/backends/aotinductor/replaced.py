@@ -1,7 +1,7 @@
 """Every name of torch and Triton that the build without a GPU replaces: one table, each row with its reason.
 
-Each row was left out on each of the versions in `toolchain.CHECKED`: the build then fails, or (CUDA_HOME, compiler flags)
-works only on machines that happen to be set up right.
+Each row was left out on each of the versions in `toolchain.CHECKED`: the build then fails, or (CUDA_HOME, compiler
+flags) works only on machines that happen to be set up right.
 """
 
 from __future__ import annotations

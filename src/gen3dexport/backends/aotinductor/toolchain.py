@@ -128,6 +128,6 @@ def quiet(logger: str) -> Iterator[None]:
 
 def cache_folder() -> Path:
     """Where the compiler works: fixed for a user and a torch version, because its path ends up inside packages and
-    packages are to be reproducible; it also keeps the precompiled headers, which save ten seconds a build."""
+    packages are to be reproducible."""
     root = Path(os.environ.get("GEN3DEXPORT_CACHE") or platformdirs.user_cache_path("gen3dexport"))
     return root / "aotinductor" / f"torch-{installed('torch')}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor, fx, nn
+from torch._ops import OpOverload
 from torch.export import ExportedProgram
 
 from gen3dexport.backends.executorch import attention, convolution, graphs, normalization, shapes
@@ -36,6 +37,8 @@ def rewrite(program: ExportedProgram, attention_chunk: int, name: str) -> Export
     Raises:
         ExportError: for an operator that this backend would run wrongly.
     """
+    if any(_mutates(node) for node in program.graph.nodes):  # the rules take copies for what they copy
+        program = program.run_decompositions({})
     inputs = tuple(program.example_inputs[0])
     rewritten = export_module(_Rewritten(program, attention_chunk, name), inputs, name)
     graphs.simplify(rewritten)
@@ -108,3 +111,8 @@ def _attribute(module: fx.GraphModule, node: fx.Node) -> Tensor:
     value = getattr(module.get_submodule(owner), name)
     assert isinstance(value, Tensor)
     return value
+
+
+def _mutates(node: fx.Node) -> bool:
+    """Whether an operator changes one of its arguments in place."""
+    return isinstance(node.target, OpOverload) and node.target._schema.is_mutable

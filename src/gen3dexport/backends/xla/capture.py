@@ -8,6 +8,7 @@ torchax's. Imports torch and JAX: import it inside functions only.
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -109,11 +110,11 @@ def portable_int8() -> Iterator[None]:
     On a CPU with AVX512-VNNI torchao writes `_int_mm` as an unsigned product with a correction of +128, which is this
     host's trick and slow on a TPU. Answering "no" while exporting leaves int8 x int8 -> int32.
     """
-    try:
-        from torchao.kernel import intmm
-    except ImportError:  # no torchao, no torchao graph
+    if "torchao" not in sys.modules:  # nothing was quantized; importing it takes seconds
         yield
         return
+    from torchao.kernel import intmm
+
     probe = intmm._cpu_is_vnni_supported  # private: torchao has no switch for it
     intmm._cpu_is_vnni_supported = lambda: False
     try:

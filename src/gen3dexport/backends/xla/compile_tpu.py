@@ -30,7 +30,8 @@ class Compiled:
 
     Attributes:
         memory: bytes of arguments, outputs, temporaries, code and aliased arguments.
-        seconds: one call by the compiler's cost analysis, loop bodies counted as often as they run.
+        seconds: one call by the compiler's cost analysis, loop bodies counted as often as they run. It counts a
+            float32 product as one pass, whatever its precision.
         cycles: one call by the cost model of its instruction scheduler.
         custom_calls: names of the custom calls in the compiled program.
         effort: 0 full, -1 least (estimates of time are then of slower code).
@@ -95,10 +96,10 @@ def _child(program: Path, name: str, chip: Chip, timeout_s: float, effort: float
     module = f"{__package__}.compile_child"
     with tempfile.TemporaryDirectory(prefix="gen3dexport-tpu-") as folder:
         result = Path(folder) / "result.json"
-        command = [sys.executable, "-m", module, str(program), chip.name, str(result), str(effort)]
+        command = [sys.executable, "-P", "-m", module, str(program), chip.name, str(result), str(effort)]
         try:
             done = subprocess.run(
-                command, env=environment, cwd=folder, timeout=timeout_s, capture_output=True, text=True, check=False
+                command, env=environment, timeout=timeout_s, capture_output=True, text=True, check=False
             )
         except subprocess.TimeoutExpired:
             return None

@@ -22,11 +22,11 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from gen3dexport.backends.xla.chips import Chip
+from gen3dexport.errors import ExportError
 
 _VIEWS = {"reshape", "transpose", "broadcast_in_dim", "convert_element_type", "squeeze", "expand_dims", "copy"}
 _MOVES = {"gather", "scatter", "scatter-add", "scatter_add", "sort", "concatenate", "dynamic_update_slice", "cumsum"}
 _SLICES = {"slice", "dynamic_slice"}
-_CALLS = {"jit", "pjit", "closed_call", "core_call", "remat", "checkpoint", "custom_jvp_call", "custom_vjp_call"}
 FLASH = "tpu_flash_attention"  # name of the jitted function around the kernel
 
 
@@ -52,7 +52,11 @@ class Cost:
 
 
 def roofline(program: ClosedJaxpr, chip: Chip) -> Cost:
-    """The cost of one call of `program` on `chip`."""
+    """The cost of one call of `program` on `chip`.
+
+    Raises:
+        ExportError: for a loop or kernel whose cost is not in the program.
+    """
     return _Counter(chip).jaxpr(program.jaxpr, {})
 
 
@@ -86,25 +90,25 @@ class _Counter:
             inner = params["jaxpr"].jaxpr
             return self.jaxpr(inner, {}) * int(params["length"])
         if name == "while":
-            raise ValueError("a loop whose trip count is not known cannot be estimated; use a fixed number of steps")
+            raise ExportError("a loop whose trip count is not known cannot be estimated; use a fixed number of steps")
         if name == "cond":
             branches = [self.jaxpr(b.jaxpr, {}) for b in params["branches"]]
             return max(branches, key=lambda c: c.seconds)
         if name in ("jit", "pjit") and params.get("name") == FLASH:
             q, k = eqn.invars[0].aval, eqn.invars[1].aval
             return self.cost(4 * math.prod(q.shape) * k.shape[-2], moved, self.chip.bf16)
-        if name in _CALLS:
-            closed = params.get("jaxpr") or params.get("call_jaxpr") or params.get("fun_jaxpr")
-            inner = closed.jaxpr if isinstance(closed, ClosedJaxpr) else closed
-            known = {v: reading(a) for v, a in zip(inner.invars, eqn.invars, strict=False)}
-            return self.jaxpr(inner, known)
-        if name.startswith(("reduce_", "arg")):
+        if name == "pallas_call":
+            raise ExportError("a Pallas kernel other than flash attention cannot be estimated; add its cost here")
+        if name.startswith(("reduce", "arg")) and name != "reduce_precision":
             return self.cost(0, sum(map(reading, eqn.invars)), self.chip.bf16)
         if name in _MOVES:
             return self.cost(0, 2 * sum(_size(v.aval) for v in eqn.outvars), self.chip.bf16)
         if name in _SLICES:
             return self.cost(0, sum(_size(v.aval) for v in eqn.outvars), self.chip.bf16)
-        return Cost()
+        for inner in filter(None, map(_called, params.values())):
+            known = {v: reading(a) for v, a in zip(inner.invars, eqn.invars, strict=False)}
+            return self.jaxpr(inner, known)
+        return Cost()  # elementwise
 
     def product(self, eqn: Any, flops: float, moved: float) -> Cost:
         dtypes = [v.aval.dtype for v in eqn.invars[:2]]
@@ -115,6 +119,12 @@ class _Counter:
 
     def cost(self, flops: float, moved: float, peak: float) -> Cost:
         return Cost(max(flops / peak, moved / self.chip.bandwidth), flops, moved)
+
+
+def _called(parameter: Any) -> Jaxpr | None:
+    """The body that a call-like operator (jit, custom derivative, checkpoint) runs."""
+    inner = parameter.jaxpr if isinstance(parameter, ClosedJaxpr) else parameter
+    return inner if isinstance(inner, Jaxpr) else None
 
 
 def _passes(precision: Any) -> int:
