@@ -3,7 +3,7 @@
     python benchmarks/cuda_released.py [--arch sm_90] [--scheme fp16] [--blocks 24 ...]
 
 Each build runs in a fresh process, as `gen3dexport build` does it: random weights, quantization, torch.export, and the
-AOTInductor compile. Build time, CPU time and peak memory (of the process, and of the largest C++ compiler it starts) are
+AOTInductor compile. Build time, CPU time and peak memory (of the process, and of the largest compiler it starts) are
 measured on this machine; the program's latency is unmeasured. `--blocks 2 8 24` shows how the build grows with depth,
 because kernels are compiled once for all blocks. Writes benchmarks/results/cuda_released.json, one row per build.
 """

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 OUT = Path("out/demo")
-PROMPT = "a tall chair with a high back and four thin legs"
+PROMPT = "a medium-width chair with a low seat, a tall backrest, four thick legs and no armrests, facing the back"
 
 
 def gen3dexport(*arguments: str) -> None:
@@ -26,7 +26,8 @@ def main() -> None:
     shutil.copyfile(bundle / "report.html", OUT / "report.html")
     print(
         f"\nasset    {OUT / 'asset.glb'}\npicture  {OUT / 'asset.png'}\nreport   {OUT / 'report.html'}\n"
-        f'\ntry next:\n  .venv/bin/gen3dexport run {bundle} --prompt "a mug with a big handle" -o mug.glb --render\n'
+        f"\ntry next:\n  .venv/bin/gen3dexport run {bundle} --prompt "
+        '"a tall lamp with a round base, a thin pole and a wide cone shade" -o lamp.glb --render\n'
         "  .venv/bin/gen3dexport build --target tpu\n  .venv/bin/gen3dexport ls targets"
     )
 

@@ -53,7 +53,7 @@ def _row(component: Component, scheme: str, plan: Plan) -> dict[str, Any]:
         default=0,
     )
     size = covered * BYTES[scheme] + 4 * (total - covered)
-    refused = getattr(plan.backend, "UNSUPPORTED", {})
+    refused = plan.backend.UNSUPPORTED
     return {
         "name": component.name,
         "scheme": scheme,

@@ -3,12 +3,12 @@ group `gen3dexport.backends`) with these names:
 
     SCHEMES: Mapping[str, str]            quantization schemes it takes -> one line of what it does with them
     REFUSED: Mapping[str, str]            schemes it refuses -> the reason
+    UNSUPPORTED: Mapping[str, str]        operators it cannot take (`aten.sort.default`) -> why; `plan` looks for them
     Options: type[BaseModel]              pydantic model (extra="forbid") of the target's `options`
     check(options) -> list[str]           what is missing on this machine, each line with its remedy; [] when ready
     quantize(component, scheme, options) -> Component          in place, for this backend's kernels
     lower(captured, options, out) -> Lowered                   writes files into folder `out`
     load(folder, program) -> Program                           from disk, ready to call
-    UNSUPPORTED: Mapping[str, str]        optional: operators it cannot take (`aten.sort.default`) -> why; for `plan`
 
 Modules import no vendor package (torch, jax, executorch, onnx, ...) at their top: `check`, `Options` and `SCHEMES` must
 be readable without any, and `load` imports only the runtime that the program needs.
@@ -104,6 +104,7 @@ class Backend(Protocol):
 
     SCHEMES: Mapping[str, str]
     REFUSED: Mapping[str, str]
+    UNSUPPORTED: Mapping[str, str]
     Options: type[BaseModel]
 
     def check(self, options: Any) -> list[str]: ...

@@ -28,6 +28,7 @@ SCHEMES: Mapping[str, str] = {
     "int8-weight": "linears of the blocks with int8 weights per channel, float32 activations",
 }
 REFUSED: Mapping[str, str] = {}
+UNSUPPORTED: Mapping[str, str] = {}
 _ASSERTION = "aten._assert_tensor_metadata.default"  # computes nothing
 
 

@@ -31,6 +31,7 @@ SCHEMES: Mapping[str, str] = {
     "int8-weight": "linears of the blocks with int8 weights per channel, widened before each product; CUDA only",
 }
 REFUSED: Mapping[str, str] = {}
+UNSUPPORTED: Mapping[str, str] = {}
 
 _SLOW_ON_CPU: Mapping[str, str] = {
     "fp16": "it takes 3.5 times as long as float32 (CPUs lack float16 arithmetic); use bf16 or int8-dynamic",

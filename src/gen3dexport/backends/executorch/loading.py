@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -28,13 +29,14 @@ def load_program(path: Path, record: ProgramRecord) -> ExecutorchProgram:
     Raises:
         VerificationError: when the file is missing, damaged, or another program than the record's.
     """
-    from executorch.extension.pybindings import portable_lib
-    from executorch.runtime import Runtime, Verification
+    with _quiet_stderr():  # looking at the CPU, its C++ code reports every file that is not there
+        from executorch.extension.pybindings import portable_lib
+        from executorch.runtime import Runtime, Verification
 
+        threads = os.environ.get("OMP_NUM_THREADS", "")
+        if threads.isdigit():  # programs are timed with this many; ExecuTorch's own pool reads no environment
+            portable_lib._unsafe_reset_threadpool(int(threads))
     _check_header(path)
-    threads = os.environ.get("OMP_NUM_THREADS", "")
-    if threads.isdigit():  # programs are timed with this many; ExecuTorch's own pool reads no environment
-        portable_lib._unsafe_reset_threadpool(int(threads))
     try:
         program = Runtime.get().load_program(path, verification=Verification.InternalConsistency)
         method = program.load_method("forward")
@@ -44,6 +46,19 @@ def load_program(path: Path, record: ProgramRecord) -> ExecutorchProgram:
         raise VerificationError(f"{path}: has no method `forward`; build the bundle again")
     _check_signature(path, method.metadata, record)
     return ExecutorchProgram(record, program, method)
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Nothing reaches the process's standard error, not even from C++."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 @dataclass(eq=False)

@@ -37,6 +37,13 @@ SCHEMES: Mapping[str, str] = {
 REFUSED: Mapping[str, str] = {
     "fp16": "a TPU's matrix unit takes bfloat16 and int8, not float16: converting gains nothing; use bf16",
 }
+UNSUPPORTED: Mapping[str, str] = {
+    "aten.grid_sampler_2d.default": "lowers to scattered reads, hundreds of times slower than a gather of whole rows",
+    "aten.grid_sampler_3d.default": "lowers to scattered reads, hundreds of times slower than a gather of whole rows",
+    "aten.linalg_inv_ex.default": "torchax has no lowering for it",
+    "aten.randn_like.default": "pass the noise as an input",
+    "aten.nonzero_static.default": "torchax has no lowering for it",
+}
 
 _PACKAGES = {"jax": "jax", "libtpu": "libtpu", "torchax": "torchax", "flatbuffers": "flatbuffers", "torch": "torch"}
 

@@ -218,8 +218,8 @@ def make_asset(state: State) -> Mesh:
 def occupancy_logits(state: State) -> np.ndarray:
     """Logits [R, R, R] of a finished state, as NumPy on the host."""
     logits = state["logits"]
-    host: np.ndarray = np.asarray(logits.cpu() if hasattr(logits, "cpu") else logits, dtype=np.float32)
-    return host[0, 0]
+    host = np.asarray(logits.cpu() if hasattr(logits, "cpu") else logits, dtype=np.float32)
+    return host.reshape(host.shape[2:])
 
 
 def inputs_of(name: str) -> tuple[str, ...]:
