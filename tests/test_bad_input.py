@@ -260,7 +260,7 @@ def test_bad_input(case: Callable[[Place], list[str]], place: Place, cli: Cli, m
     code, message = CASES[case]
     arguments = case(place)
     before = sorted(str(f) for f in place.folder.rglob("*") if not f.name.endswith(".lock"))
-    found, out, error = cli(*arguments)
+    found, _, error = cli(*arguments)
     assert found == code, error
     assert message in error, error
     assert "Traceback" not in error

@@ -265,7 +265,8 @@ def _emit(as_json: bool, data: Any, text: str) -> None:
 def main() -> None:
     """Run the command line; the one place where errors become exit codes."""
     as_json = "--json" in sys.argv
-    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # deprecation notes of torchao's import
+    for name in ("torch.utils._pytree", "torch.onnx"):  # notes on packages that are not ours to change
+        logging.getLogger(name).setLevel(logging.ERROR)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:

@@ -29,6 +29,7 @@ def load_program(path: Path, record: ProgramRecord) -> ExecutorchProgram:
     Raises:
         VerificationError: when the file is missing, damaged, or another program than the record's.
     """
+    _check_header(path)
     with _quiet_stderr():  # looking at the CPU, its C++ code reports every file that is not there
         from executorch.extension.pybindings import portable_lib
         from executorch.runtime import Runtime, Verification
@@ -36,10 +37,11 @@ def load_program(path: Path, record: ProgramRecord) -> ExecutorchProgram:
         threads = os.environ.get("OMP_NUM_THREADS", "")
         if threads.isdigit():  # programs are timed with this many; ExecuTorch's own pool reads no environment
             portable_lib._unsafe_reset_threadpool(int(threads))
-    _check_header(path)
+        runtime = Runtime.get()
     try:
-        program = Runtime.get().load_program(path, verification=Verification.InternalConsistency)
-        method = program.load_method("forward")
+        with _quiet_stderr():
+            program = runtime.load_program(path, verification=Verification.InternalConsistency)
+            method = program.load_method("forward")
     except Exception as error:  # the binding raises RuntimeError and others; the cause is kept
         raise VerificationError(f"{path}: ExecuTorch cannot load it ({error}); build the bundle again") from error
     if method is None:

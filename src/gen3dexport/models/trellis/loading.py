@@ -58,7 +58,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         pickles = [p for suffix in (".pt", ".pth", ".ckpt", ".bin") if (p := path.with_suffix(suffix)).exists()]
         if pickles:
             raise UsageError(
-                f"{pickles[0]}: a pickle, which can run code when it is opened, and is not read; convert it once with:\n"
+                f"{pickles[0]}: a pickle can run code when it is opened, and is not read; convert it once with:\n"
                 f'  python -c "import torch, safetensors.torch as s; '
                 f"s.save_file(torch.load('{pickles[0]}', weights_only=True), '{path}')\""
             )
