@@ -155,7 +155,8 @@ def measure(arguments: argparse.Namespace, blocks: int) -> dict[str, Any]:
         facts |= _child("run", arguments, blocks, folder)
     facts["load_average_before"] = load
     key = {"network": NETWORK, "blocks": blocks, "scheme": arguments.scheme}
-    return {**key, "way": "whole graph" if arguments.whole else "stamped", "measured": facts, "estimated": estimated}
+    way = "stamped" if facts["stamped_blocks"] else "whole graph"  # two blocks are not worth stamping
+    return {**key, "way": way, "measured": facts, "estimated": estimated}
 
 
 def table(entries: list[dict[str, Any]]) -> None:

@@ -509,3 +509,14 @@ def test_new_arrays_of_a_program_are_on_its_device() -> None:
     namespace = OnDevice(xp, torch.device("meta"))
     assert namespace.asarray([1.0]).device.type == "meta"
     assert namespace.concat is xp.concat
+
+
+@pytest.mark.slow
+def test_the_gpu_host_s_script_runs_on_a_cpu(tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "benchmarks" / "cuda_gpu.py"
+    command = [sys.executable, script, "--device", "cpu", "--schemes", "fp32", "--runs", "3", "--out", tmp_path]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "cuda_gpu_cpu.json").read_text())["rows"]
+    assert [row["program"] for row in rows] == ["eager", "native"]
+    assert all(row["relative_l2_eager"] < 2e-5 and row["p50_ms"] > 0 for row in rows)
