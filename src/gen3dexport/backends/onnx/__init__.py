@@ -1,7 +1,13 @@
 """Backend `onnx`: one ONNX file per component, run by onnxruntime on the CPU.
 
-Measured on one core with AVX-512 VNNI (mini flow, 6 M parameters; one 1024-wide block of 512 tokens), onnxruntime
-1.32, against float32 there: int8-dynamic takes 0.65 and 0.53 of the time; int8-weight and fp16 1.0 to 1.1 of it.
+Least CPU time of a call against float32 in onnxruntime 1.32, one thread of a Zen 5 server (AVX-512 VNNI):
+
+    scheme                      trained mini flow     one block, 1024 wide, 512 tokens
+    fp32                        1    (5.0 ms)         1    (141 ms)
+    int8-dynamic, per tensor    0.76                  0.49
+    int8-dynamic, per token     0.94                  0.53
+    int8-weight                 1.06                  1.00
+    fp16                        1.17                  1.06
 """
 
 from __future__ import annotations
@@ -9,7 +15,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,7 +28,7 @@ if TYPE_CHECKING:
 SCHEMES: Mapping[str, str] = {
     "fp32": "everything in float32",
     "fp16": "weights of the blocks in float16: half the file; onnxruntime's CPU kernels compute in float32",
-    "int8-dynamic": "linears of the blocks with int8 weights per channel, 8-bit activations per token (MatMulInteger)",
+    "int8-dynamic": "linears of the blocks with int8 weights per channel, 8-bit activations (MatMulInteger)",
     "int8-weight": "linears of the blocks with int8 weights per channel: a quarter of the file, as fast as fp32",
 }
 REFUSED: Mapping[str, str] = {
@@ -36,6 +42,7 @@ class Options(BaseModel):
     Attributes:
         opset: version of ONNX's operators. 23 and later make attention one operator, whose kernel in onnxruntime 1.32
             refuses the broadcast masks that they allow (a text encoder's), so 22 is the last here.
+        activations: what shares a range in int8-dynamic: a whole tensor is faster, a token more precise.
         threads: of a session; 0 takes `$OMP_NUM_THREADS`, or every core where that is not set.
         min_features: linears with fewer inputs than this stay as they are in the int8 schemes.
     """
@@ -43,6 +50,7 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     opset: int = Field(default=22, ge=18, le=22)
+    activations: Literal["tensor", "token"] = "tensor"
     threads: int = Field(default=0, ge=0)
     min_features: int = Field(default=128, ge=1)
 
@@ -73,7 +81,7 @@ def quantize(component: Component, scheme: str, options: Options) -> Component:
         case "int8-dynamic":
             from gen3dexport.backends.onnx.int8_linear import replace_linears
 
-            return replace_linears(component, options.min_features)
+            return replace_linears(component, options.min_features, options.activations == "token")
         case "int8-weight":
             return apply(component, Int8Weight(options.min_features))
         case _:

@@ -1,7 +1,8 @@
 """Linear layers with int8 weights and 8-bit activations, in the form that onnxruntime's integer kernels take.
 
-The operator is one node through capture; its ONNX form is here beside its torch form, which is the reference.
-Symmetric quantization: weights per output channel, activations per token, chosen at run time.
+The operator is one node through capture; its ONNX form stands here beside its torch form, which is the reference.
+Weights are quantized per output channel and symmetrically; activations at run time, in one of two ways:
+per tensor (ONNX's DynamicQuantizeLinear, which onnxruntime fuses with the product), or per token and symmetrically.
 """
 
 from __future__ import annotations
@@ -17,22 +18,30 @@ from gen3dexport.models.component import Component
 from gen3dexport.quantize import linears
 
 _LEVELS = 127.0
-_TINY = 1e-8  # keeps a row of zeros (a masked token) from a division by zero
-_FLOAT, _UINT8 = 1, 2  # ONNX's numbers of these types
+_TINY = 1e-8  # keeps rows of zeros (masked tokens) from a division by zero
+_FLOAT = 1  # ONNX's number of the type
 
 
 @torch.library.custom_op("gen3dexport::int8_linear", mutates_args=())
-def int8_linear(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
-    """x [..., K] float32 times weight [K, N] int8 times scale [N], plus bias [N]; x rounded to 8 bits per row."""
-    largest = x.abs().amax(-1, keepdim=True).clamp_min(_TINY)
-    rounded = (x * (_LEVELS / largest)).round().to(torch.int8)
-    product = torch._int_mm(rounded.flatten(0, -2), weight).reshape(*x.shape[:-1], weight.shape[1])
-    y: Tensor = product.float() * scale * (largest / _LEVELS)
+def int8_linear(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, per_token: bool) -> Tensor:
+    """x [..., K] float32, rounded to 8 bits, times weight [K, N] int8 times scale [N], plus bias [N]."""
+    rows = x.flatten(0, -2)
+    if per_token:
+        step = rows.abs().amax(-1, keepdim=True).clamp_min(_TINY) * (1 / _LEVELS)
+        product = torch._int_mm((rows / step).round().to(torch.int8), weight)
+    else:
+        low, high = rows.min().clamp_max(0.0), rows.max().clamp_min(0.0)
+        step = (high - low) / 255
+        zero = (-low / step).round().clamp(0, 255).nan_to_num(0.0)
+        shifted = ((rows / step).round() + zero).clamp(0, 255).nan_to_num(0.0) - 128  # _int_mm takes signed rows
+        sums = weight.sum(0, dtype=torch.int32)
+        product = torch._int_mm(shifted.to(torch.int8), weight) - (zero - 128).int() * sums
+    y: Tensor = (product.float() * scale * step).reshape(*x.shape[:-1], weight.shape[1])
     return y if bias is None else y + bias
 
 
 @int8_linear.register_fake
-def _(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
+def _(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, per_token: bool) -> Tensor:
     return x.new_empty((*x.shape[:-1], weight.shape[1]))
 
 
@@ -41,41 +50,45 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     from onnx import TensorProto, helper
     from onnxscript import opset18 as op  # every operator here is the same in later opsets
 
-    def in_onnx(x: Any, weight: Any, scale: Any, bias: Any = None) -> Any:
-        largest = op.ReduceMax(op.Abs(x), op.Constant(value_ints=[-1]), keepdims=1)
-        largest = op.Max(largest, op.Constant(value_float=_TINY))
-        rounded = op.Round(op.Mul(x, op.Div(op.Constant(value_float=_LEVELS), largest)))
-        # onnxruntime's fast kernels take unsigned activations (signed ones are 4 to 7 times slower), so shift by 128:
-        # the zero point takes it back exactly.
-        shifted = op.Cast(op.Add(rounded, op.Constant(value_float=128.0)), to=_UINT8)
-        zero = op.Constant(value=helper.make_tensor("zero_point", TensorProto.UINT8, [], [128]))
-        product = op.Cast(op.MatMulInteger(shifted, weight, zero), to=_FLOAT)
-        y = op.Mul(op.Mul(product, scale), op.Mul(largest, op.Constant(value_float=1 / _LEVELS)))
+    def in_onnx(x: Any, weight: Any, scale: Any, bias: Any, per_token: bool) -> Any:
+        if per_token:
+            # onnxruntime's fast kernels take unsigned activations (with signed ones the whole network is 4 to 7 times
+            # slower): shift by 128, which the zero point takes back exactly.
+            zero = op.Constant(value=helper.make_tensor("zero_point", TensorProto.UINT8, [], [128]))
+            largest = op.ReduceMax(op.Abs(x), op.Constant(value_ints=[-1]), keepdims=1)
+            step = op.Mul(op.Max(largest, op.Constant(value_float=_TINY)), op.Constant(value_float=1 / _LEVELS))
+            rounded = op.QuantizeLinear(op.Div(x, step), op.Constant(value_float=1.0), zero)
+            product = op.Cast(op.MatMulInteger(rounded, weight, zero), to=_FLOAT)
+            y = op.Mul(op.Mul(product, scale), step)
+        else:
+            rounded, step, zero = op.DynamicQuantizeLinear(x)
+            y = op.Mul(op.Cast(op.MatMulInteger(rounded, weight, zero), to=_FLOAT), op.Mul(step, scale))
         return y if bias is None else op.Add(y, bias)
 
     return {torch.ops.gen3dexport.int8_linear.default: in_onnx}
 
 
 class Int8Linear(nn.Module):
-    """A linear layer with its weight in int8 per output channel; activations are rounded to 8 bits per token."""
+    """A linear layer with its weight in int8 per output channel and its input rounded to 8 bits at run time."""
 
     weight: Tensor
     scale: Tensor
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear, per_token: bool) -> None:
         super().__init__()
         weight = linear.weight.detach()
         scale = weight.abs().amax(1).clamp_min(_TINY) / _LEVELS
         self.register_buffer("weight", (weight / scale[:, None]).round().to(torch.int8).t().contiguous())
         self.register_buffer("scale", scale)
         self.bias = linear.bias
+        self.per_token = per_token
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = torch.ops.gen3dexport.int8_linear(x, self.weight, self.scale, self.bias)
+        result: Tensor = torch.ops.gen3dexport.int8_linear(x, self.weight, self.scale, self.bias, self.per_token)
         return result
 
 
-def replace_linears(component: Component, min_features: int) -> Component:
+def replace_linears(component: Component, min_features: int, per_token: bool) -> Component:
     """`component` with its wide linears (those of the blocks, if it has any) as `Int8Linear`, in place.
 
     Raises:
@@ -89,5 +102,5 @@ def replace_linears(component: Component, min_features: int) -> Component:
     for name in picked:
         linear = component.module.get_submodule(name)
         assert isinstance(linear, nn.Linear)
-        component.module.set_submodule(name, Int8Linear(linear))
+        component.module.set_submodule(name, Int8Linear(linear, per_token))
     return component
