@@ -19,11 +19,13 @@ pytest.importorskip("onnxruntime", reason="needs the extra: pip install 'gen3dex
 
 from pydantic import ValidationError
 
-from gen3dexport.backends import ProgramRecord, onnx
+from gen3dexport.backends import ProgramRecord, TensorSpec, onnx
+from gen3dexport.backends.onnx import loading as onnx_loading
 from gen3dexport.backends.onnx import lowering as onnx_lowering
-from gen3dexport.backends.onnx.loading import _threads
+from gen3dexport.backends.onnx.loading import _has_vnni, _threads
 from gen3dexport.errors import UsageError, VerificationError
 from gen3dexport.export import Captured
+from gen3dexport.models.component import Component
 from gen3dexport.quantize import Half
 from gen3dexport.quantize import quantize as apply
 
@@ -74,13 +76,14 @@ def test_every_scheme_agrees(scheme: str, flow: Callable[[str], Case]) -> None:
     assert relative_l2(value, case.quantized["v"]) < to_quantized
 
 
-def test_int8_per_token(tmp_path: Path) -> None:
-    case = lower(onnx, "ss_flow", "int8-dynamic", tmp_path, **NARROW, activations="token")
+def test_int8_per_tensor(tmp_path: Path) -> None:
+    case = lower(onnx, "ss_flow", "int8-dynamic", tmp_path, **NARROW, activations="tensor")
     value = case.program(case.inputs)["v"]
     assert 1e-5 < relative_l2(value, case.fp32["v"]) < FLOORS["int8-dynamic"][0]
     assert relative_l2(value, case.quantized["v"]) < FLOORS["int8-dynamic"][1]
-    assert "DynamicQuantizeLinear" not in case.lowered.facts["operators"]
-    assert case.lowered.facts["operators"]["QuantizeLinear"] == 16
+    assert case.lowered.facts["operators"]["MatMulInteger"] == 16
+    assert case.lowered.facts["operators"]["DynamicQuantizeLinear"] == 14  # what both blocks read is rounded once
+    assert "QuantizeLinear" not in case.lowered.facts["operators"]
 
 
 @pytest.mark.parametrize("activations", ["tensor", "token"])
@@ -170,7 +173,8 @@ def test_fresh_process_needs_no_torch(tmp_path: Path, flow: Callable[[str], Case
     script = f"""
 import json, pathlib, sys
 import numpy as np
-from gen3dexport.backends import ProgramRecord, onnx
+from gen3dexport.backends import ProgramRecord, TensorSpec, onnx
+from gen3dexport.backends.onnx import loading as onnx_loading
 record = ProgramRecord.model_validate_json({case.record.model_dump_json()!r})
 program = onnx.load(pathlib.Path({str(case.folder)!r}), record)
 inputs = dict(np.load({str(tmp_path / "io.npz")!r}))
@@ -219,6 +223,38 @@ def test_threads_come_from_the_target_or_the_environment(monkeypatch: pytest.Mon
     options = case.program.session.get_session_options()  # type: ignore[attr-defined]
     assert options.intra_op_num_threads == 1 and options.use_deterministic_compute
     assert case.program.session.get_providers() == ["CPUExecutionProvider"]  # type: ignore[attr-defined]
+
+
+def test_exact_sums_where_vnni_is_not_known(tmp_path: Path) -> None:
+    """8-bit products of the largest values: 16-bit sums would saturate."""
+    for text, known in (
+        ("flags : sse avx2 avx_vnni fma\n", True),
+        ("flags : sse avx2\n", False),
+        ("Features : asimd\n", False),
+    ):
+        (tmp_path / "cpuinfo").write_text(text)
+        assert _has_vnni(tmp_path / "cpuinfo") is known
+    assert _has_vnni(tmp_path / "none") is False
+
+
+@pytest.mark.parametrize("vnni", [False, True])
+def test_integer_sums_do_not_saturate_here(vnni: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest 8-bit products in a row: kernels with 16-bit sums lose them."""
+    if vnni and not _has_vnni():
+        pytest.skip("this processor has no VNNI, so the fast kernels are not used here")
+    monkeypatch.setattr(onnx_loading, "_has_vnni", lambda: vnni)
+    linear = torch.nn.Linear(256, 8, bias=False)
+    with torch.no_grad():
+        linear.weight.fill_(1.0)
+    made = Component("sum", torch.nn.Sequential(linear), {"x": torch.full((1, 4, 256), 2.0)}, ("y",))
+    made = onnx.quantize(made, "int8-dynamic", onnx.Options())
+    lowered = onnx.lower(Captured(made), onnx.Options(), tmp_path)
+    spec = {"x": TensorSpec(shape=(1, 4, 256), dtype="float32"), "y": TensorSpec(shape=(1, 4, 8), dtype="float32")}
+    record = ProgramRecord(
+        name="sum", component="sum", files=lowered.files, inputs={"x": spec["x"]}, outputs={"y": spec["y"]}
+    )
+    value = onnx.load(tmp_path, record)({"x": np.full((1, 4, 256), 2.0, np.float32)})["y"]
+    np.testing.assert_allclose(value, 512.0, rtol=1e-5)
 
 
 def test_bad_calls_name_every_input(flow: Callable[[str], Case]) -> None:

@@ -1,13 +1,14 @@
 """Backend `onnx`: one ONNX file per component, run by onnxruntime on the CPU.
 
-Least CPU time of a call against float32 in onnxruntime 1.32, one thread of a Zen 5 server (AVX-512 VNNI):
+Least CPU time of a call against float32 in onnxruntime 1.32, one thread with AVX-512 VNNI, and relative L2 error against
+float32 eager (benchmarks/onnx_schemes.py):
 
-    scheme                      trained mini flow     one block, 1024 wide, 512 tokens
-    fp32                        1    (5.0 ms)         1    (141 ms)
-    int8-dynamic, per tensor    0.76                  0.49
-    int8-dynamic, per token     0.94                  0.53
-    int8-weight                 1.06                  1.00
-    fp16                        1.17                  1.06
+    scheme                      trellis-mini's flow     one block, 1024 wide, 512 tokens
+    fp32                        1     (5.0 ms) 6e-7     1     (143 ms) 5e-7
+    int8-dynamic, per token     0.71           1.4e-2   0.52           3.1e-4
+    int8-dynamic, per tensor    0.58           1.7e-2   0.47           3.3e-4
+    int8-weight                 1.05           7.2e-3   1.00           1.3e-4
+    fp16                        1.13           3.8e-4   1.08           2.4e-4
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class Options(BaseModel):
     Attributes:
         opset: version of ONNX's operators. 23 and later make attention one operator, whose kernel in onnxruntime 1.32
             refuses the broadcast masks that they allow (a text encoder's), so 22 is the last here.
-        activations: what shares a range in int8-dynamic: a whole tensor is faster, a token more precise.
+        activations: what shares a range in int8-dynamic: a token, as in the other backends, or a whole tensor, which
+            is faster and less precise (much less where single features are large).
         threads: of a session; 0 takes `$OMP_NUM_THREADS`, or every core where that is not set.
         min_features: linears with fewer inputs than this stay as they are in the int8 schemes.
     """
@@ -50,7 +52,7 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     opset: int = Field(default=22, ge=18, le=22)
-    activations: Literal["tensor", "token"] = "tensor"
+    activations: Literal["token", "tensor"] = "token"
     threads: int = Field(default=0, ge=0)
     min_features: int = Field(default=128, ge=1)
 
