@@ -106,9 +106,12 @@ def load(folder: Path, program: ProgramRecord) -> Program:
         raise MissingError(f"program {program.name}: torch is not installed; run: pip install 'gen3dexport[torch]'")
     import torch
 
+    from gen3dexport.backends._quiet import quiet
+
     path = folder / program.files[0]
     try:
-        module = torch.export.load(path).module()
+        with quiet("torch._export.serde.serialize"):  # on symbolic sizes, of which a static graph has none
+            module = torch.export.load(path).module()
     except Exception as error:  # torch raises many types on a damaged archive; the cause is kept
         raise VerificationError(f"{path}: torch cannot read the program ({error}); build the bundle again") from error
     import array_api_compat.torch as xp

@@ -1,7 +1,7 @@
 """Backend `onnx`: one ONNX file per component, run by onnxruntime on the CPU.
 
-Least CPU time of a call against float32 in onnxruntime 1.32, one thread with AVX-512 VNNI, and relative L2 error against
-float32 eager (benchmarks/onnx_schemes.py):
+Least CPU time of a call against float32 in onnxruntime 1.32, one thread with AVX-512 VNNI, and relative L2 error
+against float32 eager (benchmarks/onnx_schemes.py):
 
     scheme                      trellis-mini's flow     one block, 1024 wide, 512 tokens
     fp32                        1     (5.0 ms) 6e-7     1     (143 ms) 5e-7

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from gen3dexport.backends import Lowered
+from gen3dexport.backends._quiet import quiet
 from gen3dexport.backends.onnx.int8_linear import translations
 from gen3dexport.errors import ExportError
 from gen3dexport.export import Captured
@@ -32,7 +30,7 @@ def lower_capture(captured: Captured, opset: int, threads: int, out: Path) -> Lo
     component = captured.component
     name = f"{component.name}.onnx"
     try:
-        with warnings.catch_warnings(), _quiet("torch.onnx"):
+        with warnings.catch_warnings(), quiet("torch.onnx"):
             warnings.simplefilter("ignore")
             exported = torch.onnx.export(
                 captured.whole,
@@ -53,18 +51,6 @@ def lower_capture(captured: Captured, opset: int, threads: int, out: Path) -> Lo
         raise ExportError(f"{component.name}: ONNX opset {opset} cannot take it: {error}") from error
     model = onnx.load(out / name, load_external_data=False)
     return Lowered(files=(name, f"{name}.data") if large else (name,), facts=_facts(model) | {"threads": threads})
-
-
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Keep a logger's warnings (which packages the exporter would also know) from the user's screen."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _strip(model: Any) -> None:
