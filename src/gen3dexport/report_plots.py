@@ -50,7 +50,9 @@ def latency(components: Sequence[Facts]) -> Figure | None:
         )  # fmt: skip
     if not traces:
         return None
-    return _figure(traces, "ms (logarithmic)", rows=len({n for n, _ in [*measured, *estimated]}), log=True)
+    figure = _figure(traces, "ms (logarithmic)", rows=len({n for n, _ in [*measured, *estimated]}), log=True)
+    figure["layout"]["xaxis"] |= {"dtick": "D2", "exponentformat": "none"}  # labels at 1, 2 and 5 of each decade
+    return figure
 
 
 def errors(components: Sequence[Facts]) -> Figure | None:

@@ -155,8 +155,8 @@ def _plain(program: ExportedProgram, name: str) -> ExportedProgram:
         plain: ExportedProgram = program.run_decompositions(table)
     except Exception as error:  # torch.export raises many types; the cause is kept
         raise ExportError(f"{name}: torch.export cannot spell out the quantized graph: {error}") from error
-    for node in plain.graph.nodes:
-        for key in ("stack_trace", "from_node"):  # source paths and memory addresses of this process
+    for node in plain.graph.nodes:  # notes on where a node came from: source paths and addresses of this process
+        for key in ("stack_trace", "from_node", "nn_module_stack", "torch_fn", "source_fn_stack"):
             node.meta.pop(key, None)
     plain.example_inputs = None  # the bundle has golden inputs
     return plain
