@@ -51,7 +51,9 @@ def latency(components: Sequence[Facts]) -> Figure | None:
     if not traces:
         return None
     figure = _figure(traces, "ms (logarithmic)", rows=len({n for n, _ in [*measured, *estimated]}), log=True)
-    figure["layout"]["xaxis"] |= {"dtick": "D2", "exponentformat": "none"}  # labels at 1, 2 and 5 of each decade
+    ticks = [digit * 10.0**decade for decade in range(-4, 7) for digit in (1, 2, 5)]
+    labels = [f"{tick:,.10g}" for tick in ticks]
+    figure["layout"]["xaxis"] |= {"tickmode": "array", "tickvals": ticks, "ticktext": labels}
     return figure
 
 
