@@ -57,6 +57,15 @@ def tiny_recipe(tiny_weights: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def fast_target(tmp_path: Path) -> Path:
+    """The eager target with few timed runs."""
+    path = tmp_path / "eager-fast.yaml"
+    fields = ["name: eager-fast", "summary: few runs", "backend: eager", "device: any CPU"]
+    path.write_text("\n".join([*fields, "measure: {warmup: 1, runs: 5, threads: 2}"]) + "\n")
+    return path
+
+
+@pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Run the command line in this process: (exit code, stdout, stderr)."""
     from gen3dexport import cli as module

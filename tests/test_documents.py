@@ -18,8 +18,8 @@ RECIPES = sorted(documents("recipes"))
 
 def test_every_file_is_found() -> None:
     root = Path(__file__).parent.parent
-    assert [p.stem for p in sorted((root / "targets").iterdir())] == TARGETS
-    assert [p.stem for p in sorted((root / "recipes").iterdir())] == RECIPES
+    assert sorted(p.stem for p in (root / "targets").iterdir()) == TARGETS
+    assert sorted(p.stem for p in (root / "recipes").iterdir()) == RECIPES
     assert len(TARGETS) >= 10
 
 

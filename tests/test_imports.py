@@ -18,6 +18,9 @@ LIGHT = [
     ["verify", "--help"],
     ["build", "--help"],
     ["run", "--help"],
+    ["compare", "--help"],
+    ["sensitivity", "--help"],
+    ["tune", "--help"],
 ]
 
 

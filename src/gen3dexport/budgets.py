@@ -18,6 +18,11 @@ class Budgets(Record):
         latency_ms: median time of one asset (ceiling).
         peak_memory_mb: peak memory of the largest component while it runs (ceiling).
         size_mb: programs and weights on disk (ceiling).
+        size_ratio: bytes of each quantized program over those of its own unquantized program (ceiling; below 1 the
+            build fails where quantization makes nothing smaller).
+        allow_slowdown: how much slower than its own unquantized program a quantized program may be, as a fraction: 0.1
+            is a tenth slower, 0 not slower, -0.3 at least three tenths faster. Both are timed in one process in turn.
+        baseline: scheme of the program that `size_ratio` and `allow_slowdown` compare with.
         accept_estimates: whether an estimated number may pass a budget.
         accept_unmeasured: whether a build succeeds although a budget could not be judged, because the device is not at
             hand; the verdict stays `unmeasured`, and `validate` on a machine with the device judges it.
@@ -30,8 +35,16 @@ class Budgets(Record):
     latency_ms: float | None = Field(default=None, gt=0)
     peak_memory_mb: float | None = Field(default=None, gt=0)
     size_mb: float | None = Field(default=None, gt=0)
+    size_ratio: float | None = Field(default=None, gt=0)
+    allow_slowdown: float | None = Field(default=None, gt=-1)
+    baseline: str = "fp32"
     accept_estimates: bool = False
     accept_unmeasured: bool = False
+
+    @property
+    def gates(self) -> bool:
+        """Whether quantized programs are compared with their own unquantized ones."""
+        return self.size_ratio is not None or self.allow_slowdown is not None
 
     def over(self, base: Budgets) -> Budgets:
         """These budgets, with `base` where nothing is set."""

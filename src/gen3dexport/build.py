@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,17 @@ from safetensors.numpy import load_file, save_file
 
 from gen3dexport import bundle, models, stage_cache
 from gen3dexport.backends import Lowered, ProgramRecord, TensorSpec
-from gen3dexport.bundle import Manifest
+from gen3dexport.bundle import File, Manifest, Unquantized
 from gen3dexport.export import Captured
 from gen3dexport.models import Request
+from gen3dexport.module_rules import check_rules, quantize_by_rules
 from gen3dexport.plan import Plan, require_ready
 from gen3dexport.provenance import host, versions
 from gen3dexport.record import Arrays, Recording, golden_tensors, record, sampler_tensors
 
 OnStage = Callable[[str, str], None]
 State = dict[str, Any]
+Specs = Mapping[str, TensorSpec]
 
 
 def build(plan: Plan, out: Path, on_stage: OnStage = lambda component, stage: None) -> Manifest:
@@ -36,29 +38,55 @@ def build(plan: Plan, out: Path, on_stage: OnStage = lambda component, stage: No
         GenExportError: of the stage that failed; nothing is left behind but the stage cache.
     """
     require_ready(plan)
+    check_rules(plan)
     with bundle.writing(out) as draft:
-        states, entries = _begin(plan, draft), []
+        states, entries, unquantized = _begin(plan, draft), [], {}
         for name in plan.schemes:
+            if compared(plan, name):
+                unquantized[name] = _unquantized(plan, name, states, on_stage)
             states, entry = _collect(_component(plan, name, states, on_stage), draft)
             entries.append(entry)
         if plan.recipe.golden.assets and not plan.recipe.random_weights:
             logits = {f"{k}.logits": plan.pipeline.occupancy_logits(state) for k, state in enumerate(states)}
             save_file(logits, draft / "golden" / "assets.safetensors")
-        return bundle.write_manifest(draft, _manifest_fields(plan, entries))
+        return bundle.write_manifest(draft, {**_manifest_fields(plan, entries), "unquantized": unquantized})
 
 
 def _begin(plan: Plan, draft: Path) -> list[State]:
     """Host files into the draft, and the pipeline's first state for every golden prompt."""
     for folder in ("programs", "host", "golden"):
         (draft / folder).mkdir()
+    return first_states(plan, draft / "host")
+
+
+def first_states(plan: Plan, files: Path) -> list[State]:
+    """The pipeline's first state for every golden prompt; host files go into the folder `files`."""
     for name, path in plan.pipeline.host_files(plan.settings).items():
-        stage_cache.place(path, draft / "host" / name)
+        stage_cache.place(path, files / name)
     golden = plan.recipe.golden
     requests = (Request(prompt, golden.seed + k) for k, prompt in enumerate(golden.prompts))
     return [
-        plan.pipeline.begin(plan.settings, plan.pipeline.golden_request(plan.settings, r), draft / "host", xp)
-        for r in requests
+        plan.pipeline.begin(plan.settings, plan.pipeline.golden_request(plan.settings, r), files, xp) for r in requests
     ]
+
+
+def compared(plan: Plan, name: str) -> bool:
+    """Whether a budget compares this component's program with its own unquantized one."""
+    quantized = plan.schemes[name] not in ("fp32", plan.budgets.baseline) or name in plan.modules
+    return plan.budgets.gates and quantized
+
+
+def _unquantized(plan: Plan, name: str, states: list[State], on_stage: OnStage) -> Unquantized:
+    """The component lowered without quantization, into the stage cache alone."""
+    baseline = plan.budgets.baseline
+    modules = {other: rules for other, rules in plan.modules.items() if other != name}
+    own = plan.with_schemes({**plan.schemes, name: baseline}, modules)
+    entry = _component(own, name, states, lambda component, stage: on_stage(component, f"{stage} ({baseline})"))
+    records = (ProgramRecord(**p) for p in json.loads((entry / "entry.json").read_text())["programs"])
+    record = next(r for r in records if r.kind == "component")
+    paths = {file: entry / "programs" / file for file in record.files}
+    files = {file: File(bytes=path.stat().st_size, sha256=bundle.digest(path)) for file, path in paths.items()}
+    return Unquantized(key=entry.name, program=record, files=files)
 
 
 def _component(plan: Plan, name: str, states: list[State], on_stage: OnStage) -> Path:
@@ -71,18 +99,21 @@ def _component(plan: Plan, name: str, states: list[State], on_stage: OnStage) ->
     with stage_cache.writing(key) as entry:
         on_stage(name, "load")
         component = models.loading(plan.recipe.family).load(
-            name, plan.settings, plan.recipe.weights_folder(), plan.recipe.random_weights
+            name, plan.settings, plan.recipe.weights_folder(), plan.recipe.random_weights, plan.allow_pickle
         )
         parameters = component.parameters
         on_stage(name, "record")  # before quantize, which works in place
         recording = record(component, plan.pipeline, plan.settings, states, plan.recipe.golden.assets)
         on_stage(name, "quantize")
-        component = plan.backend.quantize(recording.component, plan.schemes[name], plan.options)
+        rules = plan.modules.get(name, {})
+        component = quantize_by_rules(plan.backend, recording.component, plan.schemes[name], rules, plan.options)
         (entry / "golden").mkdir()
         save_file(golden_tensors(recording.calls, component), entry / "golden" / f"{name}.safetensors")
         on_stage(name, "lower")
         (entry / "programs").mkdir()
         lowered = plan.backend.lower(Captured(component), plan.options, entry / "programs")
+        if rules:
+            lowered = replace(lowered, facts={"modules": rules, **lowered.facts})
         if any(kind_of(extra) == "sampler" for extra in lowered.extra):
             tensors = sampler_tensors(component, plan.pipeline, plan.settings, states[0], recording.states[0])
             save_file(tensors, entry / "golden" / f"{name}.sampler.safetensors")
@@ -99,9 +130,11 @@ def _write_entry(entry: Path, recording: Recording, lowered: Lowered, scheme: st
     save_file(arrays, entry / "states.safetensors")
     name, (call, outputs) = recording.component.name, recording.calls[0]
     inputs = {k: call[k] for k in recording.component.inputs}
-    records = [_program(name, name, "component", lowered, scheme, inputs, outputs)]
+    own = _specs(inputs), _specs(outputs)
+    records = [_program(name, name, "component", lowered, scheme, *own)]
     for extra, twin in lowered.extra.items():
-        records.append(_program(extra, name, kind_of(extra), twin, scheme, inputs, outputs))
+        differing = (twin.inputs or own[0], twin.outputs or own[1])
+        records.append(_program(extra, name, kind_of(extra), twin, scheme, *differing))
     text = json.dumps(
         {
             "component": name,
@@ -118,16 +151,20 @@ def kind_of(extra: str) -> str:
     return "sampler" if extra.endswith("_sampler") else "twin"
 
 
+def _specs(arrays: Arrays) -> Specs:
+    return {k: TensorSpec(shape=v.shape, dtype=v.dtype.name) for k, v in arrays.items()}
+
+
 def _program(
-    name: str, component: str, kind: Any, lowered: Lowered, scheme: str, inputs: Arrays, outputs: Arrays
+    name: str, component: str, kind: Any, lowered: Lowered, scheme: str, inputs: Specs, outputs: Specs
 ) -> ProgramRecord:
     return ProgramRecord(
         name=name,
         component=component,
         kind=kind,
         files=lowered.files,
-        inputs={k: TensorSpec(shape=v.shape, dtype=v.dtype.name) for k, v in inputs.items()},
-        outputs={k: TensorSpec(shape=v.shape, dtype=v.dtype.name) for k, v in outputs.items()},
+        inputs=dict(inputs),
+        outputs=dict(outputs),
         scheme=scheme,
         facts=dict(lowered.facts),
         estimates={k: [asdict(e) for e in v] for k, v in lowered.estimates.items()},
@@ -149,7 +186,7 @@ def _collect(entry: Path, draft: Path) -> tuple[list[State], dict[str, Any]]:
 def _key_parts(plan: Plan, name: str, states: list[State]) -> Mapping[str, Any]:
     folder = plan.recipe.weights_folder()
     checkpoint = plan.settings.checkpoints[name]
-    weights = [p for p in (folder / f"{checkpoint}.json", folder / f"{checkpoint}.safetensors") if p.is_file()]
+    weights = sorted(p for p in (folder / checkpoint).parent.glob(f"{Path(checkpoint).name}.*") if p.is_file())
     return {
         "component": name,
         "family": plan.recipe.family,
@@ -158,6 +195,7 @@ def _key_parts(plan: Plan, name: str, states: list[State]) -> Mapping[str, Any]:
         "random_weights": plan.recipe.random_weights,
         "assets": plan.recipe.golden.assets,
         "scheme": plan.schemes[name],
+        "modules": list(plan.modules.get(name, {}).items()),
         "backend": plan.target.backend,
         "options": plan.options.model_dump(mode="json"),
         "states": [{k: _array_digest(v) for k, v in sorted(state.items())} for state in states],

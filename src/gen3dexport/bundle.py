@@ -40,6 +40,25 @@ class File(Record):
     sha256: str
 
 
+class Unquantized(Record):
+    """The unquantized program of a component, which budgets compare with: in the stage cache of the machine that built
+    it, not in the bundle.
+
+    Attributes:
+        key: of the stage cache's entry.
+        program: what is needed to load and call it; files: its files' sizes and digests.
+    """
+
+    key: str = Field(pattern="^[0-9a-f]{64}$")
+    program: ProgramRecord
+    files: dict[str, File]
+
+    @property
+    def bytes(self) -> int:
+        """Size of the program's files."""
+        return sum(file.bytes for file in self.files.values())
+
+
 class Manifest(Record):
     """What a bundle is; version 1 of the format (2026-11).
 
@@ -50,6 +69,7 @@ class Manifest(Record):
         parameters: number of parameters by component; calls: how often one asset calls it.
         versions: packages that built it; host: what the building machine was.
         random_weights: True when the weights mean nothing.
+        unquantized: the unquantized program of each quantized component, where a budget compares with it.
         files: every file but the manifest and the reports, by path relative to the bundle.
     """
 
@@ -64,6 +84,7 @@ class Manifest(Record):
     versions: dict[str, str]
     host: dict[str, str]
     random_weights: bool = False
+    unquantized: dict[str, Unquantized] = {}
     files: dict[str, File]
 
     def component(self, name: str) -> ProgramRecord:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,8 +23,9 @@ class Stack:
 
     Attributes:
         before: inputs -> (x, *shared).
-        block: (x, *shared) -> x, captured from block 0; its state dict has block 0's weights.
-        after: x -> output.
+        block: (x, *shared) -> x, captured from block 0; its state dict has block 0's weights. It may take only the
+            first of `shared`.
+        after: (x, *shared) -> output. It may take only x, or only the first of `shared`.
         weights: the state dict of every block, in order, with the keys of `block.state_dict`.
     """
 
@@ -46,21 +48,39 @@ class Captured:
 
     @cached_property
     def stack(self) -> Stack | None:
-        """The component as before, one block, after; None when it has no repeated stack."""
+        """The component as before, one block, after; None when it has no repeated stack, or when its blocks differ in
+        more than the values of their weights (a recipe's rules may give single blocks a scheme of their own)."""
         component, blocks = self.component, self.component.blocks
-        if blocks is None:
+        if blocks is None or any(_form(block) != _form(blocks[0]) for block in blocks[1:]):
             return None
         inputs = tuple(component.inputs.values())
         before = _Part(component.module, "before", component.stack)
+        after = _Part(component.module, "after", component.stack)
         with torch.no_grad():
             carried = before(*inputs)
-            last = blocks[0](*carried)
+            read = carried[: _takes(blocks[0].forward, len(carried))]
+            last = (blocks[0](*read), *carried[1:])[: _takes(after.function, len(carried))]
         return Stack(
             before=export_module(before, inputs, f"{component.name}.before"),
-            block=export_module(blocks[0], carried, f"{component.name}.block"),
-            after=export_module(_Part(component.module, "after", component.stack), (last,), f"{component.name}.after"),
+            block=export_module(blocks[0], read, f"{component.name}.block"),
+            after=export_module(after, last, f"{component.name}.after"),
             weights=tuple(block.state_dict() for block in blocks),
         )
+
+
+def _form(block: nn.Module) -> dict[str, tuple[object, ...]]:
+    """Type, dtype, shape and quantization parameters of every weight of a block."""
+    return {
+        name: (type(value), value.dtype, value.shape, repr(flatten()[1]) if flatten else None)
+        for name, value in block.state_dict().items()
+        for flatten in [getattr(value, "__tensor_flatten__", None)]
+    }
+
+
+def _takes(function: Callable[..., object], most: int) -> int:
+    """How many of `most` tensors a function takes by position."""
+    kinds = [p.kind for p in inspect.signature(function).parameters.values()]
+    return most if inspect.Parameter.VAR_POSITIONAL in kinds else min(most, len(kinds))
 
 
 class _Part(nn.Module):
@@ -73,8 +93,13 @@ class _Part(nn.Module):
         self.method = method
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        return self.function(*inputs)
+
+    @property
+    def function(self) -> Callable[..., Tensor | tuple[Tensor, ...]]:
+        """The method."""
         method: Callable[..., Tensor | tuple[Tensor, ...]] = getattr(self.module, self.method)
-        return method(*inputs)
+        return method
 
 
 def export_module(module: nn.Module, inputs: tuple[Tensor, ...], name: str) -> ExportedProgram:

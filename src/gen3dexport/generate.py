@@ -19,9 +19,10 @@ def generate(bundle: Path, prompt: str, seed: int, features: Path | None, out: P
 
     Raises:
         UsageError: for a bad prompt, features or output, before any network runs where it can be told.
+        AccuracyError: when nothing came out.
         VerificationError: when the bundle was changed.
     """
-    assets.format_of(out)
+    assets.check_output(out)
     array = _read_features(features) if features else None
     loaded = load(bundle)
     if loaded.manifest.random_weights:

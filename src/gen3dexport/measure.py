@@ -20,6 +20,7 @@ from safetensors.numpy import load_file, save_file
 from gen3dexport.assets import from_occupancy_logits
 from gen3dexport.backends import Program, ProgramRecord
 from gen3dexport.errors import GenExportError, MissingError
+from gen3dexport.gates import time_against_unquantized
 from gen3dexport.metrics import asset_quality, tensor_error
 from gen3dexport.models import Request
 from gen3dexport.provenance import host
@@ -55,6 +56,11 @@ def measure_bundle(folder: Path, out: Path) -> Facts:
     else:
         reason = "random weights make no assets" if loaded.manifest.random_weights else "recipe: golden.assets is off"
         result["pipeline"]["missing"] = reason
+    for name in loaded.manifest.unquantized:  # last, for it loads further programs
+        record = loaded.manifest.component(name)
+        if (facts := result["programs"][record.name]).get("missing") is None:
+            inputs = golden_calls(loaded, record)[0]["in"]
+            facts["against_unquantized"] = time_against_unquantized(loaded, name, inputs, measure)
     return result
 
 
@@ -85,7 +91,7 @@ def _measure_program(loaded: LoadedBundle, record: ProgramRecord, measure: Measu
     if reason is None:
         inputs = _on_device(calls[0]["in"], program)
         facts["latency"] = time_calls(lambda: to_numpy(program(inputs)), measure)
-        facts["peak_memory"] = memory.read()
+        facts["peak_memory"] = device_memory(program) or memory.read()
     else:
         facts["latency"] = {"kind": "unmeasured", "reason": reason}
         facts["peak_memory"] = {"kind": "unmeasured", "reason": reason}
@@ -96,6 +102,13 @@ def stand_in(program: Program) -> str | None:
     """Why times taken here are not the target's (a TPU program on a CPU), or None when they are."""
     reason: str | None = getattr(program, "stand_in", None)
     return reason
+
+
+def device_memory(program: Program) -> Facts | None:
+    """The most memory of its own device that a program has needed, or None where it runs in the host's."""
+    read: Callable[[], int | None] | None = getattr(program, "device_memory", None)
+    found = read() if read else None
+    return None if found is None else {"kind": "measured", "bytes": found, "where": "device"}
 
 
 def golden_calls(loaded: LoadedBundle, record: ProgramRecord) -> list[dict[str, dict[str, np.ndarray]]]:
@@ -185,11 +198,11 @@ class PeakMemory:
             self.reason = f"the peak cannot be reset on this system ({error.strerror})"
 
     def read(self) -> Facts:
-        """{"kind": "measured", "bytes": ...}, or unmeasured with the reason."""
+        """{"kind": "measured", "bytes": ..., "where": "host"}, or unmeasured with the reason."""
         peak = self._field("VmHWM")
         if self.reason is not None or peak is None or self.start is None:
             return {"kind": "unmeasured", "reason": self.reason}
-        return {"kind": "measured", "bytes": max(0, peak - self.start)}
+        return {"kind": "measured", "bytes": max(0, peak - self.start), "where": "host"}
 
     @staticmethod
     def _field(name: str) -> int | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
 from gen3dexport import backends, models
+from gen3dexport.budgets import Budgets
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.recipe import Recipe
 from gen3dexport.shipped import did_you_mean
@@ -22,6 +24,8 @@ class Plan:
         backend: the backend's module; options: its options.
         pipeline: the family's host module; settings: the pipeline's settings.
         schemes: quantization scheme by component, in the order the components run.
+        modules: exceptions to it by component, pattern -> scheme; only components that have some.
+        allow_pickle: whether weights may be read from a pickle (tensors only) where there is no safetensors file.
     """
 
     recipe: Recipe
@@ -31,9 +35,20 @@ class Plan:
     pipeline: ModuleType
     settings: Any
     schemes: dict[str, str]
+    modules: dict[str, dict[str, str]]
+    allow_pickle: bool = False
+
+    @property
+    def budgets(self) -> Budgets:
+        """The recipe's budgets, with the target's where it sets none."""
+        return self.recipe.budgets.over(self.target.budgets)
+
+    def with_schemes(self, schemes: Mapping[str, str], modules: Mapping[str, dict[str, str]]) -> Plan:
+        """This plan with other schemes and exceptions."""
+        return replace(self, schemes=dict(schemes), modules={k: dict(v) for k, v in modules.items() if v})
 
 
-def make_plan(recipe: Recipe, target: Target) -> Plan:
+def make_plan(recipe: Recipe, target: Target, allow_pickle: bool = False) -> Plan:
     """Check that `recipe` and `target` go together.
 
     Raises:
@@ -49,18 +64,29 @@ def make_plan(recipe: Recipe, target: Target) -> Plan:
         if name not in names
     ]
     schemes = {name: recipe.scheme(name, target) for name in names}
-    for name, scheme in schemes.items():
+    modules = {name: recipe.modules(name) for name in names if recipe.modules(name)}
+    plan = Plan(recipe, target, backend, target.backend_options(), pipeline, settings, schemes, modules, allow_pickle)
+    for field, scheme in _asked(plan):
+        where = f"{recipe.name} on {target.name}: {field}"
         if scheme in backend.REFUSED:
             problems.append(
-                f"{recipe.name} on {target.name}: components.{name}.scheme: {scheme} is refused: "
-                f"{backend.REFUSED[scheme]}; use one of {', '.join(backend.SCHEMES)}"
+                f"{where}: {scheme} is refused: {backend.REFUSED[scheme]}; use one of {', '.join(backend.SCHEMES)}"
             )
         elif scheme not in backend.SCHEMES:
-            hint = did_you_mean(scheme, backend.SCHEMES)
-            problems.append(f"{recipe.name} on {target.name}: components.{name}.scheme: unknown {scheme!r}{hint}")
+            problems.append(f"{where}: unknown {scheme!r}{did_you_mean(scheme, backend.SCHEMES)}")
     if problems:
         raise UsageError.of(problems)
-    return Plan(recipe, target, backend, target.backend_options(), pipeline, settings, schemes)
+    return plan
+
+
+def _asked(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Every field that names a scheme, with the scheme."""
+    for name, scheme in plan.schemes.items():
+        yield f"components.{name}.scheme", scheme
+        for pattern, other in plan.modules.get(name, {}).items():
+            yield f"components.{name}.modules.{pattern}", other
+    if plan.budgets.gates:
+        yield "budgets.baseline", plan.budgets.baseline
 
 
 def require_ready(plan: Plan) -> None:

@@ -20,10 +20,16 @@ class ComponentChoice(Record):
     """What a recipe decides for one component.
 
     Attributes:
-        scheme: quantization scheme; the target's default when not set.
+        scheme: quantization scheme; the target's default when not set. It covers the linear layers of the repeated
+            blocks; what lies around them (first and last layers), norms and embeddings stay in float32.
+        modules: exceptions, pattern -> scheme. A pattern (`blocks.*.mlp`, `out_layer`) takes the linear layers whose
+            name, or the name of a module around them, it fits: `*` stands for anything inside one part of a name, `**`
+            for any number of parts (`**.to_q`); of two that fit, the last wins. It may take layers that `scheme`
+            leaves, convolutions too in half precision, and gives float32 back with `fp32`.
     """
 
     scheme: str | None = None
+    modules: dict[str, str] = {}
 
 
 class Sampler(Record):
@@ -84,6 +90,10 @@ class Recipe(Record):
         """The quantization scheme of a component on a target."""
         choice = self.components.get(component, ComponentChoice())
         return choice.scheme or target.default_scheme
+
+    def modules(self, component: str) -> dict[str, str]:
+        """The exceptions to a component's scheme, pattern -> scheme."""
+        return self.components.get(component, ComponentChoice()).modules
 
     def weights_folder(self) -> Path:
         """Where the weights lie.

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 from gen3dexport.budgets import Budgets
 from gen3dexport.bundle import Manifest
+from gen3dexport.gates import against_unquantized, worst_size_ratio, worst_slowdown
 
 Report = dict[str, Any]
 Facts = Mapping[str, Any]
@@ -16,8 +17,11 @@ EXIT_CODES = {"relative_l2": 5, "relative_l2_fp32": 5, "iou": 5, "f_score": 5} |
     "latency_ms": 6,
     "peak_memory_mb": 6,
     "size_mb": 6,
+    "size_ratio": 6,
+    "allow_slowdown": 6,
 }
 _FLOORS = {"iou", "f_score"}
+_GATES = {"size_ratio", "allow_slowdown"}
 _UNITS = {"latency_ms": "ms", "peak_memory_mb": "MB", "size_mb": "MB"}
 
 
@@ -73,7 +77,7 @@ def _component(manifest: Manifest, program: Any, measured: Facts) -> dict[str, A
         "name": program.name,
         "component": program.component,
         "kind": program.kind,
-        "scheme": program.scheme,
+        "scheme": program.scheme + (f" and {len(rules)} rules" if (rules := program.facts.get("modules")) else ""),
         "parameters": manifest.parameters[program.component],
         "program_bytes": manifest.files[f"programs/{program.files[0]}"].bytes,
         "weights_bytes": manifest.bytes_of(program) - manifest.files[f"programs/{program.files[0]}"].bytes,
@@ -83,7 +87,18 @@ def _component(manifest: Manifest, program: Any, measured: Facts) -> dict[str, A
         "missing": missing,
         "facts": program.facts,
         "estimates": program.estimates,
+        "unquantized": _unquantized(manifest, program, measured),
     }
+
+
+def _unquantized(manifest: Manifest, program: Any, measured: Facts) -> dict[str, Any] | None:
+    """The program beside its unquantized one, where a budget compares them."""
+    found = manifest.unquantized.get(program.component)
+    if found is None or program.kind != "component":
+        return None
+    reason = {"kind": "unmeasured", "reason": program.unmeasured or measured.get("missing")}
+    against = measured.get("against_unquantized", reason)
+    return against_unquantized(program, manifest.bytes_of(program), found, against)
 
 
 def _pipeline(manifest: Manifest, measured: Facts, components: Sequence[Facts]) -> dict[str, Any]:
@@ -115,8 +130,8 @@ def _estimated_asset(manifest: Manifest, components: Sequence[Facts]) -> dict[st
 
 def _judge(key: str, budgets: Budgets, report: Report) -> dict[str, Any] | None:
     limit = getattr(budgets, key)
-    if limit is None:
-        return None
+    if limit is None or (key in _GATES and not any(c["unquantized"] for c in report["components"])):
+        return None  # nothing is asked, or nothing is quantized
     value, kind, by, reason = _value(key, report)
     if kind == "unmeasured" or value is None:
         verdict = "unmeasured"
@@ -124,6 +139,7 @@ def _judge(key: str, budgets: Budgets, report: Report) -> dict[str, Any] | None:
         verdict, reason = "unmeasured", "only estimated, and the recipe does not accept estimates"
     else:
         verdict = "pass" if (value >= limit if key in _FLOORS else value <= limit) else "fail"
+        reason = reason if verdict == "fail" else None
     fields = {"name": key, "limit": limit, "value": value, "unit": _UNITS.get(key, ""), "kind": kind, "by": by}
     return {**fields, "floor": key in _FLOORS, "verdict": verdict, "reason": reason}
 
@@ -133,6 +149,11 @@ def _value(key: str, report: Report) -> tuple[float | None, str, str | None, str
     components = [c for c in report["components"] if c["kind"] == "component"]
     missing = next((c["missing"] for c in components if c["missing"]), None)
     match key:
+        case "size_ratio":
+            ratio, whose = worst_size_ratio(components)
+            return ratio, "measured", None, whose
+        case "allow_slowdown":
+            return worst_slowdown(components)
         case "size_mb":
             return report["size_bytes"] / 1e6, "measured", None, None
         case "relative_l2" | "relative_l2_fp32":

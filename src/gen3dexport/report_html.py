@@ -39,19 +39,24 @@ def render_html(report: Facts, assets: Facts) -> str:
         _header(report),
         _budgets(report.get("budgets") or []),
         _assets(assets, pipeline, drawn),
-        _section("Programs", _programs(components)),
+        section("Programs", _programs(components)),
         _latency(pipeline, components, drawn),
-        _section("Numerics", _numerics(components), _plot(drawn, "plot-errors")),
+        section("Numerics", _numerics(components), plot_place(drawn, "plot-errors")),
         _delegation(components, drawn),
-        _section("Facts", *(_details(c) for c in components)),
+        section("Facts", *(_details(c) for c in components)),
         _versions(report),
     ]
+    title = f"{report.get('recipe', 'report')} on {report.get('target', 'an unnamed target')}"
+    return page(title, [part for part in body if part], drawn)
+
+
+def page(title: str, body: Sequence[str], drawn: Mapping[str, plots.Figure | None]) -> str:
+    """A page of its own: sections, and the figures that are drawn where they have a place (`id`)."""
     from plotly.offline import get_plotlyjs
 
-    title = f"{report.get('recipe', 'report')} on {report.get('target', 'an unnamed target')}"
     return Template(Path(__file__).with_name("report_template.html").read_text(encoding="utf-8")).substitute(
         title=escape(title),
-        body="\n".join(part for part in body if part),
+        body="\n".join(body),
         plotly=get_plotlyjs(),
         plots=_json({name: figure for name, figure in drawn.items() if figure is not None}),
     )
@@ -61,7 +66,7 @@ def _header(report: Facts) -> str:
     facts = {
         "bundle": report.get("bundle"),
         "backend": report.get("backend"),
-        "measured on": report.get("device"),
+        "validated on": report.get("device"),
         "size": _megabytes(report.get("size_bytes")),
         "created": report.get("created"),
     }
@@ -78,7 +83,7 @@ def _header(report: Facts) -> str:
 
 def _budgets(budgets: Sequence[Facts]) -> str:
     if not budgets:
-        return _section("Budgets", '<p class="soft">The recipe and the target set none.</p>')
+        return section("Budgets", '<p class="soft">The recipe and the target set none.</p>')
     rows = []
     for b in budgets:
         unit = escape(str(b.get("unit") or ""))
@@ -94,7 +99,7 @@ def _budgets(budgets: Sequence[Facts]) -> str:
                 escape(str(b.get("reason") or "")),
             )
         )
-    return _section("Budgets", _table(("budget", "verdict", "#limit", "#value", "how", "~reason"), rows))
+    return section("Budgets", table(("budget", "verdict", "#limit", "#value", "how", "~reason"), rows))
 
 
 def _assets(assets: Facts, pipeline: Facts, drawn: dict[str, plots.Figure | None]) -> str:
@@ -113,15 +118,15 @@ def _assets(assets: Facts, pipeline: Facts, drawn: dict[str, plots.Figure | None
     quality = pipeline.get("quality") or []
     columns = ("iou", "chamfer", "f_score", "normal_consistency")
     rows = [(escape(str(q.get("prompt", "?"))), *(_number(q.get(c)) for c in columns)) for q in quality]
-    table = _table(("~prompt", "#IoU", "#Chamfer", "#F-score", "#normal consistency"), rows)
+    scores = table(("~prompt", "#IoU", "#Chamfer", "#F-score", "#normal consistency"), rows)
     if not rows:
-        table = f"<p>{_unmeasured(pipeline.get('missing'))}</p>"
+        scores = f"<p>{_unmeasured(pipeline.get('missing'))}</p>"
     note = (
         '<p class="soft small">Against the float32 eager asset of the same seed. IoU of occupied voxels; Chamfer in '
         "edges of the unit cube; F-score at 1.5 voxels. Drag to turn both.</p>"
     )
     pair = f'<div class="pair">{"</figure>".join(figures)}</figure></div>'
-    return _section("Asset", f"<p>“{prompt}”</p>" if prompt else "", pair, "<h3>Quality</h3>", table, note)
+    return section("Asset", f"<p>“{prompt}”</p>" if prompt else "", pair, "<h3>Quality</h3>", scores, note)
 
 
 def _programs(components: Sequence[Facts]) -> str:
@@ -142,16 +147,16 @@ def _programs(components: Sequence[Facts]) -> str:
             )
         )
     head = ("program", "kind", "scheme", "#parameters", "#program", "#weights beside it", "~peak memory")
-    return _table(head, rows) if rows else f"<p>{_unmeasured(None)}</p>"
+    return table(head, rows) if rows else f"<p>{_unmeasured(None)}</p>"
 
 
 def _latency(pipeline: Facts, components: Sequence[Facts], drawn: Mapping[str, plots.Figure | None]) -> str:
     rows = [(escape(str(c.get("name", "?"))), *_times(c.get("latency"), c.get("missing"))) for c in components]
     rows.append(("<b>one asset</b>", *_times(pipeline.get("latency"), pipeline.get("missing"))))
     head = ("program", "how", "#p50", "#p90", "#p99", "#mean", "~conditions")
-    shares = _plot(drawn, "plot-stages")
+    shares = plot_place(drawn, "plot-stages")
     where = f"<h3>Where the time of one asset goes</h3>{shares}" if shares else ""
-    return _section("Latency", _table(head, rows), _plot(drawn, "plot-latency"), where)
+    return section("Latency", table(head, rows), plot_place(drawn, "plot-latency"), where)
 
 
 def _times(latency: Facts | None, missing: str | None) -> Row:
@@ -187,7 +192,7 @@ def _numerics(components: Sequence[Facts]) -> str:
                 reason = f"{against} {_unmeasured(c.get('missing'))}"
                 rows.append((escape(str(c.get("name", "?"))), reason, "–", "–", "–", "–"))
     head = ("output", "against eager", "#relative L2", "#max abs", "#cosine", "#PSNR, dB")
-    return _table(head, rows) if rows else f"<p>{_unmeasured(None)}</p>"
+    return table(head, rows) if rows else f"<p>{_unmeasured(None)}</p>"
 
 
 _ERRORS = (("relative_l2", 2), ("max_abs", 2), ("cosine", 7), ("psnr_db", 3))
@@ -211,7 +216,7 @@ def _delegation(components: Sequence[Facts], drawn: Mapping[str, plots.Figure | 
             )
         )
     head = ("program", "#inside", "#outside", "#FLOPs inside", "~what stayed outside")
-    return _section("Delegation", _table(head, rows), _plot(drawn, "plot-delegation"))
+    return section("Delegation", table(head, rows), plot_place(drawn, "plot-delegation"))
 
 
 def _details(component: Facts) -> str:
@@ -224,14 +229,14 @@ def _versions(report: Facts) -> str:
     here, built = report.get("versions") or {}, report.get("built_with") or {}
     names = sorted({*here, *built})
     rows = [(escape(n), escape(str(built.get(n, "–"))), escape(str(here.get(n, "–")))) for n in names]
-    return _section("Versions", _table(("package", "built with", "measured with"), rows)) if rows else ""
+    return section("Versions", table(("package", "built with", "measured with"), rows)) if rows else ""
 
 
-def _section(title: str, *parts: str) -> str:
+def section(title: str, *parts: str) -> str:
     return f"<section><h2>{title}</h2>{''.join(parts)}</section>" if any(parts) else ""
 
 
-def _table(head: Row, rows: Sequence[Row]) -> str:
+def table(head: Row, rows: Sequence[Row]) -> str:
     """An HTML table; a heading that starts with `#` is a column of numbers, with `~` one of text that may wrap."""
     kinds = {"#": ' class="n"', "~": ' class="wrap"'}
     styles = [kinds.get(h[0], "") for h in head]
@@ -243,7 +248,7 @@ def _table(head: Row, rows: Sequence[Row]) -> str:
     return f'<div class="scroll"><table><thead>{header}</thead><tbody>{body}</tbody></table></div>'
 
 
-def _plot(drawn: Mapping[str, plots.Figure | None], name: str) -> str:
+def plot_place(drawn: Mapping[str, plots.Figure | None], name: str) -> str:
     figure = drawn.get(name)
     return f'<div class="plot" id="{name}" style="height:{figure["layout"]["height"]}px"></div>' if figure else ""
 

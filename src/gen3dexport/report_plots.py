@@ -124,6 +124,34 @@ def stages(times: Facts) -> Figure | None:
     return figure
 
 
+def bars(labels: Sequence[str], values: Sequence[float], title: str) -> Figure | None:
+    """One bar per label."""
+    if not labels:
+        return None
+    trace = {"type": "bar", "orientation": "h", "x": list(values), "y": list(labels), "marker": {"color": _BLUE}}
+    return _figure([{**trace, "hoverinfo": "x+y", "showlegend": False}], title, rows=len(labels))
+
+
+def pareto(points: Sequence[Facts], x: str, title: str) -> Figure | None:
+    """Loss against `x`: tried on the eager model (hollow), built and measured (full), and the chosen one (star)."""
+    traces = []
+    for name, symbol, color, kept in (
+        ("uniform", "square", _AMBER, [p for p in points if p["uniform"] and not p["chosen"]]),
+        ("mixed", "circle", _BLUE, [p for p in points if not p["uniform"] and not p["chosen"]]),
+        ("chosen", "star", _GREEN, [p for p in points if p["chosen"]]),
+    ):
+        drawn = [p for p in kept if p[x] is not None and p["loss"] is not None]
+        if drawn:
+            trace = {"type": "scatter", "mode": "markers", "name": name, "text": [p["name"] for p in drawn]}
+            trace |= {"x": [p[x] for p in drawn], "y": [p["loss"] for p in drawn], "hoverinfo": "text+x+y"}
+            traces.append({**trace, "marker": {"symbol": symbol, "size": 12, "color": color}})
+    if not traces:
+        return None
+    figure = _figure(traces, title, rows=8)
+    figure["layout"]["yaxis"] = {"title": {"text": "asset loss, 1 - IoU"}, "automargin": True, "gridcolor": "#e6eaee"}
+    return figure
+
+
 def scene(mesh: Mesh) -> Figure:
     """A mesh to turn: the unit cube, z up, seen from the azimuth and elevation of the still pictures."""
     points = np.round(mesh.vertices.astype(np.float64), 4)

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gen3dexport.bundle import Manifest
+from gen3dexport.compare import cells
 from gen3dexport.report import Report, error_text, latency_text, number
 
 _COLOURS = {"pass": "green", "fail": "red", "unmeasured": "yellow"}
@@ -65,7 +66,8 @@ def show_report(report: Report, folder: Path, manifest: Manifest) -> None:
     console = _console()
     colour = _COLOURS[report["verdict"]]
     console.print(f"[bold]{report['recipe']}[/bold] on [bold]{report['target']}[/bold]: ", end="")
-    console.print(f"[{colour}]{report['verdict']}[/{colour}]", f"(measured on {report['device']})")
+    where = "validated" if report["verdict"] == "unmeasured" else "measured"
+    console.print(f"[{colour}]{report['verdict']}[/{colour}]", f"({where} on {report['device']})")
     if report["random_weights"]:
         console.print("[yellow]random weights: sizes only, assets would mean nothing[/yellow]")
     table = _table("program", "scheme", "size", "vs quantized", "vs fp32", "latency")
@@ -101,6 +103,9 @@ def show_plan(plan: Mapping[str, Any]) -> None:
         sizes = [size_text(c["bytes"]), size_text(c["expected_peak_bytes"])]
         table.add_row(c["name"], c["scheme"], f"{c['parameters'] / 1e6:.2f} M", *sizes, inputs)
     console.print(table)
+    for c in plan["components"]:
+        for pattern, scheme in c["modules"].items():
+            console.print(f"{c['name']}: {pattern} {scheme}", markup=False)
     console.print(f"sizes are estimated from {plan['by']}")
     for c in plan["components"]:
         for operator, reason in c["unsupported"].items():
@@ -161,6 +166,27 @@ def show_doctor(found: Mapping[str, Any]) -> None:
     for row in found["targets"]:
         state = Text("ready", "green") if not row["missing"] else Text("\n".join(row["missing"]), "yellow")
         table.add_row(row["name"], row["device"], state)
+    console.print(table)
+
+
+def show_rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table of texts; marks of an HTML heading (`#`, `~`) are left out."""
+    table = _table(*(name.lstrip("#~") for name in head))
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    _console().print(table)
+
+
+def show_comparison(comparison: Mapping[str, Any]) -> None:
+    """Both sides' numbers, what changed, and the verdicts."""
+    console = _console()
+    for side in ("a", "b"):
+        name = comparison[side]
+        console.print(f"{side.upper()}: {name['bundle']}, {name['recipe']} on {name['target']}, {name['device']}")
+    table = _table("what", "A", "B", "change", "verdict")
+    for row in comparison["rows"]:
+        *texts, verdict = cells(row)
+        table.add_row(*texts, Text(verdict, _COLOURS.get(row["verdict"], "yellow")))
     console.print(table)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ import torch
 from gen3dexport import models
 from gen3dexport.export import export_module
 from gen3dexport.models.component import Component
+from gen3dexport.module_rules import exceptions
 from gen3dexport.plan import Plan
 
 # Bytes of a parameter inside what a scheme covers.
@@ -42,8 +44,8 @@ def _row(component: Component, scheme: str, plan: Plan) -> dict[str, Any]:
     """One component: its parameters, bytes, operators and what the target cannot take."""
     exported = export_module(component.module, tuple(component.inputs.values()), component.name)
     operators = Counter(str(n.target) for n in exported.graph.nodes if n.op == "call_function")
-    covered = sum(p.numel() for name, p in component.module.named_parameters() if _covered(component, name, p))
-    total = component.parameters
+    rules = plan.modules.get(component.name, {})
+    chosen, total = exceptions(component, rules), component.parameters
     largest = max(
         (
             v.numel() * v.element_size()
@@ -52,11 +54,15 @@ def _row(component: Component, scheme: str, plan: Plan) -> dict[str, Any]:
         ),
         default=0,
     )
-    size = covered * BYTES[scheme] + 4 * (total - covered)
+    size = sum(
+        p.numel() * BYTES[_scheme_of(component, name, p, scheme, chosen)]
+        for name, p in component.module.named_parameters()
+    )
     refused = plan.backend.UNSUPPORTED
     return {
         "name": component.name,
         "scheme": scheme,
+        "modules": rules,
         "parameters": total,
         "bytes": size,
         "expected_peak_bytes": 4 * total + size + 2 * largest,
@@ -64,6 +70,12 @@ def _row(component: Component, scheme: str, plan: Plan) -> dict[str, Any]:
         "operators": dict(operators.most_common()),
         "unsupported": {op: refused[op] for op in operators if op in refused},
     }
+
+
+def _scheme_of(component: Component, name: str, parameter: torch.Tensor, scheme: str, chosen: Mapping[str, str]) -> str:
+    if parameter.dim() >= 2 and (layer := name.rpartition(".")[0]) in chosen:
+        return chosen[layer]
+    return scheme if _covered(component, name, parameter) else "fp32"
 
 
 def _covered(component: Component, name: str, parameter: torch.Tensor) -> bool:

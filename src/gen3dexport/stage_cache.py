@@ -16,7 +16,7 @@ import platformdirs
 
 from gen3dexport.bundle import digest
 
-_SOURCES = ("backends", "models", "export.py", "quantize.py", "record.py", "build.py")
+_SOURCES = ("backends", "models", "export.py", "quantize.py", "module_rules.py", "record.py", "build.py")
 
 
 def folder() -> Path:

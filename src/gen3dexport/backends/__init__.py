@@ -6,7 +6,8 @@ group `gen3dexport.backends`) with these names:
     UNSUPPORTED: Mapping[str, str]        operators it cannot take (`aten.sort.default`) -> why; `plan` looks for them
     Options: type[BaseModel]              pydantic model (extra="forbid") of the target's `options`
     check(options) -> list[str]           what is missing on this machine, each line with its remedy; [] when ready
-    quantize(component, scheme, options) -> Component          in place, for this backend's kernels
+    quantize(component, scheme, options, layers=None) -> Component   in place, for this backend's kernels: the layers
+                                          that the scheme takes by default, or just those named
     lower(captured, options, out) -> Lowered                   writes files into folder `out`
     load(folder, program) -> Program                           from disk, ready to call
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -52,6 +53,7 @@ class Lowered:
         estimates: e.g. {"latency_ms": [Estimate(0.58, "roofline v5e"), Estimate(0.61, "libtpu cost analysis")]}.
         unmeasured: why the program cannot be run on its device here, or None when it can; e.g. "no sm_90 device".
         extra: further programs made from the same component, by name (e.g. the sampler loop as one program).
+        inputs, outputs: the program's own, when they are not the component's (a sampler loop's).
     """
 
     files: tuple[str, ...]
@@ -59,6 +61,8 @@ class Lowered:
     estimates: Mapping[str, tuple[Estimate, ...]] = field(default_factory=dict)
     unmeasured: str | None = None
     extra: Mapping[str, Lowered] = field(default_factory=dict)
+    inputs: Mapping[str, TensorSpec] | None = None
+    outputs: Mapping[str, TensorSpec] | None = None
 
 
 class ProgramRecord(BaseModel):
@@ -90,8 +94,9 @@ class TensorSpec(BaseModel):
 class Program(Protocol):
     """A loaded program. `xp` is the Array API namespace of the arrays it takes and gives (numpy, torch, jax.numpy).
 
-    It may have `device_name`, the device it runs on (the CPU when it has none), and `stand_in`, why its times are not
-    the target's (None when they are).
+    It may have `device_name`, the device it runs on (the CPU when it has none), `stand_in`, why its times are not the
+    target's (None when they are), and `device_memory()`, the most bytes of the device's own memory that it has needed
+    since it was loaded, weights included (None where the device has no memory of its own).
     """
 
     xp: Any
@@ -108,7 +113,9 @@ class Backend(Protocol):
     Options: type[BaseModel]
 
     def check(self, options: Any) -> list[str]: ...
-    def quantize(self, component: Component, scheme: str, options: Any) -> Component: ...
+    def quantize(
+        self, component: Component, scheme: str, options: Any, layers: Sequence[str] | None = None
+    ) -> Component: ...
     def lower(self, captured: Captured, options: Any, out: Path) -> Lowered: ...
     def load(self, folder: Path, program: ProgramRecord) -> Program: ...
 

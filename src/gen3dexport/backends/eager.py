@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +53,7 @@ def check(options: Options) -> list[str]:
     ]
 
 
-def quantize(component: Component, scheme: str, options: Options) -> Component:
+def quantize(component: Component, scheme: str, options: Options, layers: Sequence[str] | None = None) -> Component:
     """`component` in `scheme`, in place.
 
     Raises:
@@ -66,13 +66,13 @@ def quantize(component: Component, scheme: str, options: Options) -> Component:
 
     match scheme:
         case "fp16":
-            return apply(component, Half(torch.float16))
+            return apply(component, Half(torch.float16), layers)
         case "bf16":
-            return apply(component, Half(torch.bfloat16))
+            return apply(component, Half(torch.bfloat16), layers)
         case "int8-dynamic":
-            return apply(component, Int8Dynamic("int_mm", options.min_features))
+            return apply(component, Int8Dynamic("int_mm", options.min_features), layers)
         case "int8-weight":
-            return apply(component, Int8Weight(options.min_features))
+            return apply(component, Int8Weight(options.min_features), layers)
         case _:
             assert scheme == "fp32", scheme
             return component

@@ -14,7 +14,11 @@
     make_asset(state) -> Mesh                    the asset of a finished state
 
 `loading` (torch)
-    load(name, settings, folder, random_weights) -> Component    one network, without example inputs
+    load(name, settings, folder, random_weights, allow_pickle) -> Component    one network, without example inputs
+
+`agreement` (torch)
+    outputs(golden, run) -> (found, expected)    outputs of a golden set by name, from a run of its network
+    NOISE: Mapping[str, float]                   outputs whose reference is not exact, and by how much
 """
 
 from __future__ import annotations
@@ -71,3 +75,8 @@ def pipeline(family: str) -> ModuleType:
 def loading(family: str) -> ModuleType:
     """The loader of a family's networks; imports torch."""
     return _part(family, "loading")
+
+
+def agreement(family: str) -> ModuleType:
+    """What a family's golden sets say; imports torch."""
+    return _part(family, "agreement")

@@ -40,7 +40,8 @@ class Component:
         inputs: example inputs by name, in forward's order (batch 1): the golden inputs, from a run of the pipeline.
         outputs: names of the outputs, in order.
         stack: the attribute path of the module's repeated blocks (an nn.ModuleList) when it has `before(*inputs)`
-            returning (x, *shared), blocks called as `block(x, *shared)`, and `after(x)`; None when it has none.
+            returning (x, *shared), blocks called as `block(x, *shared)`, and `after(x, *shared)`; blocks and `after`
+            may take only the first of `shared`. None when it has none.
         loop: the sampler loop around this component, if any.
     """
 

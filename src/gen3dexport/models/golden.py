@@ -1,7 +1,8 @@
 """Golden folders: a network's configuration, weights, inputs and expected outputs, as files.
 
 Format: `config.json` {"name", "args"[, "extra"]}, `weights.safetensors`, `io.safetensors` with tensors `in.NAME`,
-`mid.NAME` and `out.NAME`, `meta.json` with the scale of the main outputs.
+`mid.NAME` and `out.NAME`, `meta.json` with the scale of the main outputs. A set of host work has neither `name` nor
+weights. Where a set is kept small, `rows.NAME` says which rows of an output `out.NAME` has.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from torch import Tensor
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
+from gen3dexport.models.trellis import slat_golden
 from gen3dexport.models.trellis.loading import load_strictly, network, read_weights
+from gen3dexport.models.trellis.sparse_layers import fold_convolutions
 
 # Inputs in forward's order and outputs by class; derived outputs are those that the host computes.
 _SIGNATURES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -25,6 +28,7 @@ _SIGNATURES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "SparseStructureDecoder": (("z",), ("logits",)),
     "SparseStructureEncoder": (("x",), ("mean", "logvar")),
 }
+_HOST = ("flexicubes", "ops")  # kinds without a network
 
 
 @dataclass(frozen=True)
@@ -32,19 +36,21 @@ class Golden:
     """A golden folder, read.
 
     Attributes:
-        component: the network with the stored weights; its example inputs are the stored ones.
+        component: the network with the stored weights; its example inputs are the stored ones. None for host work.
         tensors: every stored tensor by full name (`in.x`, `mid.block0`, `out.v`).
         extra: further settings (the sampler's).
         kind: what the folder exercises (`ss_flow`, `sampler`, ...).
     """
 
-    component: Component
+    component: Component | None
     tensors: dict[str, Tensor]
     extra: dict[str, Any]
     kind: str
 
     def expected(self) -> dict[str, Tensor]:
         """The stored outputs that the network itself computes."""
+        if self.component is None:
+            return {}
         return {name: self.tensors[f"out.{name}"] for name in self.component.outputs if f"out.{name}" in self.tensors}
 
 
@@ -57,7 +63,8 @@ def read_golden(folder: Path) -> Golden:
     try:
         config = json.loads((folder / "config.json").read_text())
         meta = json.loads((folder / "meta.json").read_text())
-        name, args = config["name"], config["args"]
+        kind = meta.get("kind", folder.name)
+        name, args = ("", {}) if kind in _HOST else (config["name"], config["args"])
     except FileNotFoundError as error:
         raise UsageError(
             f"{error.filename}: not found; a golden folder has config.json, meta.json, "
@@ -65,15 +72,22 @@ def read_golden(folder: Path) -> Golden:
         ) from None
     except (json.JSONDecodeError, KeyError) as error:
         raise UsageError(f"{folder}: not a golden folder ({error!r})") from error
-    if name not in _SIGNATURES:
-        raise UsageError(f"{folder}: network class {name!r} is not known; there are {', '.join(_SIGNATURES)}")
     tensors = load_file(folder / "io.safetensors")
+    extra = config.get("extra", {})
+    if not name:
+        return Golden(None, tensors, extra, kind)
+    known = {**_SIGNATURES, **slat_golden.OUTPUTS}
+    if name not in known:
+        raise UsageError(f"{folder}: network class {name!r} is not known; there are {', '.join(known)}")
     weights = folder / "weights.safetensors"
     module = load_strictly(network(name, args), read_weights(weights), str(weights))
-    inputs, outputs = _SIGNATURES[name]
-    kind = meta.get("kind", folder.name)
+    stack = getattr(module, "stack", None)
+    if name in slat_golden.OUTPUTS:
+        fold_convolutions(module)
+        example = slat_golden.inputs(module, tensors)
+        return Golden(Component(folder.name, module, example, slat_golden.OUTPUTS[name], stack), tensors, extra, kind)
     if kind == "sampler":  # its network is called with the noise first, at t = 1
         tensors = {"in.x": tensors["in.noise"], "in.t": torch.tensor([1000.0]), **tensors}
+    inputs, outputs = _SIGNATURES[name]
     example = {k: tensors[f"in.{k}"] for k in inputs}
-    component = Component(folder.name, module, example, outputs, stack=getattr(module, "stack", None))
-    return Golden(component, tensors, config.get("extra", {}), kind)
+    return Golden(Component(folder.name, module, example, outputs, stack), tensors, extra, kind)

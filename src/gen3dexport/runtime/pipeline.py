@@ -91,7 +91,8 @@ class LoadedBundle:
         """Make one asset.
 
         Raises:
-            UsageError: for a prompt the model cannot take, or when nothing came out.
+            UsageError: for a prompt the model cannot take.
+            AccuracyError: when nothing came out.
         """
         mesh: Mesh = self.pipeline.make_asset(self.run(Request(prompt, seed, features)))
         return mesh

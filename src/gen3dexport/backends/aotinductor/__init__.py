@@ -7,7 +7,7 @@ linkage, every weight's bytes); its latency is unmeasured.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -71,7 +71,7 @@ def check(options: Options) -> list[str]:
     return missing(options.device)
 
 
-def quantize(component: Component, scheme: str, options: Options) -> Component:
+def quantize(component: Component, scheme: str, options: Options, layers: Sequence[str] | None = None) -> Component:
     """`component` in `scheme`, in place, for the kernels of the device.
 
     Raises:
@@ -87,7 +87,7 @@ def quantize(component: Component, scheme: str, options: Options) -> Component:
 
     halves = {"fp16": Half(torch.float16), "bf16": Half(torch.bfloat16)}
     if scheme in halves:
-        return apply(component, halves[scheme])
+        return apply(component, halves[scheme], layers)
     if scheme == "fp32":
         return component
     if installed("torchao") is None:
@@ -97,7 +97,7 @@ def quantize(component: Component, scheme: str, options: Options) -> Component:
     if options.rest in halves and hasattr(component.module, "set_block_dtype"):
         apply(component, halves[options.rest])
     int8 = Int8Dynamic("int_mm", options.min_features) if scheme == "int8-dynamic" else Int8Weight(options.min_features)
-    apply(component, int8)
+    apply(component, int8, layers)
     unwrap_tensor_subclass(component.module)  # to plain int8 and scale tensors, which packages store
     return component
 

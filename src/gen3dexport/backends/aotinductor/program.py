@@ -39,12 +39,13 @@ def open_program(folder: Path, record: ProgramRecord) -> AotiProgram:
 
     index = _require_gpu(facts, path) if facts["device"] == "cuda" else -1
     device = torch.device("cuda", index) if index >= 0 else torch.device("cpu")
+    before = _bytes_in_use(device)
     try:
         with quiet("torch.export.pt2_archive._package"):  # warns when CPUs differ in any way
             model = torch._inductor.aoti_load_package(str(path), device_index=index)
     except Exception as error:  # torch raises many types on a damaged archive; the cause is kept
         raise VerificationError(f"{path}: torch cannot open the package ({error}); build the bundle again") from error
-    return AotiProgram(record, model, device, _namespace(device))
+    return AotiProgram(record, model, device, _namespace(device), before)
 
 
 def _require_torch(facts: Mapping[str, Any], path: Path) -> None:
@@ -90,6 +91,16 @@ def _namespace(device: torch.device) -> Any:
     return xp if device.type == "cpu" else OnDevice(xp, device)
 
 
+def _bytes_in_use(device: torch.device) -> int:
+    """Bytes of a GPU's memory that are taken, by whomever; 0 for the CPU."""
+    if device.type == "cpu":
+        return 0
+    import torch
+
+    free, total = torch.cuda.mem_get_info(device)
+    return int(total - free)
+
+
 @dataclass(frozen=True)
 class OnDevice:
     """The torch namespace, with new arrays made on the program's device: a pipeline's own arrays meet its outputs."""
@@ -113,6 +124,22 @@ class AotiProgram:
     model: Callable[..., Any]
     device: torch.device
     xp: Any
+    bytes_before: int = 0
+
+    @property
+    def device_name(self) -> str | None:
+        """The GPU's name; None on the CPU."""
+        import torch
+
+        return None if self.device.type == "cpu" else torch.cuda.get_device_name(self.device)
+
+    def device_memory(self) -> int | None:
+        """Bytes that the GPU gave out since just before the package was loaded; None on the CPU.
+
+        Constants are allocated outside torch's allocator and its blocks stay with the process, so what the driver has
+        given out is constants and the peak of the activations together, if nothing else runs on the GPU.
+        """
+        return None if self.device.type == "cpu" else max(0, _bytes_in_use(self.device) - self.bytes_before)
 
     def __call__(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs by name. On a GPU the call returns before the device is done, as torch's own calls do.

@@ -7,7 +7,7 @@ Runs here through `executorch.runtime`. What the vendor's own path gets wrong or
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +67,7 @@ def check(options: Options) -> list[str]:
     return missing
 
 
-def quantize(component: Component, scheme: str, options: Options) -> Component:
+def quantize(component: Component, scheme: str, options: Options, layers: Sequence[str] | None = None) -> Component:
     """`component` in `scheme`, in place.
 
     Raises:
@@ -77,7 +77,7 @@ def quantize(component: Component, scheme: str, options: Options) -> Component:
     from gen3dexport.quantize import quantize as apply
 
     if scheme == "int8-dynamic":
-        return apply(component, Int8Dynamic("xnnpack", options.min_features))
+        return apply(component, Int8Dynamic("xnnpack", options.min_features), layers)
     if scheme != "fp32":
         reason = REFUSED.get(scheme, "there is no such scheme")
         raise UsageError(f"{component.name}: scheme {scheme} on executorch: {reason}; use {' or '.join(SCHEMES)}")
@@ -96,8 +96,8 @@ def lower(captured: Captured, options: Options, out: Path) -> Lowered:
 
     component, stamped = captured.component, None
     if options.stamp_blocks and component.blocks is not None and len(component.blocks) >= STAMPED_FROM:
-        assert captured.stack is not None
-        stamped = stamping.stamp(captured.stack, options.attention_chunk, component.name)
+        stack = captured.stack  # None where the blocks differ in form
+        stamped = stamping.stamp(stack, options.attention_chunk, component.name) if stack else None
     if stamped is None:
         edge = lowering.to_edge(captured.whole, options.attention_chunk, component.name)
         delegation, blocks = count(edge), 0

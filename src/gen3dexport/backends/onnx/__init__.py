@@ -14,7 +14,7 @@ against float32 eager (benchmarks/onnx_schemes.py):
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -66,7 +66,7 @@ def check(options: Options) -> list[str]:
     ]
 
 
-def quantize(component: Component, scheme: str, options: Options) -> Component:
+def quantize(component: Component, scheme: str, options: Options, layers: Sequence[str] | None = None) -> Component:
     """`component` in `scheme`, in place.
 
     Raises:
@@ -79,13 +79,13 @@ def quantize(component: Component, scheme: str, options: Options) -> Component:
 
     match scheme:
         case "fp16":
-            return apply(component, Half(torch.float16))
+            return apply(component, Half(torch.float16), layers)
         case "int8-dynamic":
             from gen3dexport.backends.onnx.int8_linear import replace_linears
 
-            return replace_linears(component, options.min_features, options.activations == "token")
+            return replace_linears(component, options.min_features, options.activations == "token", layers)
         case "int8-weight":
-            return apply(component, Int8Weight(options.min_features))
+            return apply(component, Int8Weight(options.min_features), layers)
         case _:
             assert scheme == "fp32", scheme
             return component

@@ -7,15 +7,14 @@ per tensor (ONNX's DynamicQuantizeLinear, which onnxruntime fuses with the produ
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
-from gen3dexport.quantize import linears
+from gen3dexport.quantize import pick
 
 _LEVELS = 127.0
 _TINY = 1e-8  # keeps rows of zeros (masked tokens) from a division by zero
@@ -88,18 +87,15 @@ class Int8Linear(nn.Module):
         return result
 
 
-def replace_linears(component: Component, min_features: int, per_token: bool) -> Component:
+def replace_linears(
+    component: Component, min_features: int, per_token: bool, layers: Sequence[str] | None = None
+) -> Component:
     """`component` with its wide linears (those of the blocks, if it has any) as `Int8Linear`, in place.
 
     Raises:
         UsageError: when there is none.
     """
-    picked = linears(component, min_features)
-    if not picked:
-        raise UsageError(
-            f"{component.name}: no linear layer with at least {min_features} inputs to quantize; use scheme fp32"
-        )
-    for name in picked:
+    for name in pick(component, min_features, layers):
         linear = component.module.get_submodule(name)
         assert isinstance(linear, nn.Linear)
         component.module.set_submodule(name, Int8Linear(linear, per_token))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -32,7 +32,7 @@ SCHEMES: Mapping[str, str] = {
     "fp32": "float32; products in six bfloat16 passes (options.matmul_precision)",
     "bf16": "blocks in bfloat16, everything around them in float32",
     "int8-dynamic": "int8 weights per channel, int8 activations per token; int8 x int8 -> int32 on the matrix unit",
-    "int8-weight": "int8 weights per channel, activations in float32",
+    "int8-weight": "int8 weights per channel, widened before each product",
 }
 REFUSED: Mapping[str, str] = {
     "fp16": "a TPU's matrix unit takes bfloat16 and int8, not float16: converting gains nothing; use bf16",
@@ -57,6 +57,8 @@ class Options(BaseModel):
             which rounds operands to bfloat16; bfloat16 and int8 products are not affected.
         flash_min_tokens: attentions with at least so many queries and keys take the flash kernel in the twin.
         min_features: the int8 schemes leave linear layers with fewer inputs as they are.
+        rest: what the repeated blocks compute in beside their int8 linears, where the network has such a form. Float32
+            there costs six passes of the matrix unit in attention, which is more than int8 wins.
         compile: compile for the chip (memory, second estimate); without it only the roofline is there.
         compile_timeout_s: for one compile; after it the compiler is asked for its least effort.
     """
@@ -67,6 +69,7 @@ class Options(BaseModel):
     matmul_precision: Literal["highest", "high", "default"] = "highest"
     flash_min_tokens: int = Field(default=1024, ge=128)
     min_features: int = Field(default=128, ge=1)
+    rest: Literal["fp32", "bf16"] = "bf16"
     compile: bool = True
     compile_timeout_s: float = Field(default=300, gt=0)
 
@@ -78,7 +81,7 @@ def check(options: Options) -> list[str]:
     return [f'{name} is not installed: pip install "gen3dexport[tpu]"' for name in missing]
 
 
-def quantize(component: Component, scheme: str, options: Options) -> Component:
+def quantize(component: Component, scheme: str, options: Options, layers: Sequence[str] | None = None) -> Component:
     """`component` in `scheme`, in place.
 
     Raises:
@@ -89,15 +92,17 @@ def quantize(component: Component, scheme: str, options: Options) -> Component:
     from gen3dexport.quantize import Half, Int8Dynamic, Int8Weight
     from gen3dexport.quantize import quantize as apply
 
+    if scheme.startswith("int8") and options.rest == "bf16" and hasattr(component.module, "set_block_dtype"):
+        apply(component, Half(torch.bfloat16))
     match scheme:
         case "fp32":
             return component
         case "bf16":
-            return apply(component, Half(torch.bfloat16))
+            return apply(component, Half(torch.bfloat16), layers)
         case "int8-dynamic":
-            return apply(component, Int8Dynamic("int_mm", options.min_features))
+            return apply(component, Int8Dynamic("int_mm", options.min_features), layers)
         case "int8-weight":
-            return apply(component, Int8Weight(options.min_features))
+            return apply(component, Int8Weight(options.min_features), layers)
     reason = REFUSED.get(scheme, f"not a scheme of this backend; there are {', '.join(SCHEMES)}")
     raise UsageError(f"{component.name}: scheme {scheme!r}: {reason}")
 

@@ -24,7 +24,7 @@ class XlaProgram:
 
     Attributes:
         xp: the Array API namespace of its outputs.
-        device: the accelerator it runs on, as JAX calls it; None on a CPU.
+        device_name: the accelerator it runs on, as JAX calls it; None on a CPU.
         stand_in: why times taken here are not the target's, or None when they are.
     """
 
@@ -34,7 +34,7 @@ class XlaProgram:
         args, _ = jax.tree_util.tree_unflatten(exported.in_tree, exported.in_avals)
         self.name = record.name
         kind, chip = jax.devices()[0].device_kind, CHIPS.get(str(record.facts.get("chip")))
-        self.device = None if jax.default_backend() == "cpu" else kind
+        self.device_name = None if jax.default_backend() == "cpu" else kind
         other = chip is not None and kind != chip.kind
         self.stand_in = f"ran on JAX's {kind} for its numbers only, not on its TPU" if other else None
         self._specs: dict[str, Any] = args[1]
@@ -51,6 +51,11 @@ class XlaProgram:
             raise UsageError(f"{self.name}: takes inputs {sorted(self._specs)}, got {sorted(inputs)}")
         fed = {name: self._cast(name, inputs[name], spec) for name, spec in self._specs.items()}
         return dict(jax.block_until_ready(self._call(self._weights, fed)))
+
+    def device_memory(self) -> int | None:
+        """The most bytes that this process has held on the accelerator; None on a CPU."""
+        stats = None if self.device_name is None else jax.devices()[0].memory_stats()
+        return None if not stats else int(stats["peak_bytes_in_use"])
 
     def _cast(self, name: str, value: Any, spec: Any) -> Any:
         array = value if isinstance(value, jax.Array) else np.asarray(value)

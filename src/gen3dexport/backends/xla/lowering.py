@@ -9,7 +9,7 @@ import collections
 import contextlib
 import importlib.metadata
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import torch
 from jax import ShapeDtypeStruct
 
-from gen3dexport.backends import Estimate, Lowered
+from gen3dexport.backends import Estimate, Lowered, TensorSpec
 from gen3dexport.backends.xla.chips import CHIPS, Chip
 from gen3dexport.backends.xla.compile_tpu import Compiled, Unknown, compile_tpu, tpu_devices
 from gen3dexport.backends.xla.flash import FlashAttention
@@ -60,6 +60,8 @@ class Written:
     path: Path
     cost: Cost
     facts: dict[str, Any]
+    inputs: dict[str, TensorSpec]
+    outputs: dict[str, TensorSpec]
 
 
 def lower(captured: Captured, options: Options, out: Path) -> Lowered:
@@ -165,14 +167,13 @@ def _write(draft: Draft, made: Network, chip: Chip, out: Path) -> Written:
         "stablehlo": _stablehlo(exported.mlir_module()),
         "flops": cost.flops,
         "hbm_traffic_bytes": cost.bytes,
-        "inputs": _described(draft.inputs.items()),
-        "outputs": _described(jax.eval_shape(draft.function, made.state, draft.inputs).items()),
     }
-    return Written(draft, path, cost, facts)
+    outputs = _specs(jax.eval_shape(draft.function, made.state, draft.inputs))
+    return Written(draft, path, cost, facts, _specs(draft.inputs), outputs)
 
 
-def _described(specs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    return {name: {"shape": list(spec.shape), "dtype": str(spec.dtype)} for name, spec in specs}
+def _specs(arrays: Mapping[str, Any]) -> dict[str, TensorSpec]:
+    return {name: TensorSpec(shape=tuple(a.shape), dtype=str(a.dtype)) for name, a in arrays.items()}
 
 
 def _stablehlo(text: str) -> dict[str, Any]:
@@ -220,7 +221,14 @@ def _lowered(
         case None:
             facts["compile"] = {"unavailable": "switched off (options.compile: false)"}
     estimates["latency_ms"] = tuple(latency)
-    return Lowered((written.path.name, weights), facts, estimates, _unmeasured(chip))
+    return Lowered(
+        files=(written.path.name, weights),
+        facts=facts,
+        estimates=estimates,
+        unmeasured=_unmeasured(chip),
+        inputs=written.inputs,
+        outputs=written.outputs,
+    )
 
 
 def _unmeasured(chip: Chip) -> str | None:

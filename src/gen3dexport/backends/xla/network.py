@@ -93,7 +93,7 @@ def _scanned(captured: Captured, stack: Stack) -> Network:
             return out, None
 
         x, _ = lax.scan(body, x, {key: own[key] for key in columns})
-        return after.call(_part(state, "after"), [x], rules)
+        return after.call(_part(state, "after"), [x, *shared], rules)
 
     return Network(name, call, sources, len(stack.weights))
 

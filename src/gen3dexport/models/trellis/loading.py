@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -16,16 +17,31 @@ from torch import Tensor, nn
 from gen3dexport.errors import UsageError
 from gen3dexport.models.bert import BertTokenEncoder, minilm_args
 from gen3dexport.models.component import Component, Euler
+from gen3dexport.models.trellis.mesh_decoder import SLatMeshDecoder
 from gen3dexport.models.trellis.networks import SparseStructureDecoder, SparseStructureEncoder, SparseStructureFlow
 from gen3dexport.models.trellis.pipeline import Settings, text_encoder_folder
+from gen3dexport.models.trellis.slat_decoders import SLatEncoder, SLatGaussianDecoder, SLatRadianceFieldDecoder
+from gen3dexport.models.trellis.slat_flow import SLatFlow
+from gen3dexport.models.trellis.sparse_layers import fold_convolutions
 
 _CLASSES: dict[str, type[nn.Module]] = {
     "SparseStructureFlowModel": SparseStructureFlow,
     "SparseStructureDecoder": SparseStructureDecoder,
     "SparseStructureEncoder": SparseStructureEncoder,
+    "SLatFlowModel": SLatFlow,
+    "SLatEncoder": SLatEncoder,
+    "SLatGaussianDecoder": SLatGaussianDecoder,
+    "SLatRadianceFieldDecoder": SLatRadianceFieldDecoder,
+    "SLatMeshDecoder": SLatMeshDecoder,
 }
 # Options that no release uses: (key, the only value that is implemented).
-_FIXED = {"pe_mode": "ape", "share_mod": False, "norm_type": "layer", "use_checkpoint": False}
+_FIXED = {
+    "pe_mode": "ape",
+    "share_mod": False,
+    "norm_type": "layer",
+    "use_checkpoint": False,
+    "attn_mode": "swin",
+}
 _IGNORED = ("use_fp16",)  # weights are up-cast to float32; half precision is a scheme of the build
 
 
@@ -48,30 +64,51 @@ def network(name: str, args: Mapping[str, Any]) -> nn.Module:
         raise UsageError(f"{name}: {error}") from error
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path, allow_pickle: bool = False) -> dict[str, Tensor]:
     """The tensors of a safetensors file, half precision up-cast to float32.
+
+    Args:
+        allow_pickle: where there is only a pickle beside it (.pt, .pth, .ckpt, .bin), read that, tensors only.
 
     Raises:
         UsageError: when the file is missing, truncated, a pickle, or holds values that are not finite.
     """
-    if not path.exists():
-        pickles = [p for suffix in (".pt", ".pth", ".ckpt", ".bin") if (p := path.with_suffix(suffix)).exists()]
-        if pickles:
-            raise UsageError(
-                f"{pickles[0]}: a pickle can run code when it is opened, and is not read; convert it once with:\n"
-                f'  python -c "import torch, safetensors.torch as s; '
-                f"s.save_file(torch.load('{pickles[0]}', weights_only=True), '{path}')\""
-            )
+    pickles = [p for suffix in (".pt", ".pth", ".ckpt", ".bin") if (p := path.with_suffix(suffix)).exists()]
+    if path.exists():
+        try:
+            state = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise UsageError(f"{path}: not a readable safetensors file ({error}); copy it again") from error
+    elif not pickles:
         raise UsageError(f"{path}: weights not found")
-    try:
-        state = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UsageError(f"{path}: not a readable safetensors file ({error}); copy it again") from error
+    elif allow_pickle:
+        state = _read_pickle(pickles[0])
+    else:
+        raise UsageError(
+            f"{pickles[0]}: a pickle can run code when it is opened, and is not read; convert it once with:\n"
+            f'  python -c "import torch, safetensors.torch as s; '
+            f"s.save_file(torch.load('{pickles[0]}', weights_only=True), '{path}')\"\n"
+            "  or let this build read its tensors, and nothing else, with --allow-pickle"
+        )
     state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     bad = [k for k, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]
     if bad:
         raise UsageError(f"{path}: {len(bad)} tensors hold NaN or infinity, first {bad[0]}; the checkpoint is damaged")
     return state
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    """The tensors of a pickled state dict, read without running its code."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise UsageError(
+            f"{path}: torch cannot read tensors alone from it ({str(error).splitlines()[0]}); ask its maker for a "
+            "safetensors file"
+        ) from error
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise UsageError(f"{path}: holds something else than a state dict (names to tensors); save only that")
+    return dict(state)
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], where: str) -> nn.Module:
@@ -107,13 +144,17 @@ def _read_config(stem: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not a network configuration ({error})") from error
 
 
-def load_checkpoint(stem: Path, random_weights: bool = False, seed: int = 0) -> nn.Module:
+def load_checkpoint(stem: Path, random_weights: bool = False, allow_pickle: bool = False, seed: int = 0) -> nn.Module:
     """The network of `STEM.json` with the weights of `STEM.safetensors`."""
     config = _read_config(stem)
     if random_weights:
-        return random_network(config["name"], config["args"], seed)
-    weights = stem.with_name(stem.name + ".safetensors")
-    return load_strictly(network(config["name"], config["args"]), read_weights(weights), str(weights))
+        module = random_network(config["name"], config["args"], seed)
+    else:
+        weights = stem.with_name(stem.name + ".safetensors")
+        state = read_weights(weights, allow_pickle)
+        module = load_strictly(network(config["name"], config["args"]), state, str(weights))
+    fold_convolutions(module)
+    return module
 
 
 def random_network(name: str, args: Mapping[str, Any], seed: int = 0) -> nn.Module:
@@ -123,7 +164,9 @@ def random_network(name: str, args: Mapping[str, Any], seed: int = 0) -> nn.Modu
         return network(name, args)
 
 
-def load(name: str, settings: Settings, folder: Path, random_weights: bool = False) -> Component:
+def load(
+    name: str, settings: Settings, folder: Path, random_weights: bool = False, allow_pickle: bool = False
+) -> Component:
     """One component of the pipeline, without example inputs.
 
     Raises:
@@ -132,7 +175,7 @@ def load(name: str, settings: Settings, folder: Path, random_weights: bool = Fal
     checkpoint = settings.checkpoints[name]
     if name == "text_encoder":
         return Component(name, _text_encoder(checkpoint), {}, ("features",))
-    module = load_checkpoint(folder / checkpoint, random_weights)
+    module = load_checkpoint(folder / checkpoint, random_weights, allow_pickle)
     if name == "flow":
         return Component(name, module, {}, ("v",), stack=SparseStructureFlow.stack, loop=_loop(settings))
     return Component(name, module, {}, ("logits",))
@@ -164,6 +207,7 @@ def skeleton(name: str, settings: Settings, folder: Path) -> Component:
             return Component(name, BertTokenEncoder(**minilm_args()).eval(), {"ids": ids, "mask": ids}, ("features",))
         config = _read_config(folder / settings.checkpoints[name])
         module = network(config["name"], config["args"])
+        fold_convolutions(module)
         latent = torch.zeros(1, *settings.latent)
         if name == "flow":
             inputs = {"x": latent, "t": torch.zeros(1), "cond": torch.zeros(1, tokens, width)}

@@ -84,9 +84,24 @@ def interleave(x: Tensor) -> Tensor:
     return x.permute(0, 1, 5, 2, 6, 3, 7, 4).flatten(6, 7).flatten(4, 5).flatten(2, 3)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Softmax attention of [B, T, H, d] queries over [B, L, H, d] keys and values, as [B, T, H*d]."""
-    out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+MASKED = -3e4
+"""Added to a score that must not count: finite in half precision, so that no row becomes NaN; its exponential is 0."""
+
+
+def patch_tokens(x: Tensor, p: int) -> Tensor:
+    """Patches of edge p as tokens [B, T, C*p^3]: the grid row-major, channel c*p^3 + (i0*p + i1)*p + i2."""
+    if p == 1:
+        return x.flatten(2).mT
+    patches = unflatten(unflatten(unflatten(x, 4, (-1, p)), 3, (-1, p)), 2, (-1, p))
+    return patches.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).flatten(1, 3)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Softmax attention of [B, T, H, d] queries over [B, L, H, d] keys and values, as [B, T, H*d].
+
+    `mask` is added to the scores and broadcast to [B, H, T, L]: 0 where a query attends, `MASKED` elsewhere.
+    """
+    out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask)
     return out.transpose(1, 2).flatten(2)
 
 
@@ -101,11 +116,11 @@ class SelfAttention(nn.Module):
         self.q_rms_norm = HeadRMSNorm(heads, width // heads) if qk_rms_norm else None
         self.k_rms_norm = HeadRMSNorm(heads, width // heads) if qk_rms_norm else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         q, k, v = unflatten(self.to_qkv(x), -1, (3, self.heads, -1)).unbind(2)
         if self.q_rms_norm is not None and self.k_rms_norm is not None:
             q, k = self.q_rms_norm(q), self.k_rms_norm(k)
-        return self.to_out(attend(q, k, v))  # type: ignore[no-any-return]
+        return self.to_out(attend(q, k, v, mask))  # type: ignore[no-any-return]
 
 
 class CrossAttention(nn.Module):
@@ -155,10 +170,13 @@ class ModulatedCrossBlock(nn.Module):
         self.mlp = FeedForward(width, ratio)
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
 
-    def forward(self, x: Tensor, m: Tensor, context: Tensor) -> Tensor:
-        """x [B, T, C] tokens, m [B, C] timestep embedding, context [B, L, cond] -> [B, T, C]."""
+    def forward(self, x: Tensor, m: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x [B, T, C] tokens, m [B, C] timestep embedding, context [B, L, cond] -> [B, T, C].
+
+        `mask` says which tokens self-attention sees (see `attend`); None for all.
+        """
         shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(m)[:, None].chunk(6, dim=-1)
-        x = x + gate1 * self.self_attn(self.norm1(x) * (1 + scale1) + shift1)
+        x = x + gate1 * self.self_attn(self.norm1(x) * (1 + scale1) + shift1, mask)
         x = x + self.cross_attn(self.norm2(x), context)
         return x + gate2 * self.mlp(self.norm3(x) * (1 + scale2) + shift2)  # type: ignore[no-any-return]
 
@@ -218,10 +236,7 @@ class SparseStructureFlow(nn.Module):
 
     def before(self, x: Tensor, t: Tensor, cond: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens [B, T, C], timestep embedding [B, C] and context [B, L, cond], in the blocks' dtype."""
-        p, g = self.patch_size, self.grid
-        patches = unflatten(unflatten(unflatten(x, 4, (g, p)), 3, (g, p)), 2, (g, p))
-        tokens = patches.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).flatten(1, 3) if p > 1 else x.flatten(2).mT
-        h = self.input_layer(tokens) + self.get_buffer("pos_emb")
+        h = self.input_layer(patch_tokens(x, self.patch_size)) + self.get_buffer("pos_emb")
         return h.to(self.block_dtype), self.t_embedder(t).to(self.block_dtype), cond.to(self.block_dtype)
 
     def after(self, h: Tensor) -> Tensor:

@@ -210,7 +210,7 @@ def make_asset(state: State) -> Mesh:
     """The mesh of a finished state.
 
     Raises:
-        UsageError: when no voxel is occupied.
+        AccuracyError: when no voxel is occupied.
     """
     return from_occupancy_logits(occupancy_logits(state))
 

@@ -1,0 +1,223 @@
+"""Layers on voxel features: sparse convolutions, norms and resampling as gathers by index tables.
+
+Features are [B, T, C]; all items of a batch have the same voxels (the two branches of guidance). Tables come from
+`voxel_tables`; an index T reads a row of zeros. State-dict keys are those of the released checkpoints.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gen3dexport.errors import UsageError
+from gen3dexport.models.trellis.networks import set_linear_dtype, unflatten
+from gen3dexport.models.trellis.voxel_tables import subdivision_columns
+
+NeighbourGather = Literal["all-at-once", "per-offset"]
+
+
+def gather_rows(x: Tensor, index: Tensor) -> Tensor:
+    """Rows of x [B, T, C] at index [...] (int32, T for a row of zeros), as [B, index.numel(), C]."""
+    return F.pad(x, (0, 0, 0, 1)).index_select(1, index.flatten())
+
+
+class _Kernel(nn.Module):
+    """Weight and bias of a sparse convolution under the released keys."""
+
+    def __init__(self, in_channels: int, out_channels: int, size: int) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(in_channels * size**3)
+        self.weight = nn.Parameter(torch.empty(out_channels, size, size, size, in_channels).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(out_channels).uniform_(-bound, bound))
+
+
+class SparseConv3d(nn.Module):
+    """Submanifold convolution, kernel 3: y[n] = b + sum over the 27 offsets of W[:, k] x[neighbour k of n].
+
+    Attributes:
+        gather: "all-at-once" is one matrix product over [T, 27 C], which it holds in memory; "per-offset" adds up 27
+            products of [T, C], for memory-bound devices.
+        products: the weight as linear layers, one or 27 (see `fold_convolutions`); None in the released form.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv: _Kernel | None = _Kernel(in_channels, out_channels, 3)
+        self.gather: NeighbourGather = "all-at-once"
+        self.products: nn.ModuleList | None = None
+
+    def forward(self, x: Tensor, neighbours: Tensor) -> Tensor:
+        """x [B, T, C], neighbours [T, 27] -> [B, T, out]."""
+        products: Sequence[Callable[[Tensor], Tensor]] = self.linears() or self._products()
+        first, *others = products
+        x = F.pad(x, (0, 0, 0, 1))
+        if self.gather == "all-at-once":
+            return first(x.index_select(1, neighbours.flatten()).reshape(x.shape[0], neighbours.shape[0], -1))
+        out = first(x.index_select(1, neighbours[:, 0]))
+        for offset, product in enumerate(others, 1):
+            out = out + product(x.index_select(1, neighbours[:, offset] + _after(out)))
+        return out
+
+    def fold(self) -> None:
+        """Into linear layers, in the present way of gathering."""
+        weight, bias = self._weight()
+        parts = [weight.flatten(1)] if self.gather == "all-at-once" else list(weight.unbind(1))
+        self.products = nn.ModuleList(_linear(part, None if k else bias) for k, part in enumerate(parts))
+        self.conv = None
+
+    def _products(self) -> list[Callable[[Tensor], Tensor]]:
+        weight, bias = self._weight()
+        if self.gather == "all-at-once":
+            return [partial(F.linear, weight=weight.flatten(1), bias=bias)]
+        return [partial(F.linear, weight=weight[:, k], bias=None if k else bias) for k in range(27)]
+
+    def _weight(self) -> tuple[Tensor, Tensor]:
+        """[out, 27, in] and [out], from whichever form there is."""
+        if self.conv is not None:
+            return self.conv.weight.flatten(1, 3), self.conv.bias
+        layers = self.linears()
+        parts = [layer.weight for layer in layers]
+        weight = unflatten(parts[0], 1, (27, -1)) if len(parts) == 1 else torch.stack(parts, 1)
+        return weight, layers[0].bias
+
+    def linears(self) -> list[nn.Linear]:
+        """The linear layers of the folded form; none in the released one."""
+        return [layer for layer in self.products or () if isinstance(layer, nn.Linear)]
+
+
+def _after(x: Tensor) -> Tensor:
+    """The integer 0, known only when x is.
+
+    Without this dependence a backend that runs gathers apart from products (ExecuTorch's delegates) does all 27 gathers
+    first and holds them all, which is what gathering per offset is to avoid.
+    """
+    first = x[0, 0, :1]
+    return torch.ne(first, first).to(torch.int32) * 0  # an integer product: 0 even where x is not finite
+
+
+class PointwiseConv3d(nn.Module):
+    """Sparse convolution, kernel 1, as the release's library computes it.
+
+    The library reads the stored buffer [out, 1, 1, 1, in] as a matrix [in, out] without a transpose; the released
+    weights were trained through that, so it is part of the model (SPEC, trap 1).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv: _Kernel | None = _Kernel(in_channels, out_channels, 1)
+        self.product: nn.Linear | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.product is not None:
+            return self.product(x)  # type: ignore[no-any-return]
+        assert self.conv is not None
+        return x @ self._matrix(self.conv) + self.conv.bias
+
+    def fold(self) -> None:
+        """Into a linear layer."""
+        if self.conv is not None:
+            self.product = _linear(self._matrix(self.conv).mT, self.conv.bias)
+            self.conv = None
+
+    @staticmethod
+    def _matrix(kernel: _Kernel) -> Tensor:
+        """[in, out]."""
+        return kernel.weight.reshape(kernel.weight.shape[4], kernel.weight.shape[0])
+
+
+def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """A linear layer of given weights [out, in], which it shares where they are contiguous."""
+    with torch.device("meta"):
+        layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None)
+    layer.weight = nn.Parameter(weight.detach().contiguous(), requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias.detach(), requires_grad=False)
+    return layer
+
+
+def fold_convolutions(module: nn.Module) -> None:
+    """From the released form of the weights to the one that runs on devices: linear layers, for inference.
+
+    Backends then see ordinary linear layers, which they delegate and quantize; keys are no longer the released ones.
+    """
+    for part in module.modules():
+        if isinstance(part, SparseConv3d | PointwiseConv3d):
+            part.fold()
+
+
+class SparseGroupNorm(nn.GroupNorm):
+    """Group norm over all real tokens of an item and the channels of a group, in float32, cast back."""
+
+    def forward(self, x: Tensor, real: Tensor) -> Tensor:  # type: ignore[override]
+        """x [B, T, C], real [T] (1 on real rows, 0 on padding) -> [B, T, C]."""
+        groups = unflatten(x.float(), -1, (self.num_groups, -1))
+        weight = real[:, None, None]
+        count = real.sum() * groups.shape[-1]
+        mean = (groups * weight).sum((1, 3), keepdim=True) / count
+        centred = groups - mean
+        variance = (centred * centred * weight).sum((1, 3), keepdim=True) / count
+        normal = (centred * torch.rsqrt(variance + self.eps)).flatten(2)
+        return (normal * self.weight + self.bias).to(x.dtype)
+
+
+def downsample(x: Tensor, children: Tensor, weight: Tensor) -> Tensor:
+    """Cells [B, T2, C] of voxels [B, T, C]: the sum of the children times `weight`, 1 / (n + 1)."""
+    rows = unflatten(gather_rows(x, children), 1, (-1, 8))
+    return rows.sum(2) * weight.to(x.dtype)
+
+
+def upsample(x: Tensor, parent: Tensor) -> Tensor:
+    """Voxels [B, T, C] of cells [B, T2, C]: each voxel has its cell's features."""
+    return x.index_select(1, parent)
+
+
+def subdivide(x: Tensor) -> Tensor:
+    """Eight consecutive copies of every row: [B, T, C] -> [B, 8 T, C]."""
+    return x[:, :, None].expand(-1, -1, 8, -1).flatten(1, 2)
+
+
+class SubdividedNeighbours(nn.Module):
+    """The neighbour table [8 T, 27] of the subdivided set, from its parents' [T, 27]."""
+
+    columns: Tensor
+    bits: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        columns, bits = subdivision_columns()
+        self.register_buffer("columns", torch.tensor(columns.reshape(-1)), persistent=False)
+        self.register_buffer("bits", torch.tensor(bits), persistent=False)
+
+    def forward(self, neighbours: Tensor) -> Tensor:
+        rows = neighbours.shape[0]
+        found = unflatten(neighbours.index_select(1, self.columns), 1, (8, 27)) * 8 + self.bits
+        return found.clamp(max=8 * rows).flatten(0, 1)  # an absent parent is row T: its children are at or past 8 T
+
+
+def set_sparse_dtype(module: nn.Module, dtype: torch.dtype) -> None:
+    """Cast linear, dense and sparse convolution parameters inside `module`; norms stay float32."""
+    set_linear_dtype(module, dtype)
+    for part in module.modules():
+        if isinstance(part, _Kernel):
+            part.to(dtype)
+
+
+def set_neighbour_gather(module: nn.Module, gather: NeighbourGather) -> None:
+    """How the sparse convolutions inside `module` gather; changes no result beyond rounding. Before quantization.
+
+    Raises:
+        UsageError: for an unknown way.
+    """
+    if gather not in get_args(NeighbourGather):
+        raise UsageError(f"neighbour_gather={gather!r}: unknown; there are {', '.join(get_args(NeighbourGather))}")
+    for part in module.modules():
+        if isinstance(part, SparseConv3d):
+            part.gather = gather
+            if part.products is not None:
+                part.fold()

@@ -1,0 +1,89 @@
+"""Sensitivity: what quantizing each layer alone costs, at the component's output and in the asset."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gen3dexport.errors import UsageError
+from gen3dexport.plan import Plan
+from gen3dexport.shipped import did_you_mean
+from gen3dexport.trials import Choice, Trials
+
+OnTrial = Callable[[str, str], None]
+
+
+def schemes_to_try(plan: Plan, name: str, asked: Sequence[str] = ()) -> list[str]:
+    """The asked schemes; else the recipe's own for the component; else every one of the target's that quantizes.
+
+    Raises:
+        UsageError: for a scheme that the target refuses or does not know.
+    """
+    known = [scheme for scheme in plan.backend.SCHEMES if scheme != "fp32"]
+    for scheme in asked:
+        if scheme not in known:
+            why = plan.backend.REFUSED.get(scheme)
+            raise UsageError(
+                f"--scheme {scheme}: " + (f"refused: {why}" if why else f"not here{did_you_mean(scheme, known)}")
+            )
+    own = plan.schemes[name]
+    return list(asked) or ([own] if own != "fp32" else known)
+
+
+def sensitivity(
+    trials: Trials, components: Sequence[str] = (), schemes: Sequence[str] = (), on_trial: OnTrial = lambda c, p: None
+) -> dict[str, Any]:
+    """One row per component, scheme and layer: with only that layer quantized, the SNR and the asset's loss.
+
+    A layer of a repeated block is quantized in every block. A row that the target refuses says why.
+
+    Raises:
+        UsageError: for an unknown component or scheme.
+    """
+    plan = trials.plan
+    for name in components:
+        if name not in plan.schemes:
+            raise UsageError(f"--component {name}: unknown{did_you_mean(name, plan.schemes)}")
+    rows = []
+    for name in components or plan.schemes:
+        for scheme in schemes_to_try(plan, name, schemes):
+            for pattern, layers in trials.groups(name, scheme).items():
+                on_trial(name, f"{scheme} {pattern}")
+                rows.append(_row(trials, name, scheme, pattern, layers))
+    return {
+        "schema": 1,
+        "recipe": plan.recipe.name,
+        "target": plan.target.name,
+        "prompts": list(plan.recipe.golden.prompts),
+        "seed": plan.recipe.golden.seed,
+        "loss": "1 - mean IoU of the golden prompts' assets against the float32 eager ones",
+        "rows": rows,
+    }
+
+
+def _row(trials: Trials, name: str, scheme: str, pattern: str, layers: Sequence[str]) -> dict[str, Any]:
+    choice = Choice(modules=((pattern, scheme),))
+    module = trials.recordings[name].component.module
+    row: dict[str, Any] = {"component": name, "scheme": scheme, "pattern": pattern, "layers": len(layers)}
+    row["parameters"] = sum(p.numel() for layer in layers for p in module.get_submodule(layer).parameters())
+    empty = {"saved_bytes": None, "snr_db": None, "loss": None}
+    try:
+        snr = trials.snr_db(name, choice)
+    except UsageError as error:  # narrower than the target takes, or a scheme that its device has no kernels for
+        return row | empty | {"reason": str(error)}
+    saved = trials.bytes(name, Choice()) - trials.bytes(name, choice)
+    if snr == math.inf:
+        return row | empty | {"saved_bytes": saved, "reason": "it changes nothing"}
+    return row | {"saved_bytes": saved, "snr_db": snr, "loss": trials.loss({name: choice}), "reason": None}
+
+
+def cells(row: dict[str, Any]) -> tuple[str, ...]:
+    """A row as people read it: component, layer, scheme, layers, MB saved, SNR, loss."""
+    first = (row["component"], row["pattern"], row["scheme"], str(row["layers"]))
+    if row["reason"] is not None:
+        return (*first, "–", "–", row["reason"])
+    return (*first, f"{row['saved_bytes'] / 1e6:.3g} MB", f"{row['snr_db']:.1f} dB", f"{row['loss']:.4f}")
+
+
+HEAD = ("component", "layer", "scheme", "#layers", "#saved", "#SNR", "~loss")

@@ -1,0 +1,133 @@
+"""Trials: the eager pipeline with some layers quantized, against the float32 one. Nothing is lowered."""
+
+from __future__ import annotations
+
+import copy
+import math
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import array_api_compat.numpy as xp
+import numpy as np
+from torch import nn
+
+from gen3dexport import models
+from gen3dexport.build import State, first_states
+from gen3dexport.errors import UsageError
+from gen3dexport.metrics import occupancy_iou
+from gen3dexport.models.component import Component
+from gen3dexport.module_rules import generic, layers_of, quantize_by_rules
+from gen3dexport.plan import Plan
+from gen3dexport.record import Eager, Recording, record, run_eager
+
+Rules = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What one component is quantized to: a scheme, and exceptions by pattern."""
+
+    scheme: str = "fp32"
+    modules: tuple[tuple[str, str], ...] = ()
+
+
+class Trials:
+    """The recorded float32 pipeline of a plan, to try quantizations on.
+
+    Args:
+        on_stage: called with (component, "load") and (component, "record").
+
+    Raises:
+        UsageError: when the recipe makes no assets: random weights, or `golden.assets` is off.
+    """
+
+    def __init__(self, plan: Plan, on_stage: Callable[[str, str], None] = lambda component, stage: None) -> None:
+        if plan.recipe.random_weights or not plan.recipe.golden.assets:
+            why = "has random weights" if plan.recipe.random_weights else "makes no assets (golden.assets is off)"
+            raise UsageError(f"recipe {plan.recipe.name}: {why}, so there is no loss to measure")
+        self.plan = plan
+        self.recordings: dict[str, Recording] = {}
+        self.before: dict[str, tuple[State, ...]] = {}
+        with tempfile.TemporaryDirectory(prefix="gen3dexport-") as scratch:
+            states = tuple(first_states(plan, Path(scratch)))
+        for name in plan.schemes:
+            on_stage(name, "load")
+            component = models.loading(plan.recipe.family).load(
+                name, plan.settings, plan.recipe.weights_folder(), False, plan.allow_pickle
+            )
+            on_stage(name, "record")
+            self.before[name] = states
+            self.recordings[name] = record(component, plan.pipeline, plan.settings, states, True)
+            states = self.recordings[name].states
+        self.occupancy = [plan.pipeline.occupancy_logits(state) > 0 for state in states]
+        self._tried: dict[tuple[str, Choice], Component] = {}
+
+    def quantized(self, name: str, choice: Choice) -> Component:
+        """A quantized copy of a component; the last one of each component is kept.
+
+        Raises:
+            UsageError: when the target refuses the choice.
+        """
+        if choice == Choice():
+            return self.recordings[name].component
+        if (name, choice) not in self._tried:
+            own = self.recordings[name].component
+            twin = Component(own.name, copy.deepcopy(own.module), own.inputs, own.outputs, own.stack, own.loop)
+            backend, options = self.plan.backend, self.plan.options
+            made = quantize_by_rules(backend, twin, choice.scheme, dict(choice.modules), options)
+            self._tried = {key: kept for key, kept in self._tried.items() if key[0] != name}
+            self._tried[name, choice] = made
+        return self._tried[name, choice]
+
+    def snr_db(self, name: str, choice: Choice) -> float:
+        """Signal to noise of the component's outputs over its recorded calls: 10 log10(|float32|^2 / |error|^2)."""
+        component = self.quantized(name, choice)
+        signal = noise = 0.0
+        for inputs, outputs in self.recordings[name].calls:
+            found = run_eager(component, inputs)
+            for key, expected in outputs.items():
+                signal += float(np.square(expected, dtype=np.float64).sum())
+                noise += float(np.square(found[key].astype(np.float64) - expected).sum())
+        return math.inf if noise == 0 else 10 * math.log10(signal / noise) if noise < math.inf else -math.inf
+
+    def loss(self, choices: Mapping[str, Choice]) -> float:
+        """1 - mean IoU of the golden prompts' assets against the float32 ones."""
+        changed = [name for name in self.plan.schemes if choices.get(name, Choice()) != Choice()]
+        if not changed:
+            return 0.0
+        start = list(self.plan.schemes).index(changed[0])
+        states: list[Any] = list(self.before[changed[0]])
+        for name in list(self.plan.schemes)[start:]:
+            program = Eager(self.quantized(name, choices.get(name, Choice())))
+            states = [self.plan.pipeline.advance(name, s, program, self.plan.settings, xp) for s in states]
+        found = [self.plan.pipeline.occupancy_logits(state) > 0 for state in states]
+        pairs = zip(found, self.occupancy, strict=True)
+        return 1 - sum(occupancy_iou(a, b) for a, b in pairs) / len(found)
+
+    def bytes(self, name: str, choice: Choice) -> int:
+        """Bytes of a component's weights as they are stored."""
+        return stored_bytes(self.quantized(name, choice).module)
+
+    def groups(self, name: str, scheme: str) -> dict[str, list[str]]:
+        """Layers that `scheme` could take, by pattern: a layer of a repeated block stands for all its twins."""
+        component = self.recordings[name].component
+        found: dict[str, list[str]] = {}
+        for layer in layers_of(component):
+            if not scheme.startswith("int") or isinstance(component.module.get_submodule(layer), nn.Linear):
+                found.setdefault(generic(component, layer), []).append(layer)
+        return found
+
+
+def stored_bytes(module: nn.Module) -> int:
+    """Bytes of every parameter and buffer, quantized tensors as their integers, scales and zero points."""
+    return sum(_bytes(tensor) for tensor in (*module.parameters(), *module.buffers()))
+
+
+def _bytes(tensor: Any) -> int:
+    if hasattr(tensor, "__tensor_flatten__"):
+        return sum(_bytes(getattr(tensor, name)) for name in tensor.__tensor_flatten__()[0])
+    size: int = tensor.numel() * tensor.element_size()
+    return size

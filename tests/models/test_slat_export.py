@@ -1,0 +1,136 @@
+"""Graphs of the structured-latent networks: operators, parts, memory-bound gathers, options."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from test_slat_padding import TINY, tiny
+
+from gen3dexport.errors import UsageError
+from gen3dexport.export import Captured
+from gen3dexport.models.component import Component
+from gen3dexport.models.trellis import loading
+from gen3dexport.models.trellis.configs import NETWORKS
+from gen3dexport.models.trellis.mesh_decoder import SLatMeshDecoder
+from gen3dexport.models.trellis.slat_flow import SLatFlow
+from gen3dexport.models.trellis.slat_inputs import flow_tables, mesh_inputs, window_inputs
+from gen3dexport.models.trellis.sparse_layers import fold_convolutions, set_neighbour_gather
+from gen3dexport.models.trellis.voxel_budget import Budget
+
+# Shapes that depend on data, or writes to computed places.
+REFUSED = (
+    "scatter",
+    "unique",
+    "nonzero",
+    "masked_select",
+    "index_put",
+    "index_add",
+    "sort",
+    "bincount",
+    "_local_scalar",
+)
+
+
+def component(name: str, gather: str = "all-at-once") -> Component:
+    """A tiny network with inputs of a random voxel set."""
+    cls, args = NETWORKS[name]
+    if "flow" in name or "mesh" in name:
+        args = {**args, "neighbour_gather": gather}
+    module = loading.random_network(cls, args, seed=1)
+    fold_convolutions(module)
+    rng = np.random.default_rng(0)
+    coords = np.stack(np.unravel_index(rng.choice(8**3, 30, replace=False), (8,) * 3), -1).astype(np.int32)
+    feats = torch.from_numpy(rng.standard_normal((1, 32, 24 if "enc" in name else 8)).astype(np.float32))
+    if isinstance(module, SLatFlow):
+        inputs, tables = {"x": feats, "t": torch.tensor([300.0]), "cond": torch.randn(1, 5, 48)}, None
+        tables = flow_tables(coords, Budget(32, 28))
+    elif isinstance(module, SLatMeshDecoder):
+        inputs, tables = {"feats": feats}, mesh_inputs(coords, 32)
+    else:
+        inputs, tables = {"feats": feats}, window_inputs(coords, 32)
+    inputs |= {k: torch.from_numpy(v) for k, v in tables.items()}
+    outputs = ("mean", "logvar") if "enc" in name else ("out",)
+    return Component(name, module, inputs, outputs, getattr(module, "stack", None))
+
+
+@pytest.mark.parametrize("gather", ["all-at-once", "per-offset"])
+@pytest.mark.parametrize("name", TINY)
+def test_graph_has_fixed_shapes_and_no_scatter(name: str, gather: str) -> None:
+    if gather == "per-offset" and "flow" not in name and "mesh" not in name:
+        pytest.skip("has no sparse convolution")
+    made = component(name, gather)
+    program = Captured(made).whole
+    called = {str(n.target) for n in program.graph.nodes if n.op == "call_function"}
+    decomposed = program.run_decompositions()
+    called |= {str(n.target) for n in decomposed.graph.nodes if n.op == "call_function"}
+    assert not [op for op in called if any(word in op for word in REFUSED)]
+    for node in program.graph.nodes:
+        for value in torch.utils._pytree.tree_leaves(node.meta.get("val")):
+            assert not isinstance(value, torch.Tensor) or all(isinstance(size, int) for size in value.shape)
+    found = program.module()(*made.inputs.values())
+    for one, other in zip(found if isinstance(found, tuple) else (found,), made.run().values(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_flow_parts_compose_to_the_whole() -> None:
+    """`after` reads the skips that `before` made; blocks read only the first of what is shared."""
+    made = component("slat_flow_tiny")
+    stack = Captured(made).stack
+    expected = made.run()["out"]
+    assert stack is not None
+    assert len(stack.weights) == 2
+    with torch.no_grad():
+        x, *shared = stack.before.module()(*made.inputs.values())
+        for weights in stack.weights:
+            block = stack.block.module()
+            block.load_state_dict(copy.deepcopy(dict(weights)))  # into the network's own block 0: expected is known
+            x = block(x, *shared[:3])
+        found = stack.after.module()(x, *shared)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("name", ["slat_flow_tiny", "slat_dec_mesh_tiny"])
+def test_folded_convolutions_are_linear_layers_with_the_same_result(name: str) -> None:
+    """Released form and folded form, gathering either way, and back."""
+    made = component(name)
+    expected = tiny(name)(*made.inputs.values())
+    assert not any(".conv." in key for key in made.module.state_dict())
+    for gather in ("all-at-once", "per-offset", "all-at-once"):
+        set_neighbour_gather(made.module, gather)  # type: ignore[arg-type]
+        torch.testing.assert_close(made.run()["out"], expected, rtol=1e-4, atol=1e-5)
+    assert sum(p.numel() for p in made.module.parameters()) == sum(p.numel() for p in tiny(name).parameters())
+
+
+def test_released_form_learns() -> None:
+    """Gradients reach the convolutions' weights before they are folded."""
+    module = loading.random_network(*NETWORKS["slat_flow_tiny"], seed=1)
+    module(*component("slat_flow_tiny").inputs.values()).square().sum().backward()
+    assert all(p.grad is not None for p in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("slat_flow_tiny", {"patch_size": 4}, "patch_size=4"),
+        ("slat_flow_tiny", {"io_block_channels": [32, 64]}, "io_block_channels"),
+        ("slat_flow_tiny", {"use_skip_connection": False}, "use_skip_connection=False"),
+        ("slat_flow_tiny", {"neighbour_gather": "sometimes"}, "neighbour_gather='sometimes'"),
+        ("slat_dec_gs_tiny", {"attn_mode": "full"}, "attn_mode='full' is not implemented"),
+        ("slat_dec_gs_tiny", {"representation_config": {"lr": {}}}, "representation_config: num_gaussians: missing"),
+        ("slat_dec_rf_tiny", {"representation_config": {}}, "representation_config: rank: missing"),
+        ("slat_dec_mesh_tiny", {"model_channels": 96}, "multiple of 256"),
+    ],
+)
+def test_options_without_a_release_are_refused(name: str, change: dict[str, object], message: str) -> None:
+    cls, args = NETWORKS[name]
+    with pytest.raises(UsageError, match=message):
+        loading.network(cls, {**args, **change})
+
+
+def test_elastic_names_are_the_same_networks() -> None:
+    for name in TINY:
+        cls, args = NETWORKS[name]
+        assert type(loading.network(f"Elastic{cls}", args)) is type(tiny(name))

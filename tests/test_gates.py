@@ -1,0 +1,210 @@
+"""Gates: a quantized program that is not smaller, is slower or costs quality fails its build, with its exit code."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gen3dexport import gates, stage_cache
+from gen3dexport.backends import ProgramRecord, eager
+from gen3dexport.budgets import Budgets
+from gen3dexport.bundle import File, Unquantized, read_manifest
+from gen3dexport.gates import against_unquantized, time_in_turn, worst_slowdown
+from gen3dexport.models.component import Component
+from gen3dexport.report import _judge
+from gen3dexport.target import Measure
+
+Cli = Callable[..., tuple[int, str, str]]
+OPEN = ["budgets.relative_l2=10", "budgets.relative_l2_fp32=10", "budgets.iou=0", "components.flow.scheme=bf16"]
+
+
+def _build(cli: Cli, recipe: Path, out: Path, *assignments: str) -> tuple[int, dict[str, Any]]:
+    target = recipe.with_name("eager-fast.yaml")
+    code, text, error = cli("build", recipe, *OPEN, *assignments, "-t", target, "-o", out, "--json")
+    assert text, error
+    return code, json.loads(text)
+
+
+def _budget(report: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(b for b in report["budgets"] if b["name"] == name)
+
+
+@pytest.fixture(autouse=True)
+def _fast(fast_target: Path) -> None:
+    """Builds here are for the eager target with few timed runs."""
+
+
+class Planted(nn.Module):
+    """A network that is run more than once, with bytes that nothing needs, or weights that are off."""
+
+    def __init__(self, module: nn.Module, times: int, extra: int, noise: float) -> None:
+        super().__init__()
+        self.module, self.times = module, times
+        self.register_buffer("extra", torch.randn(extra))
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter += noise * torch.randn_like(parameter)
+
+    def forward(self, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
+        total = self.module(x, t, cond) + self.extra.sum() * 0
+        for k in range(1, self.times):
+            total = total + self.module(x + 1e-3 * k, t, cond)
+        return total / self.times
+
+
+@pytest.fixture
+def plant(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Make the eager backend's bf16 a bad quantization."""
+    quantize = eager.quantize
+
+    def planting(times: int = 1, extra: int = 1, noise: float = 0.0) -> None:
+        monkeypatch.setenv("GEN3DEXPORT_CACHE", str(tmp_path / "cache"))  # its entries are not those of the sources
+
+        def planted(
+            component: Component, scheme: str, options: eager.Options, layers: Sequence[str] | None = None
+        ) -> Component:
+            if scheme != "bf16":
+                return quantize(component, scheme, options, layers)
+            return Component(
+                component.name, Planted(component.module, times, extra, noise).eval(), component.inputs, ("v",)
+            )
+
+        monkeypatch.setattr(eager, "quantize", planted)
+
+    return planting
+
+
+def test_a_smaller_program_passes_and_the_bundle_holds_only_it(tiny_recipe: Path, tmp_path: Path, cli: Cli) -> None:
+    code, report = _build(cli, tiny_recipe, tmp_path / "b", "budgets.size_ratio=0.9", "budgets.allow_slowdown=20")
+    assert code == 0
+    flow, decoder = report["components"]
+    assert decoder["unquantized"] is None  # it is not quantized
+    size = flow["program_bytes"] + flow["weights_bytes"]
+    assert flow["unquantized"]["size_ratio"] == pytest.approx(size / flow["unquantized"]["bytes"])
+    assert flow["unquantized"]["slowdown"]["kind"] == "measured"
+    assert _budget(report, "size_ratio")["value"] == flow["unquantized"]["size_ratio"] < 0.9
+    assert _budget(report, "allow_slowdown")["verdict"] == "pass"
+    assert sorted(p.name for p in (tmp_path / "b" / "programs").iterdir()) == ["decoder.pt2", "flow.pt2"]
+
+
+def test_without_the_gates_nothing_is_lowered_twice(tiny_recipe: Path, tmp_path: Path, cli: Cli) -> None:
+    _, report = _build(cli, tiny_recipe, tmp_path / "b")
+    assert read_manifest(tmp_path / "b").unquantized == {}
+    assert [b["name"] for b in report["budgets"]] == ["relative_l2", "relative_l2_fp32", "iou"]
+
+
+def test_a_build_without_quantization_has_nothing_to_compare(tiny_recipe: Path, tmp_path: Path, cli: Cli) -> None:
+    gated = ("components.flow.scheme=fp32", "budgets.size_ratio=0.9", "budgets.allow_slowdown=0")
+    code, report = _build(cli, tiny_recipe, tmp_path / "b", *gated)
+    assert code == 0
+    assert not {"size_ratio", "allow_slowdown"} & {b["name"] for b in report["budgets"]}
+
+
+def test_not_smaller_fails(tiny_recipe: Path, tmp_path: Path, cli: Cli, plant: Callable[..., None]) -> None:
+    plant(extra=1_000_000)
+    code, report = _build(cli, tiny_recipe, tmp_path / "b", "budgets.size_ratio=0.99")
+    assert code == 6
+    budget = _budget(report, "size_ratio")
+    assert (budget["verdict"], budget["kind"], budget["reason"]) == ("fail", "measured", "flow")
+    assert budget["value"] > 1
+
+
+def test_slower_fails(tiny_recipe: Path, tmp_path: Path, cli: Cli, plant: Callable[..., None]) -> None:
+    plant(times=4)
+    code, report = _build(cli, tiny_recipe, tmp_path / "b", "budgets.allow_slowdown=0.5")
+    assert code == 6
+    budget = _budget(report, "allow_slowdown")
+    assert (budget["verdict"], budget["kind"], budget["reason"]) == ("fail", "measured", "flow")
+    assert budget["value"] > 0.5
+
+
+@pytest.mark.parametrize("field", ["iou=0.999", "f_score=0.9999"])
+def test_lost_quality_fails(
+    tiny_recipe: Path, tmp_path: Path, cli: Cli, plant: Callable[..., None], field: str
+) -> None:
+    plant(noise=0.3)
+    code, report = _build(cli, tiny_recipe, tmp_path / "b", f"budgets.{field}")
+    assert code == 5
+    assert _budget(report, field.partition("=")[0])["verdict"] == "fail"
+
+
+def test_another_baseline(tiny_recipe: Path, tmp_path: Path, cli: Cli) -> None:
+    fields = ("budgets.size_ratio=0.9", "budgets.baseline=bf16", "components.flow.scheme=int8-weight")
+    code, report = _build(cli, tiny_recipe, tmp_path / "b", *fields)
+    assert code == 6  # this network is so narrow that int8 takes few of its layers, bf16 all
+    flow = report["components"][0]
+    assert flow["unquantized"]["scheme"] == "bf16"
+    assert flow["unquantized"]["size_ratio"] > 0.9
+    code, _, error = cli("build", tiny_recipe, "budgets.size_ratio=1", "budgets.baseline=fp23", "-t", "eager")
+    assert code == 2 and "budgets.baseline: unknown 'fp23'; did you mean 'fp32'?" in error
+
+
+@pytest.mark.parametrize("harm", ["missing", "changed"])
+def test_without_the_unquantized_program_it_is_unmeasured(
+    tiny_recipe: Path, tmp_path: Path, cli: Cli, harm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEN3DEXPORT_CACHE", str(tmp_path / "cache"))
+    gated = [*OPEN, "budgets.size_ratio=0.9", "budgets.allow_slowdown=20"]
+    assert cli("build", tiny_recipe, *gated, "-t", "eager", "-o", tmp_path / "b", "--skip-validation")[0] == 0
+    key = read_manifest(tmp_path / "b").unquantized["flow"].key
+    path = stage_cache.folder() / key / "programs" / "flow.pt2"
+    if harm == "missing":
+        shutil.rmtree(stage_cache.folder() / key)
+    else:
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+    code, out, _ = cli("validate", tmp_path / "b", "--json")
+    assert code == 8
+    budget = _budget(json.loads(out), "allow_slowdown")
+    assert (budget["verdict"], budget["value"]) == ("unmeasured", None)
+    assert "build the bundle again" in budget["reason"]
+    assert _budget(json.loads(out), "size_ratio")["verdict"] == "pass"  # its size is recorded
+
+
+def _record(estimates: dict[str, float]) -> ProgramRecord:
+    found = {"latency_ms": [{"value": v, "by": by} for by, v in estimates.items()]}
+    return ProgramRecord(name="flow", component="flow", files=("f",), inputs={}, outputs={}, estimates=found)
+
+
+def test_estimates_pass_only_where_they_are_accepted() -> None:
+    other = Unquantized(key="0" * 64, program=_record({"roofline": 4, "b": 1}), files={"f": File(bytes=8, sha256="")})
+    facts = against_unquantized(_record({"roofline": 2, "a": 1}), 4, other, {"kind": "unmeasured", "reason": "no TPU"})
+    assert facts["size_ratio"] == 0.5
+    assert facts["slowdown"] == {"kind": "estimated", "estimates": [{"value": -0.5, "by": "roofline"}]}
+    report = {"components": [{"name": "flow", "kind": "component", "missing": None, "unquantized": facts}]}
+    verdicts = {}
+    for accept in (False, True):
+        budget = _judge("allow_slowdown", Budgets(allow_slowdown=0, accept_estimates=accept), report)
+        assert budget is not None and (budget["kind"], budget["by"]) == ("estimated", "roofline")
+        verdicts[accept] = budget["verdict"]
+    assert verdicts == {False: "unmeasured", True: "pass"}
+
+
+def test_one_estimate_makes_the_whole_estimated() -> None:
+    measured = {"kind": "measured", "slowdown": 0.5}
+    estimated = {"kind": "estimated", "estimates": [{"value": 0.1, "by": "roofline"}]}
+    components = [{"name": n, "unquantized": {"slowdown": s}} for n, s in (("a", measured), ("b", estimated))]
+    assert worst_slowdown(components) == (0.5, "estimated", "roofline", "a")
+    assert worst_slowdown(components[:1]) == (0.5, "measured", None, "a")
+
+
+def test_times_are_taken_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, order = [0.0], []
+    monkeypatch.setattr(gates.time, "perf_counter", lambda: clock[0])
+
+    def call(name: str, seconds: float) -> Callable[[], None]:
+        def run() -> None:
+            order.append(name)
+            clock[0] += seconds * (1 + len(order) // 8)  # the machine gets slower
+
+        return run
+
+    facts = time_in_turn(call("own", 3), call("other", 2), Measure(warmup=1, runs=6))
+    assert facts["slowdown"] == pytest.approx(0.5, abs=1e-6)
+    assert order[:6] == ["own", "other", "other", "own", "own", "other"]
