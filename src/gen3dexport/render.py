@@ -101,12 +101,12 @@ def _draw(
 ) -> NDArray[np.uint8]:
     pixels = size * _SUPERSAMPLING
     camera = _Camera(
-        *_axes(azimuth, elevation),
+        *camera_axes(azimuth, elevation),
         distance=1.06 * scene.radius / math.sin(_FIELD_OF_VIEW / 2),
         focal=pixels / 2 / math.tan(_FIELD_OF_VIEW / 2),
         pixels=pixels,
     )
-    towards = _axes(azimuth - 50, 48)[2]  # the light turns with the camera, so that every view is lit alike
+    towards = camera_axes(azimuth - 50, 48)[2]  # the light turns with the camera, so that every view is lit alike
     key = key_light(scene, towards)
     nearness = 1 / (camera.distance - scene.vertices @ camera.back)
     column = pixels / 2 + camera.focal * (scene.vertices @ camera.right) * nearness
@@ -124,7 +124,7 @@ def _draw(
     return _encode(fine.mean(axis=(1, 3)))
 
 
-def _axes(azimuth: float, elevation: float) -> tuple[Floats, Floats, Floats]:
+def camera_axes(azimuth: float, elevation: float) -> tuple[Floats, Floats, Floats]:
     """Unit vectors right, up and back of a camera in that direction."""
     a, e = math.radians(azimuth), math.radians(elevation)
     back = np.array([math.cos(a) * math.cos(e), math.sin(a) * math.cos(e), math.sin(e)])
