@@ -1,0 +1,98 @@
+"""OpenUSD files of assets: 3D Gaussians as `ParticleField3DGaussianSplat` (OpenUSD 26.3 and later), meshes as `Mesh`.
+
+Stages are z up and one unit is the edge of the unit cube; the asset is the default prim. Needs usd-core, in the extra
+`usd`.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gen3dexport.assets import Mesh, vertex_normals, write_atomically
+from gen3dexport.errors import MissingError, UsageError
+from gen3dexport.gaussians import Gaussians
+
+FORMATS = (".usda", ".usdc", ".usd")
+
+
+def write_usd(asset: Mesh | Gaussians, path: Path) -> None:
+    """Write a text (.usda) or binary (.usdc, .usd) stage with the asset. The file appears whole or not at all.
+
+    Raises:
+        UsageError: for another ending or a place that cannot be written.
+        MissingError: when usd-core is not installed, or too old for 3D Gaussians.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise UsageError(f"{path}: unknown USD format {path.suffix!r}; known endings are {', '.join(FORMATS)}")
+    try:
+        from pxr import Usd, UsdGeom
+    except ModuleNotFoundError as error:
+        raise MissingError(f"{path}: usd-core is not installed; run: pip install 'gen3dexport[usd]'") from error
+    with tempfile.TemporaryDirectory() as scratch:
+        draft = Path(scratch) / f"asset{path.suffix.lower()}"
+        stage = Usd.Stage.CreateNew(str(draft))
+        UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.z)
+        UsdGeom.SetStageMetersPerUnit(stage, 1.0)
+        define = _define_mesh if isinstance(asset, Mesh) else _define_gaussians
+        stage.SetDefaultPrim(define(stage, asset).GetPrim())
+        stage.GetRootLayer().Save()
+        write_atomically(path, draft.read_bytes())
+
+
+def _define_gaussians(stage: Any, gaussians: Any) -> Any:
+    from pxr import Gf, UsdVol, Vt
+
+    if not hasattr(UsdVol, "ParticleField3DGaussianSplat"):
+        raise MissingError("this usd-core has no 3D Gaussians; run: pip install 'usd-core>=26.3'")
+    prim = UsdVol.ParticleField3DGaussianSplat.Define(stage, "/asset")
+    prim.CreatePositionsAttr(_vectors(gaussians.positions))
+    prim.CreateScalesAttr(_vectors(gaussians.scales))
+    prim.CreateOrientationsAttr(Vt.QuatfArray([Gf.Quatf(*map(float, q)) for q in gaussians.rotations]))
+    prim.CreateOpacitiesAttr(Vt.FloatArray.FromNumpy(np.ascontiguousarray(gaussians.opacities, np.float32)))
+    count = gaussians.sh.shape[1]
+    prim.CreateRadianceSphericalHarmonicsDegreeAttr(math.isqrt(count) - 1)
+    coefficients = prim.CreateRadianceSphericalHarmonicsCoefficientsAttr(_vectors(gaussians.sh.reshape(-1, 3)))
+    coefficients.SetMetadata("elementSize", count)
+    reach = 3 * gaussians.scales.max(1, keepdims=True) if len(gaussians.scales) else gaussians.scales
+    prim.CreateExtentAttr(_box(np.concatenate([gaussians.positions - reach, gaussians.positions + reach])))
+    return prim
+
+
+def _define_mesh(stage: Any, mesh: Any) -> Any:
+    from pxr import UsdGeom, Vt
+
+    prim = UsdGeom.Mesh.Define(stage, "/asset")
+    prim.CreatePointsAttr(_vectors(mesh.vertices))
+    prim.CreateFaceVertexCountsAttr(Vt.IntArray(len(mesh.faces), 3))
+    prim.CreateFaceVertexIndicesAttr(Vt.IntArray.FromNumpy(np.ascontiguousarray(mesh.faces.ravel(), np.int32)))
+    prim.CreateSubdivisionSchemeAttr(UsdGeom.Tokens.none)
+    normals = mesh.normals if mesh.normals is not None else vertex_normals(mesh.vertices, mesh.faces)
+    prim.CreateNormalsAttr(_vectors(normals))
+    prim.SetNormalsInterpolation(UsdGeom.Tokens.vertex)
+    prim.CreateExtentAttr(_box(mesh.vertices))
+    if mesh.colors is not None:
+        shown = prim.CreateDisplayColorPrimvar(UsdGeom.Tokens.vertex)
+        shown.Set(_vectors(_linear(mesh.colors.astype(np.float32) / 255)))  # display colours are linear
+    return prim
+
+
+def _vectors(values: Any) -> Any:
+    from pxr import Vt
+
+    return Vt.Vec3fArray.FromNumpy(np.ascontiguousarray(values, np.float32))
+
+
+def _box(points: Any) -> Any:
+    """The two corners of the points' bounding box; of the origin when there are none."""
+    points = points if len(points) else np.zeros((1, 3), np.float32)
+    return _vectors(np.stack([points.min(0), points.max(0)]))
+
+
+def _linear(encoded: Any) -> Any:
+    """sRGB in [0, 1] to linear light (IEC 61966-2-1)."""
+    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
