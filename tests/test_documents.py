@@ -8,6 +8,8 @@ import pytest
 
 from gen3dexport import backends
 from gen3dexport.errors import UsageError
+from gen3dexport.listing import scheme_matrix
+from gen3dexport.plan import make_plan
 from gen3dexport.recipe import read_recipe
 from gen3dexport.shipped import documents
 from gen3dexport.target import aliases, read_target
@@ -31,6 +33,11 @@ def test_target(name: str) -> None:
     assert target.default_scheme in backend.SCHEMES
     assert not set(backend.SCHEMES) & set(backend.REFUSED)
     assert all(backend.REFUSED.values()) and all(backend.SCHEMES.values())
+
+
+def test_the_table_of_schemes_is_current() -> None:
+    found = (Path(__file__).parents[1] / "docs" / "schemes.md").read_text(encoding="utf-8")
+    assert found == scheme_matrix(), "run: gen3dexport ls schemes --markdown > docs/schemes.md"
 
 
 def test_every_backend_takes_or_refuses_every_scheme() -> None:
@@ -63,6 +70,7 @@ def test_every_recipe_resolves_for_every_target(recipe: str, target: str) -> Non
     backend = backends.find(resolved.backend)
     for component in found.components:
         assert found.scheme(component, resolved) in backend.SCHEMES
+    assert set(make_plan(found, resolved).schemes) >= set(found.components)
 
 
 def test_target_exceptions_apply_to_their_targets_only(tiny_recipe: Path) -> None:

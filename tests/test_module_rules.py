@@ -15,6 +15,7 @@ from gen3dexport import backends
 from gen3dexport.backends import ProgramRecord, TensorSpec
 from gen3dexport.errors import UsageError
 from gen3dexport.export import Captured
+from gen3dexport.int8_linear import Int8Linear
 from gen3dexport.metrics import tensor_error
 from gen3dexport.models.bert import BertTokenEncoder
 from gen3dexport.models.component import Component
@@ -44,7 +45,7 @@ def _weights(component: Component) -> dict[str, str]:
     """Layer -> what its weight is: a dtype, or `int8`."""
     found = {}
     for name, module in component.module.named_modules():
-        if isinstance(module, nn.Linear | nn.Conv3d):
+        if isinstance(module, nn.Linear | nn.Conv3d | Int8Linear):
             kind = "int8" if type(module.weight).__name__ == "Int8Tensor" else str(module.weight.dtype)
             found[name.removesuffix(".layer")] = kind.removeprefix("torch.")
     return found

@@ -47,8 +47,7 @@ def build(plan: Plan, out: Path, on_stage: OnStage = lambda component, stage: No
             states, entry = _collect(_component(plan, name, states, on_stage), draft)
             entries.append(entry)
         if plan.recipe.golden.assets and not plan.recipe.random_weights:
-            logits = {f"{k}.logits": plan.pipeline.occupancy_logits(state) for k, state in enumerate(states)}
-            save_file(logits, draft / "golden" / "assets.safetensors")
+            save_file(_golden_assets(plan, states), draft / "golden" / "assets.safetensors")
         return bundle.write_manifest(draft, {**_manifest_fields(plan, entries), "unquantized": unquantized})
 
 
@@ -63,11 +62,22 @@ def first_states(plan: Plan, files: Path) -> list[State]:
     """The pipeline's first state for every golden prompt; host files go into the folder `files`."""
     for name, path in plan.pipeline.host_files(plan.settings).items():
         stage_cache.place(path, files / name)
-    golden = plan.recipe.golden
-    requests = (Request(prompt, golden.seed + k) for k, prompt in enumerate(golden.prompts))
-    return [
-        plan.pipeline.begin(plan.settings, plan.pipeline.golden_request(plan.settings, r), files, xp) for r in requests
+    golden, settings = plan.recipe.golden, plan.settings
+    trained = golden.assets and not plan.recipe.random_weights
+    requests = [
+        plan.pipeline.golden_request(settings, Request(prompt, golden.seed + k), trained)
+        for k, prompt in enumerate(golden.prompts)
     ]
+    return [plan.pipeline.begin(settings, request, files, xp) for request in requests]
+
+
+def _golden_assets(plan: Plan, states: list[State]) -> dict[str, np.ndarray]:
+    """`K.NAME`: what golden assets keep of every prompt's finished state."""
+    return {
+        f"{k}.{name}": np.ascontiguousarray(value)
+        for k, state in enumerate(states)
+        for name, value in plan.pipeline.golden_arrays(state, plan.settings).items()
+    }
 
 
 def compared(plan: Plan, name: str) -> bool:
@@ -115,7 +125,8 @@ def _component(plan: Plan, name: str, states: list[State], on_stage: OnStage) ->
         if rules:
             lowered = replace(lowered, facts={"modules": rules, **lowered.facts})
         if any(kind_of(extra) == "sampler" for extra in lowered.extra):
-            tensors = sampler_tensors(component, plan.pipeline, plan.settings, states[0], recording.states[0])
+            after = recording.states[0] if plan.recipe.golden.assets else None
+            tensors = sampler_tensors(component, plan.pipeline, plan.settings, states[0], after)
             save_file(tensors, entry / "golden" / f"{name}.sampler.safetensors")
         _write_entry(entry, recording, lowered, plan.schemes[name], parameters)
     return stage_cache.folder() / key

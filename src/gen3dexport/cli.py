@@ -107,7 +107,8 @@ def run(
     from gen3dexport.generate import generate
 
     made = generate(bundle, prompt, seed, features, out, render)
-    lines = [f"{made['asset']}: {made['vertices']} vertices, {made['faces']} faces"]
+    counts = [f"{made[key]} {key}" for key in ("gaussians", "vertices", "faces") if key in made]
+    lines = [f"{made['asset']}: {', '.join(counts)}"]
     lines += [f"made in {made['seconds']:.2f} s, after {made['load_seconds']:.1f} s of loading the programs"]
     lines += [f"{made['picture']}: turntable"] if made["picture"] else []
     _emit(as_json, made, "\n".join(lines))
@@ -131,12 +132,19 @@ def plan(
 @app.command("ls", epilog="Example: gen3dexport ls targets")
 def list_(
     what: Annotated[str, typer.Argument(help="recipes, targets, families or schemes; all when left out.")] = "",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Schemes on targets as a Markdown table.")] = False,
     as_json: Json = False,
 ) -> None:
     """List what there is to build."""
-    from gen3dexport.listing import listing
+    from gen3dexport.errors import UsageError
+    from gen3dexport.listing import listing, scheme_matrix
     from gen3dexport.show import show_listing
 
+    if markdown:
+        if what != "schemes" or as_json:
+            raise UsageError("ls --markdown is of schemes, and no JSON: gen3dexport ls schemes --markdown")
+        print(scheme_matrix(), end="")
+        return
     found = listing(what)
     if as_json:
         print(json.dumps(found, indent=1))

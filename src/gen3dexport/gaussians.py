@@ -7,9 +7,12 @@ Source: Kerbl et al. 2023, "3D Gaussian Splatting for Real-Time Radiance Field R
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gen3dexport.assets import write_atomically
 
 Array = NDArray[np.float32]
 
@@ -118,6 +121,17 @@ def quaternions_of(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
     rows = outer[np.arange(len(outer)), largest]
     result: NDArray[np.float64] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     return result
+
+
+def write_ply(gaussians: Gaussians, path: Path) -> None:
+    """Write a binary 3D Gaussian `.ply` in the frame of viewers. The file appears whole or not at all.
+
+    Raises:
+        UsageError: for a place that cannot be written.
+    """
+    lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(gaussians.positions)}"]
+    lines += [*(f"property float {name}" for name in PLY_PROPERTIES), "end_header", ""]
+    write_atomically(path, "\n".join(lines).encode() + ply_rows(gaussians).astype("<f4").tobytes())
 
 
 def ply_rows(gaussians: Gaussians, frame: NDArray[np.float64] | None = VIEWER_FRAME) -> Array:

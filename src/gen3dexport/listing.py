@@ -56,6 +56,31 @@ def schemes() -> list[dict[str, Any]]:
     return sorted(rows, key=lambda r: (r["scheme"], r["backend"]))
 
 
+def scheme_matrix() -> str:
+    """Markdown: every scheme on every shipped target, and why where it is refused. `docs/schemes.md` is this text."""
+    targets = [read_target(name) for name in documents("targets")]
+    known = sorted({row["scheme"] for row in schemes()})
+    answers: dict[tuple[str, str], str | None] = {}
+    for target in targets:
+        backend, options = backends.find(target.backend), target.backend_options()
+        own = getattr(backend, "refused_for", lambda scheme, _, refused=backend.REFUSED: refused.get(scheme))
+        answers |= {(target.name, scheme): own(scheme, options) for scheme in known}
+    reasons = list(dict.fromkeys(reason for reason in answers.values() if reason))
+    lines = [
+        "# Schemes on targets",
+        "",
+        "Made by `gen3dexport ls schemes --markdown`. A number is the reason below.",
+        "",
+    ]
+    lines += [f"| target | {' | '.join(known)} |", f"|---{'|---' * len(known)}|"]
+    for target in targets:
+        cells = [answers[target.name, scheme] for scheme in known]
+        shown = " | ".join("works" if reason is None else str(reasons.index(reason) + 1) for reason in cells)
+        lines.append(f"| {target.name} | {shown} |")
+    lines += ["", *(f"{number}. {reason}" for number, reason in enumerate(reasons, 1))]
+    return "\n".join(lines) + "\n"
+
+
 def find_document(name: str) -> Path:
     """The file of a shipped recipe or target.
 

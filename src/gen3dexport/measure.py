@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from gen3dexport.assets import from_occupancy_logits
 from gen3dexport.backends import Program, ProgramRecord
 from gen3dexport.errors import GenExportError, MissingError
 from gen3dexport.gates import time_against_unquantized
@@ -33,7 +32,7 @@ Facts = dict[str, Any]
 def measure_bundle(folder: Path, out: Path) -> Facts:
     """Errors, latency and peak memory of every program, and quality and latency of whole assets.
 
-    The assets' occupancy logits go to `out/assets.safetensors`.
+    What the family keeps of golden assets goes to `out/assets.safetensors`.
     """
     loaded = load(folder)
     measure = Measure(**loaded.manifest.target["measure"])
@@ -154,23 +153,27 @@ def _percentiles(times: Sequence[float]) -> Facts:
 def _measure_assets(loaded: LoadedBundle, measure: Measure, out: Path) -> Facts:
     golden = loaded.manifest.recipe["golden"]
     reference = load_file(loaded.folder / "golden" / "assets.safetensors")
-    quality, generated, stages = [], {}, dict.fromkeys(loaded.manifest.components, 0.0)
+    quality, stages = [], dict.fromkeys(loaded.manifest.components, 0.0)
+    generated: dict[str, np.ndarray] = {}
 
     def timed(name: str, step: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         start = time.perf_counter()
         state = step()
-        to_numpy({k: v for k, v in state.items() if k in ("cond", "z", "logits")})  # waits for the device
+        to_numpy({k: v for k, v in state.items() if k not in seen})  # waits for the device
         stages[name] += time.perf_counter() - start
+        seen.update(state)
         return state
 
     times = []
     for k, prompt in enumerate(golden["prompts"]):
+        seen: set[str] = set()
         request = loaded.pipeline.golden_request(loaded.settings, Request(prompt, golden["seed"] + k))
         start = time.perf_counter()
         state = loaded.run(request, timed)
         times.append(1e3 * (time.perf_counter() - start))
-        generated[f"{k}.logits"] = logits = loaded.pipeline.occupancy_logits(state)
-        quality.append({"prompt": prompt, **_quality(logits, reference[f"{k}.logits"])})
+        arrays = loaded.pipeline.golden_arrays(state, loaded.settings)
+        generated |= {f"{k}.{name}": np.ascontiguousarray(value) for name, value in arrays.items()}
+        quality.append({"prompt": prompt, **_quality(loaded, arrays, of_prompt(reference, k))})
     save_file(generated, out / "assets.safetensors")
     reason = next((stand_in(p) for p in loaded.programs.values()), None)
     count = len(golden["prompts"])
@@ -181,9 +184,14 @@ def _measure_assets(loaded: LoadedBundle, measure: Measure, out: Path) -> Facts:
     return {"quality": quality, "latency": latency, "stages": shares}
 
 
-def _quality(logits: np.ndarray, reference: np.ndarray) -> Facts:
-    meshes = [from_occupancy_logits(x) if (x > 0).any() else None for x in (logits, reference)]
-    return asset_quality(meshes[0], meshes[1], logits > 0, reference > 0).as_dict()
+def of_prompt(arrays: Mapping[str, np.ndarray], k: int) -> dict[str, np.ndarray]:
+    """The golden arrays of prompt `k`, by name, of a file `assets.safetensors`."""
+    return {name.partition(".")[2]: value for name, value in arrays.items() if name.startswith(f"{k}.")}
+
+
+def _quality(loaded: LoadedBundle, arrays: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> Facts:
+    meshes = [loaded.pipeline.surface(a) for a in (arrays, reference)]
+    return asset_quality(meshes[0], meshes[1], arrays["logits"] > 0, reference["logits"] > 0).as_dict()
 
 
 class PeakMemory:

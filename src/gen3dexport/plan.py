@@ -56,7 +56,8 @@ def make_plan(recipe: Recipe, target: Target, allow_pickle: bool = False) -> Pla
     """
     backend = backends.find(target.backend)
     pipeline = models.pipeline(recipe.family)
-    settings = pipeline.read_settings(recipe.weights_folder(), recipe.sampler)
+    knobs = (recipe.sampler, recipe.slat_sampler, recipe.voxels, recipe.decoders)
+    settings = pipeline.read_settings(recipe.weights_folder(), *knobs)
     names = pipeline.components(settings)
     problems = [
         f"recipe {recipe.name}: components.{name}: no such component{did_you_mean(name, names)}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from gen3dexport.errors import UsageError
+from gen3dexport.int8_linear import Int8Linear
 from gen3dexport.models.component import Component
 
 
@@ -24,11 +26,12 @@ class Int8Dynamic:
     """int8 weights per output channel, int8 activations per token chosen at run time.
 
     Attributes:
-        kernel: `int_mm` for torch's and XLA's integer matmul, `xnnpack` for the affine form its partitioner matches.
+        kernel: `int_mm` for this package's `Int8Linear`, which compilers lower to an integer matmul; `xnnpack` for
+            torchao's affine form, which XNNPACK's partitioner matches.
         min_features: linears narrower than this on input stay as they are (they cost more than they win).
     """
 
-    kernel: str = "int_mm"
+    kernel: Literal["int_mm", "xnnpack"] = "int_mm"
     min_features: int = 128
 
 
@@ -39,7 +42,35 @@ class Int8Weight:
     min_features: int = 128
 
 
-Method = Half | Int8Dynamic | Int8Weight
+@dataclass(frozen=True)
+class Int4Dynamic:
+    """int4 weights with a scale per group of inputs, int8 activations per token chosen at run time.
+
+    Attributes:
+        group: inputs that share a scale; layers whose inputs it does not divide stay as they are.
+    """
+
+    group: int = 32
+    min_features: int = 128
+
+
+@dataclass(frozen=True)
+class Int4Weight:
+    """int4 weights with a scale per group of inputs, activations as they are."""
+
+    group: int = 32
+    min_features: int = 128
+
+
+@dataclass(frozen=True)
+class Float8Weight:
+    """float8 (e4m3) weights per output channel, activations as they are."""
+
+    min_features: int = 128
+
+
+_INT4: torch.dtype = getattr(torch, "int4")  # noqa: B009  torch's type hints lack it
+Method = Half | Int8Dynamic | Int8Weight | Int4Dynamic | Int4Weight | Float8Weight
 
 
 class InDtype(nn.Module):
@@ -73,22 +104,41 @@ def quantize(component: Component, method: Method, layers: Sequence[str] | None 
             if set_dtype is None:
                 raise UsageError(f"{component.name}: has no half-precision form; use scheme fp32")
             set_dtype(dtype)
-        case Int8Dynamic(kernel, min_features):
-            _torchao(component, _int8_dynamic(kernel), pick(component, min_features, layers))
+        case Int8Dynamic("xnnpack", min_features):
+            _torchao(component, _int8_for_xnnpack(), pick(component, min_features, layers))
+        case Int8Dynamic(_, min_features):
+            for name in pick(component, min_features, layers):
+                linear = component.module.get_submodule(name)
+                assert isinstance(linear, nn.Linear)  # pick gives no others
+                component.module.set_submodule(name, Int8Linear(linear))
         case Int8Weight(min_features):
             from torchao.quantization import Int8WeightOnlyConfig
 
             _torchao(component, Int8WeightOnlyConfig(), pick(component, min_features, layers))
+        case Float8Weight(min_features):
+            from torchao.quantization import Float8WeightOnlyConfig
+
+            _torchao(component, Float8WeightOnlyConfig(), pick(component, min_features, layers))
+        case Int4Dynamic(group, min_features):
+            from torchao.quantization import Int8DynamicActivationIntxWeightConfig
+            from torchao.quantization.granularity import PerGroup
+
+            dynamic = Int8DynamicActivationIntxWeightConfig(_INT4, PerGroup(group))
+            _torchao(component, dynamic, pick(component, min_features, layers, group))
+        case Int4Weight(group, min_features):
+            from torchao.quantization import IntxWeightOnlyConfig
+            from torchao.quantization.granularity import PerGroup
+
+            weight = IntxWeightOnlyConfig(_INT4, PerGroup(group))
+            _torchao(component, weight, pick(component, min_features, layers, group))
     return component
 
 
-def _int8_dynamic(kernel: str) -> object:
-    from torchao.quantization import Int8DynamicActivationInt8WeightConfig, Int8DynamicActivationIntxWeightConfig
+def _int8_for_xnnpack() -> object:
+    from torchao.quantization import Int8DynamicActivationIntxWeightConfig
     from torchao.quantization.granularity import PerAxis
 
-    if kernel == "xnnpack":
-        return Int8DynamicActivationIntxWeightConfig(weight_dtype=torch.int8, weight_granularity=PerAxis(0))
-    return Int8DynamicActivationInt8WeightConfig()
+    return Int8DynamicActivationIntxWeightConfig(weight_dtype=torch.int8, weight_granularity=PerAxis(0))
 
 
 def _torchao(component: Component, config: object, layers: Sequence[str]) -> None:
@@ -99,17 +149,24 @@ def _torchao(component: Component, config: object, layers: Sequence[str]) -> Non
     quantize_(component.module, config, filter_fn=wanted)
 
 
-def pick(component: Component, min_features: int, layers: Sequence[str] | None = None) -> list[str]:
+def pick(component: Component, min_features: int, layers: Sequence[str] | None = None, multiple: int = 1) -> list[str]:
     """Names of the linear layers with at least so many inputs: those of `layers`, or of `linears` when None.
+
+    Args:
+        multiple: their inputs are a multiple of it, too.
 
     Raises:
         UsageError: when there is none.
     """
     named = {name: component.module.get_submodule(name) for name in (linears(component) if layers is None else layers)}
-    picked = [n for n, module in named.items() if isinstance(module, nn.Linear) and module.in_features >= min_features]
+    wide = {n: m.in_features for n, m in named.items() if isinstance(m, nn.Linear) and m.in_features >= min_features}
+    picked = [name for name, features in wide.items() if features % multiple == 0]
     if not picked:
         where = component.name if layers is None else f"{component.name}: {', '.join(layers[:4])}"
-        raise UsageError(f"{where}: no linear layer with at least {min_features} inputs to quantize; use scheme fp32")
+        groups = f", a multiple of {multiple}," if multiple > 1 else ""
+        raise UsageError(
+            f"{where}: no linear layer with at least {min_features} inputs{groups} to quantize; use scheme fp32"
+        )
     return picked
 
 

@@ -48,6 +48,21 @@ class Sampler(Record):
         return value
 
 
+class Voxels(Record):
+    """For how many voxels the programs of a structured latent are built.
+
+    Attributes:
+        budget: rows for voxels; a third as many are kept for occupied cells of half the resolution.
+        on_overflow: what an asset with more voxels does: `error`, or `coarsen` to half the resolution with a warning.
+        gather: how sparse convolutions gather neighbours: `all-at-once` (faster, 27 times the memory), `per-offset`,
+            or `auto`: all at once while that takes less than 1 GiB.
+    """
+
+    budget: int | None = Field(default=None, ge=8, le=262144)
+    on_overflow: Literal["error", "coarsen"] = "error"
+    gather: Literal["auto", "all-at-once", "per-offset"] = "auto"
+
+
 class Golden(Record):
     """What is recorded with the float32 eager model and kept in the bundle.
 
@@ -71,6 +86,9 @@ class Recipe(Record):
         weights: a folder in the released layout: a shipped name, or a path.
         random_weights: build with random weights (sizing only; said in manifest and report).
         components: choices by component name.
+        sampler: knobs of the (first) sampler; slat_sampler: of the structured latent's.
+        voxels: budget of the structured latent.
+        decoders: what the structured latent is decoded to; everything that the checkpoint can when not set.
         targets: per-target exceptions, dotted path -> value, by target name, its first word (`cuda`), alias or backend.
     """
 
@@ -82,6 +100,9 @@ class Recipe(Record):
     random_weights: bool = False
     components: dict[str, ComponentChoice] = {}
     sampler: Sampler = Sampler()
+    slat_sampler: Sampler | None = None
+    voxels: Voxels | None = None
+    decoders: tuple[Literal["gaussian", "mesh", "radiance_field"], ...] | None = Field(default=None, min_length=1)
     golden: Golden
     budgets: Budgets = Budgets()
     targets: dict[str, dict[str, Any]] = {}
@@ -101,9 +122,13 @@ class Recipe(Record):
         Raises:
             UsageError: when there is no such folder.
         """
-        for folder in (shipped("weights") / self.weights, Path(self.weights).expanduser()):
-            if (folder / "pipeline.json").is_file():
+        places = (shipped("weights") / self.weights, Path(self.weights).expanduser())
+        found = [folder for folder in places if (folder / "pipeline.json").is_file()]
+        for folder in found:  # a shipped folder may have a model's shapes alone
+            if any((folder / "ckpts").glob("*.safetensors")):
                 return folder
+        if found:
+            return found[0]
         raise UsageError(
             f"recipe {self.name}: weights {self.weights!r}: no folder with a pipeline.json; give the local folder of "
             "the checkpoint with weights=FOLDER"

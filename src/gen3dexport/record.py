@@ -88,10 +88,17 @@ def golden_tensors(calls: Sequence[tuple[Arrays, Arrays]], quantized: Component)
 
 
 def sampler_tensors(
-    quantized: Component, pipeline: ModuleType, settings: Any, before: State, after: State
+    quantized: Component, pipeline: ModuleType, settings: Any, before: State, after: State | None
 ) -> dict[str, np.ndarray]:
-    """The golden file of a sampler loop as one program: `in.NAME`, `fp32.x` and `quantized.x`."""
-    own = pipeline.advance(quantized.name, before, Eager(quantized), settings, xp)
-    tensors = {f"in.{name}": value for name, value in pipeline.sampler_inputs(before).items()}
-    tensors |= {"fp32.x": pipeline.sampler_output(after), "quantized.x": pipeline.sampler_output(own)}
+    """The golden file of a sampler loop as one program: `in.NAME`, `fp32.x` and `quantized.x`.
+
+    Args:
+        after: the float32 pipeline's state after the loop; None where no whole loop was run, then inputs alone.
+    """
+    name = quantized.name
+    tensors = {f"in.{k}": value for k, value in pipeline.sampler_inputs(name, before, settings, xp).items()}
+    if after is not None:
+        own = pipeline.advance(name, before, Eager(quantized), settings, xp)
+        tensors["fp32.x"] = pipeline.sampler_output(name, after)
+        tensors["quantized.x"] = pipeline.sampler_output(name, own)
     return {name: np.ascontiguousarray(value) for name, value in tensors.items()}

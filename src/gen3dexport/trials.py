@@ -41,13 +41,19 @@ class Trials:
         on_stage: called with (component, "load") and (component, "record").
 
     Raises:
-        UsageError: when the recipe makes no assets: random weights, or `golden.assets` is off.
+        UsageError: when the recipe makes no assets (random weights, or `golden.assets` is off), or assets whose quality
+            is not that of their occupancy.
     """
 
     def __init__(self, plan: Plan, on_stage: Callable[[str, str], None] = lambda component, stage: None) -> None:
         if plan.recipe.random_weights or not plan.recipe.golden.assets:
             why = "has random weights" if plan.recipe.random_weights else "makes no assets (golden.assets is off)"
             raise UsageError(f"recipe {plan.recipe.name}: {why}, so there is no loss to measure")
+        if not plan.pipeline.ends_with_occupancy(plan.settings):
+            raise UsageError(
+                f"recipe {plan.recipe.name}: sensitivity and tune measure the loss of occupancy, and this pipeline "
+                "decodes a structured latent after it; build with the schemes to compare, and compare the bundles"
+            )
         self.plan = plan
         self.recordings: dict[str, Recording] = {}
         self.before: dict[str, tuple[State, ...]] = {}

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
-from gen3dexport import bundle, errors
-from gen3dexport.assets import from_occupancy_logits
+from gen3dexport import bundle, errors, models
 from gen3dexport.bundle import Manifest, disk_error
+from gen3dexport.measure import of_prompt
 from gen3dexport.provenance import versions
 from gen3dexport.report import Report, make_report, to_junit, to_markdown
 from gen3dexport.report_html import render_html
+
+Arrays = dict[str, np.ndarray]
 
 
 def validate(folder: Path, html: bool = True) -> Report:
@@ -40,15 +42,15 @@ def validate(folder: Path, html: bool = True) -> Report:
         _write(folder / "report.md", to_markdown(report))
         _write(folder / "junit.xml", to_junit(report))
         if html:
-            _write(folder / "report.html", _html(folder, report, generated))
+            _write(folder / "report.html", _html(folder, report, generated, manifest.family))
     except OSError as error:
         raise disk_error(error, folder) from error
     return report
 
 
-def measure_in_child(folder: Path, manifest: Manifest) -> tuple[dict[str, Any], np.ndarray | None]:
-    """What `gen3dexport.measure` finds in a process of its own with the target's number of threads, and the occupancy
-    logits of the first golden prompt's asset.
+def measure_in_child(folder: Path, manifest: Manifest) -> tuple[dict[str, Any], Arrays | None]:
+    """What `gen3dexport.measure` finds in a process of its own with the target's number of threads, and what the family
+    keeps of the first golden prompt's asset.
 
     Raises:
         GenExportError: the child's own error; VerificationError when a vendor runtime crashed on a program.
@@ -65,18 +67,18 @@ def measure_in_child(folder: Path, manifest: Manifest) -> tuple[dict[str, Any], 
                 f"{folder}: a program could not be loaded and run (exit {child.returncode}):\n  {tail}"
             )
         result: dict[str, Any] = json.loads(out.read_text())
-        generated = load_file(assets)["0.logits"] if assets.is_file() else None
+        generated = of_prompt(load_file(assets), 0) if assets.is_file() else None
     if "error" in result:
         raise getattr(errors, result["error"])(result["message"])
     return result, generated
 
 
-def _html(folder: Path, report: Report, generated: np.ndarray | None) -> str:
+def _html(folder: Path, report: Report, generated: Arrays | None, family: str) -> str:
     golden = folder / "golden" / "assets.safetensors"
-    logits = {"generated": generated, "reference": load_file(golden)["0.logits"] if golden.is_file() else None}
+    found = {"generated": generated, "reference": of_prompt(load_file(golden), 0) if golden.is_file() else None}
     assets: dict[str, Any] = {"prompt": report["pipeline"]["prompts"][0]}
-    for name, value in logits.items():
-        assets[name] = from_occupancy_logits(value) if value is not None and (value > 0).any() else None
+    for name, arrays in found.items():
+        assets[name] = models.pipeline(family).surface(arrays) if arrays is not None else None
     return render_html(report, assets)
 
 

@@ -22,9 +22,13 @@ from gen3dexport.errors import UsageError, VerificationError
 
 # Linears of the golden networks are 48 to 256 wide.
 NARROW = {"min_features": 32}
-ALL_SCHEMES = {"fp32", "fp16", "bf16", "int8-dynamic", "int8-weight"}
+ALL_SCHEMES = {
+    *("fp32", "fp16", "bf16", "int8-dynamic", "int8-weight"),
+    *("int4-dynamic", "int4-weight", "float8-weight", "float8-dynamic"),
+}
 # Worst relative L2 error of the golden networks against float32 that a scheme may have.
 FLOORS = {"fp32": 0.0, "fp16": 3e-3, "bf16": 2e-2, "int8-dynamic": 5e-2, "int8-weight": 2e-2}
+FLOORS |= {"int4-dynamic": 0.2, "int4-weight": 0.2, "float8-weight": 5e-2}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +43,8 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Case]:
 
 
 def test_schemes_are_complete() -> None:
-    assert set(eager.SCHEMES) | set(eager.REFUSED) == ALL_SCHEMES == set(FLOORS)
+    assert set(eager.SCHEMES) | set(eager.REFUSED) == ALL_SCHEMES
+    assert set(eager.SCHEMES) == set(FLOORS)
     assert eager.check(eager.Options()) == []
 
 
@@ -54,7 +59,7 @@ def test_every_component_round_trips(name: str, tmp_path: Path) -> None:
     assert sum(case.lowered.facts["operators"].values()) > 10
 
 
-@pytest.mark.parametrize("scheme", ["fp16", "bf16", "int8-dynamic", "int8-weight"])
+@pytest.mark.parametrize("scheme", sorted({*FLOORS} - {"fp32"}))
 def test_every_scheme_round_trips(scheme: str, flow: Callable[[str], Case]) -> None:
     case = flow(scheme)
     value = case.program(case.inputs)["v"]

@@ -41,7 +41,10 @@ from gen3dexport.backends.executorch import (
 from gen3dexport.backends.executorch.rewriting import rewrite
 from gen3dexport.backends.executorch.sites import Site
 
-ALL_SCHEMES = {"fp32", "fp16", "bf16", "int8-dynamic", "int8-weight"}
+ALL_SCHEMES = {
+    *("fp32", "fp16", "bf16", "int8-dynamic", "int8-weight"),
+    *("int4-dynamic", "int4-weight", "float8-weight", "float8-dynamic"),
+}
 STAMPED = {"ss_flow_text": 3}  # golden networks with enough blocks
 
 
@@ -207,6 +210,16 @@ def test_int8_is_its_own_quantized_model(golden: Callable[..., Case]) -> None:
     assert relative_l2(value, case.quantized["v"]) < 1e-2
     assert 0 < relative_l2(value, case.fp32["v"]) < 0.1
     assert case.lowered.facts["program_bytes"] < golden("ss_flow").lowered.facts["program_bytes"] / 2
+
+
+@pytest.mark.parametrize("name", ["ss_flow", "ss_flow_text"])
+def test_int4_is_its_own_quantized_model(name: str, golden: Callable[..., Case]) -> None:
+    """Also where blocks could be stamped: the random weights that probe a block must be int4 values."""
+    case = golden(name, "int4-dynamic")
+    value = case.program(case.inputs)["v"]
+    assert relative_l2(value, case.quantized["v"]) < 2e-2
+    assert 1e-3 < relative_l2(value, case.fp32["v"]) < 0.3
+    assert case.lowered.facts["program_bytes"] < golden(name).lowered.facts["program_bytes"]
 
 
 def test_a_fresh_process_loads_and_a_damaged_program_is_refused(golden: Callable[..., Case], tmp_path: Path) -> None:

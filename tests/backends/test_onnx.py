@@ -30,7 +30,10 @@ from gen3dexport.quantize import Half
 from gen3dexport.quantize import quantize as apply
 
 NARROW = {"min_features": 32}
-ALL_SCHEMES = {"fp32", "fp16", "bf16", "int8-dynamic", "int8-weight"}
+ALL_SCHEMES = {
+    *("fp32", "fp16", "bf16", "int8-dynamic", "int8-weight"),
+    *("int4-dynamic", "int4-weight", "float8-weight", "float8-dynamic"),
+}
 # Worst relative L2 error on the golden flow: (against float32 eager, against the quantized eager).
 FLOORS = {
     "fp16": (3e-3, 3e-3),  # onnxruntime computes in float32, so it is nearer to float32 than eager float16 is

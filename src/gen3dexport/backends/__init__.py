@@ -11,6 +11,8 @@ group `gen3dexport.backends`) with these names:
     lower(captured, options, out) -> Lowered                   writes files into folder `out`
     load(folder, program) -> Program                           from disk, ready to call
 
+A backend whose options decide which schemes it takes may have refused_for(scheme, options) -> str | None, the reason.
+
 Modules import no vendor package (torch, jax, executorch, onnx, ...) at their top: `check`, `Options` and `SCHEMES` must
 be readable without any, and `load` imports only the runtime that the program needs.
 """

@@ -26,8 +26,14 @@ SCHEMES: Mapping[str, str] = {
     "bf16": "repeated blocks in bfloat16, norms and ends in float32",
     "int8-dynamic": "linears of the blocks with int8 weights per channel, int8 activations per token (torch._int_mm)",
     "int8-weight": "linears of the blocks with int8 weights per channel, float32 activations",
+    "int4-dynamic": "linears of the blocks with int4 weights in groups of 32 (in bytes), int8 activations per token",
+    "int4-weight": "linears of the blocks with int4 weights per group of 32 (kept in bytes), float32 activations",
+    "float8-weight": "linears of the blocks with float8 (e4m3) weights per channel, float32 activations",
 }
-REFUSED: Mapping[str, str] = {}
+REFUSED: Mapping[str, str] = {
+    "float8-dynamic": "torchao rounds activations to float8 on a GPU of compute capability 8.9 or later alone, and "
+    "networks are quantized on the CPU; use float8-weight",
+}
 UNSUPPORTED: Mapping[str, str] = {}
 _ASSERTION = "aten._assert_tensor_metadata.default"  # computes nothing
 
@@ -36,7 +42,7 @@ class Options(BaseModel):
     """Options of the target.
 
     Attributes:
-        min_features: linears with fewer inputs than this stay as they are in the int8 schemes.
+        min_features: linears with fewer inputs than this stay as they are in the integer and float8 schemes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,7 +67,7 @@ def quantize(component: Component, scheme: str, options: Options, layers: Sequen
     """
     import torch
 
-    from gen3dexport.quantize import Half, Int8Dynamic, Int8Weight
+    from gen3dexport.quantize import Float8Weight, Half, Int4Dynamic, Int4Weight, Int8Dynamic, Int8Weight
     from gen3dexport.quantize import quantize as apply
 
     match scheme:
@@ -73,6 +79,12 @@ def quantize(component: Component, scheme: str, options: Options, layers: Sequen
             return apply(component, Int8Dynamic("int_mm", options.min_features), layers)
         case "int8-weight":
             return apply(component, Int8Weight(options.min_features), layers)
+        case "int4-dynamic":
+            return apply(component, Int4Dynamic(min_features=options.min_features), layers)
+        case "int4-weight":
+            return apply(component, Int4Weight(min_features=options.min_features), layers)
+        case "float8-weight":
+            return apply(component, Float8Weight(options.min_features), layers)
         case _:
             assert scheme == "fp32", scheme
             return component

@@ -2,16 +2,22 @@
 
 `pipeline` (no torch: the host's side, also used inside applications)
     Settings                                     a frozen record of everything the host needs; goes into the manifest
-    read_settings(folder, sampler) -> Settings   from a checkpoint folder and the recipe's sampler knobs
+    read_settings(folder, sampler, slat_sampler, voxels, decoders) -> Settings
+                                                 from a checkpoint folder and the recipe's knobs
     components(settings) -> tuple[str, ...]      names of the pipeline's components, in the order they run
     host_files(settings) -> dict[str, Path]      files that the host's steps need at run time (tokenizer, ...)
-    golden_request(settings, request) -> Request  what golden data is recorded with
+    golden_request(settings, request, trained) -> Request  what golden data is recorded with
     inputs_of(name) -> tuple[str, ...]           a component's input names, in its forward's order
-    sampler_inputs(state), sampler_output(state) inputs and output of the sampler loop as one program
+    sampler_inputs(name, state, settings, xp)    inputs of a component's sampler loop as one program
+    sampler_output(name, state)                  and its output
     begin(settings, request, files, xp) -> State           what is known before any network ran
     advance(name, state, program, settings, xp) -> State   run one component's part of the pipeline
-    occupancy_logits(state) -> ndarray           what golden assets keep
-    make_asset(state) -> Mesh                    the asset of a finished state
+    occupancy_logits(state) -> ndarray           logits [R, R, R] of a finished state
+    golden_arrays(state, settings) -> dict[str, ndarray]  what golden assets keep: `logits`, and what `surface` reads
+    surface(arrays) -> Mesh | None               the surface that quality is measured on
+    asset_kinds(settings) -> tuple[str, ...]     what the pipeline makes: mesh, gaussians, ...
+    ends_with_occupancy(settings) -> bool        whether the occupancy is all that it makes
+    make_assets(state, settings) -> dict[str, Asset]  the assets of a finished state, by kind
 
 `loading` (torch)
     load(name, settings, folder, random_weights, allow_pickle) -> Component    one network, without example inputs
@@ -42,11 +48,14 @@ class Request:
         prompt: text to make an asset of.
         seed: of the noise.
         features: condition features [L, C] that replace the pipeline's own encoder, e.g. of an image.
+        voxels: occupied voxels [N, 3] that stand in for the structure stage's, when golden data is recorded with
+            networks whose occupancy means nothing.
     """
 
     prompt: str = ""
     seed: int = 0
     features: Any = None
+    voxels: Any = None
 
 
 def names() -> list[str]:

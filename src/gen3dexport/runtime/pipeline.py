@@ -15,6 +15,7 @@ from gen3dexport import backends, bundle, models
 from gen3dexport.assets import Mesh
 from gen3dexport.backends import Program, ProgramRecord
 from gen3dexport.bundle import Manifest
+from gen3dexport.errors import UsageError
 from gen3dexport.models import Request
 
 State = dict[str, Any]
@@ -88,14 +89,27 @@ class LoadedBundle:
         return state
 
     def generate(self, prompt: str = "", seed: int = 0, features: np.ndarray | None = None) -> Mesh:
-        """Make one asset.
+        """Make the mesh of one asset.
+
+        Raises:
+            UsageError: for a prompt the model cannot take, or when this pipeline makes no mesh.
+            AccuracyError: when nothing came out.
+        """
+        kinds = self.pipeline.asset_kinds(self.settings)
+        if "mesh" not in kinds:
+            raise UsageError(f"{self.folder}: makes {', '.join(kinds)}, no mesh; use generate_assets")
+        mesh: Mesh = self.generate_assets(prompt, seed, features)["mesh"]
+        return mesh
+
+    def generate_assets(self, prompt: str = "", seed: int = 0, features: np.ndarray | None = None) -> dict[str, Any]:
+        """Make one asset in every kind of this pipeline: Mesh, Gaussians, RadianceField by `mesh`, `gaussians`, ...
 
         Raises:
             UsageError: for a prompt the model cannot take.
             AccuracyError: when nothing came out.
         """
-        mesh: Mesh = self.pipeline.make_asset(self.run(Request(prompt, seed, features)))
-        return mesh
+        made: dict[str, Any] = self.pipeline.make_assets(self.run(Request(prompt, seed, features)), self.settings)
+        return made
 
 
 def load(folder: str | Path, check_digests: bool = True) -> LoadedBundle:

@@ -29,13 +29,21 @@ SCHEMES: Mapping[str, str] = {
     "bf16": "repeated blocks in bfloat16, norms and ends in float32",
     "int8-dynamic": "linears of the blocks as integer matrix products: int8 weights per channel, activations per token",
     "int8-weight": "linears of the blocks with int8 weights per channel, widened before each product; CUDA only",
+    "float8-weight": "linears of the blocks with float8 (e4m3) weights per channel, widened as int8's; CUDA only",
 }
-REFUSED: Mapping[str, str] = {}
+REFUSED: Mapping[str, str] = {
+    "int4-dynamic": "torchao keeps int4 in bytes here: no smaller than int8-dynamic and less exact; use int8-dynamic",
+    "int4-weight": "torchao's packed int4 needs a GPU while building, and the plain form is no smaller than "
+    "int8-weight and less exact; use int8-weight",
+    "float8-dynamic": "torchao rounds activations to float8 on a GPU of compute capability 8.9 or later alone, and "
+    "networks are quantized on the CPU; use int8-dynamic",
+}
 UNSUPPORTED: Mapping[str, str] = {}
 
 _SLOW_ON_CPU: Mapping[str, str] = {
     "fp16": "it takes 3.5 times as long as float32 (CPUs lack float16 arithmetic); use bf16 or int8-dynamic",
     "int8-weight": "it is slower than float32 (1.1 times), where int8-dynamic is faster and as small; use int8-dynamic",
+    "float8-weight": "CPUs have no float8 arithmetic: weights are widened as int8-weight's are; use int8-dynamic",
 }
 """Measured against eager float32 on a DiT block of the released width, one thread, AVX-512 CPU."""
 
@@ -47,8 +55,8 @@ class Options(BaseModel):
         device: where the program runs.
         arch: architecture of the GPU, for `device: cuda`.
         march: what the host code may use of the CPU: x86-64-v3 (AVX2) or x86-64-v4 (AVX-512).
-        min_features: linears with fewer inputs than this stay as they are in the int8 schemes.
-        rest: what the repeated blocks compute in beside their int8 linears, where the network has such a form.
+        min_features: linears with fewer inputs than this stay as they are in the int8 and float8 schemes.
+        rest: what the repeated blocks compute in beside int8 or float8 linears, where the network has such a form.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,18 +79,24 @@ def check(options: Options) -> list[str]:
     return missing(options.device)
 
 
+def refused_for(scheme: str, options: Options) -> str | None:
+    """Why a scheme is refused on the options' device, or None when it works there."""
+    return REFUSED.get(scheme) or (_SLOW_ON_CPU.get(scheme) if options.device == "cpu" else None)
+
+
 def quantize(component: Component, scheme: str, options: Options, layers: Sequence[str] | None = None) -> Component:
     """`component` in `scheme`, in place, for the kernels of the device.
 
     Raises:
         UsageError: when the device or the component has no such form.
-        MissingError: when an int8 scheme is asked for and torchao is not installed.
+        MissingError: when a weight-only scheme is asked for and torchao is not installed.
     """
-    if options.device == "cpu" and scheme in _SLOW_ON_CPU:
-        raise UsageError(f"{component.name}: scheme {scheme} is refused on the CPU: {_SLOW_ON_CPU[scheme]}")
+    reason = refused_for(scheme, options)
+    if reason is not None:
+        raise UsageError(f"{component.name}: scheme {scheme} is refused on the {options.device.upper()}: {reason}")
     import torch
 
-    from gen3dexport.quantize import Half, Int8Dynamic, Int8Weight
+    from gen3dexport.quantize import Float8Weight, Half, Int8Dynamic, Int8Weight
     from gen3dexport.quantize import quantize as apply
 
     halves = {"fp16": Half(torch.float16), "bf16": Half(torch.bfloat16)}
@@ -90,14 +104,16 @@ def quantize(component: Component, scheme: str, options: Options, layers: Sequen
         return apply(component, halves[scheme], layers)
     if scheme == "fp32":
         return component
+    if options.rest in halves and hasattr(component.module, "set_block_dtype"):
+        apply(component, halves[options.rest])
+    if scheme == "int8-dynamic":
+        return apply(component, Int8Dynamic("int_mm", options.min_features), layers)
     if installed("torchao") is None:
         raise MissingError(f"{component.name}: scheme {scheme} needs torchao; pip install 'gen3dexport[torch]'")
     from torchao.utils import unwrap_tensor_subclass
 
-    if options.rest in halves and hasattr(component.module, "set_block_dtype"):
-        apply(component, halves[options.rest])
-    int8 = Int8Dynamic("int_mm", options.min_features) if scheme == "int8-dynamic" else Int8Weight(options.min_features)
-    apply(component, int8, layers)
+    least = options.min_features
+    apply(component, Int8Weight(least) if scheme == "int8-weight" else Float8Weight(least), layers)
     unwrap_tensor_subclass(component.module)  # to plain int8 and scale tensors, which packages store
     return component
 

@@ -25,11 +25,15 @@ if TYPE_CHECKING:
 SCHEMES: Mapping[str, str] = {
     "fp32": "everything in float32",
     "int8-dynamic": "linears of the blocks with int8 weights per channel, int8 activations per token (XNNPACK qd8)",
+    "int4-dynamic": "linears of the blocks with int4 weights in groups of 32, int8 activations per token (XNNPACK)",
 }
 REFUSED: Mapping[str, str] = {
     "fp16": "XNNPACK gave NaN for a transformer in float16, and ExecuTorch's layer norm is wrong in it",
     "bf16": "XNNPACK takes no bfloat16 operators: they run one by one in ExecuTorch's kernels, 246 times slower",
     "int8-weight": "XNNPACK answers weight-only int8 wrongly (relative error 1e4 and more), and saves no bytes",
+    "int4-weight": "XNNPACK answers weight-only int4 wrongly (relative error 1e4 and more); use int4-dynamic",
+    "float8-weight": "XNNPACK has no float8 operators; use int8-dynamic",
+    "float8-dynamic": "XNNPACK has no float8 operators; use int8-dynamic",
 }
 STAMPED_FROM = 3
 """Blocks from which on one block is lowered for all: lowering it takes two rounds, to know that it may be stamped."""
@@ -41,7 +45,7 @@ class Options(BaseModel):
     Attributes:
         attention_chunk: the most queries that attend at once, 0 for all. Attention needs heads x queries x keys scores,
             1 GB for 16 heads and 4096 tokens without chunks.
-        min_features: in int8, linears narrower than this on input stay as they are.
+        min_features: in the integer schemes, linears narrower than this on input stay as they are.
         stamp_blocks: lower one block of a repeated stack and stamp it for the others.
     """
 
@@ -73,11 +77,13 @@ def quantize(component: Component, scheme: str, options: Options, layers: Sequen
     Raises:
         UsageError: when the scheme is refused or unknown, or matches no layer.
     """
-    from gen3dexport.quantize import Int8Dynamic
+    from gen3dexport.quantize import Int4Dynamic, Int8Dynamic
     from gen3dexport.quantize import quantize as apply
 
     if scheme == "int8-dynamic":
         return apply(component, Int8Dynamic("xnnpack", options.min_features), layers)
+    if scheme == "int4-dynamic":
+        return apply(component, Int4Dynamic(min_features=options.min_features), layers)
     if scheme != "fp32":
         reason = REFUSED.get(scheme, "there is no such scheme")
         raise UsageError(f"{component.name}: scheme {scheme} on executorch: {reason}; use {' or '.join(SCHEMES)}")

@@ -82,15 +82,15 @@ def _plain(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
 
 
 def _probe(like: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
-    """Random tensors of the same names, shapes and dtypes."""
+    """Random tensors of the same names, shapes and dtypes, integers in the range that they have (int4 in bytes)."""
     generator = torch.Generator().manual_seed(seed)
     probe = {}
     for name, tensor in like.items():
         if tensor.is_floating_point():
             probe[name] = (torch.rand(tensor.shape, generator=generator) + 0.5).to(tensor.dtype)
         else:
-            limits = torch.iinfo(tensor.dtype)
-            probe[name] = torch.randint(limits.min, limits.max, tensor.shape, generator=generator, dtype=tensor.dtype)
+            least, most = int(tensor.min()), int(tensor.max())
+            probe[name] = torch.randint(least, most + 1, tensor.shape, generator=generator, dtype=tensor.dtype)
     return probe
 
 

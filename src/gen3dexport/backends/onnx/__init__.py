@@ -33,7 +33,11 @@ SCHEMES: Mapping[str, str] = {
     "int8-weight": "linears of the blocks with int8 weights per channel: a quarter of the file, as fast as fp32",
 }
 REFUSED: Mapping[str, str] = {
-    "bf16": "onnxruntime has no bfloat16 kernels on the CPU (it refuses the session at Sigmoid); fp16 halves the file"
+    "bf16": "onnxruntime has no bfloat16 kernels on the CPU (it refuses the session at Sigmoid); fp16 halves the file",
+    "int4-dynamic": "torchao keeps int4 in bytes: no smaller than int8-dynamic and less exact; use int8-dynamic",
+    "int4-weight": "torchao keeps int4 in bytes: no smaller than int8-weight and less exact; use int8-weight",
+    "float8-weight": "as large as int8-weight and less exact, and CPUs have no float8 arithmetic; use int8-weight",
+    "float8-dynamic": "CPUs have no float8 arithmetic; use int8-dynamic",
 }
 
 

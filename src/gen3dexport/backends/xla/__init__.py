@@ -36,6 +36,13 @@ SCHEMES: Mapping[str, str] = {
 }
 REFUSED: Mapping[str, str] = {
     "fp16": "a TPU's matrix unit takes bfloat16 and int8, not float16: converting gains nothing; use bf16",
+    "int4-dynamic": "libtpu's estimate of int4 weights in groups is 1.6 times bf16's: they are widened group by group; "
+    "use int8-dynamic",
+    "int4-weight": "libtpu's estimate of int4 weights in groups is 1.6 times bf16's: they are widened group by group; "
+    "use int8-weight",
+    "float8-weight": "safetensors cannot read float8 weights for JAX; use int8-weight, as small and more exact",
+    "float8-dynamic": "torchao rounds activations to float8 on a GPU of compute capability 8.9 or later alone, and "
+    "networks are quantized on the CPU; use int8-dynamic",
 }
 UNSUPPORTED: Mapping[str, str] = {
     "aten.grid_sampler_2d.default": "lowers to scattered reads, hundreds of times slower than a gather of whole rows",

@@ -7,9 +7,7 @@ torchax's. Imports torch and JAX: import it inside functions only.
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,26 +99,6 @@ def plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for index, attribute in enumerate(value.__tensor_flatten__()[0]):
             parts[f"{prefix}parametrizations.{leaf}.original{index}"] = getattr(value, attribute)
     return parts
-
-
-@contextlib.contextmanager
-def portable_int8() -> Iterator[None]:
-    """Keep the build host out of int8 graphs.
-
-    On a CPU with AVX512-VNNI torchao writes `_int_mm` as an unsigned product with a correction of +128, which is this
-    host's trick and slow on a TPU. Answering "no" while exporting leaves int8 x int8 -> int32.
-    """
-    if "torchao" not in sys.modules:  # nothing was quantized; importing it takes seconds
-        yield
-        return
-    from torchao.kernel import intmm
-
-    probe = intmm._cpu_is_vnni_supported  # private: torchao has no switch for it
-    intmm._cpu_is_vnni_supported = lambda: False
-    try:
-        yield
-    finally:
-        intmm._cpu_is_vnni_supported = probe
 
 
 class _JaxInterpreter(fx.Interpreter):

@@ -12,7 +12,7 @@ from typing import Any
 from jax import Array, ShapeDtypeStruct, lax
 from torch import Tensor, nn
 
-from gen3dexport.backends.xla.capture import Graph, Rules, capture, plain, portable_int8
+from gen3dexport.backends.xla.capture import Graph, Rules, capture, plain
 from gen3dexport.backends.xla.weights import shape_of
 from gen3dexport.errors import ExportError
 from gen3dexport.export import Captured, Stack
@@ -49,11 +49,8 @@ def network(captured: Captured, scan: bool = True) -> Network:
     Raises:
         ExportError: when an operator is refused, or the blocks differ in more than their weights.
     """
-    with portable_int8():
-        stack = captured.stack if scan else None
-        if stack is None:
-            return _whole(captured)
-        return _scanned(captured, stack)
+    stack = captured.stack if scan else None
+    return _whole(captured) if stack is None else _scanned(captured, stack)
 
 
 def _whole(captured: Captured) -> Network:

@@ -81,16 +81,7 @@ def _wide(x: Array) -> Any:
 
 
 def int8_matmul(a: Array, b: Array) -> Array:
-    """int8 [M, K] x int8 [K, N] -> int32 [M, N], exact.
-
-    Raises:
-        ExportError: for unsigned operands, which is the form of a host with AVX512-VNNI.
-    """
-    if (a.dtype, b.dtype) != (jnp.int8, jnp.int8):
-        raise ExportError(
-            f"an integer product of {a.dtype} and {b.dtype}: the graph was captured in the form of this host's CPU; "
-            "let this backend capture it (backends.xla.capture.portable_int8)"
-        )
+    """int8 [M, K] x int8 [K, N] -> int32 [M, N], exact."""
     return lax.dot_general(a, b, (((1,), (0,)), ((), ())), preferred_element_type=jnp.int32)
 
 

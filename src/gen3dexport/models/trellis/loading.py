@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.bert import BertTokenEncoder, minilm_args
 from gen3dexport.models.component import Component, Euler
+from gen3dexport.models.trellis.checkpoints import load_strictly, read_weights
+from gen3dexport.models.trellis.conditioning import text_encoder_folder
+from gen3dexport.models.trellis.gaussian_attributes import perturbation
 from gen3dexport.models.trellis.mesh_decoder import SLatMeshDecoder
 from gen3dexport.models.trellis.networks import SparseStructureDecoder, SparseStructureEncoder, SparseStructureFlow
-from gen3dexport.models.trellis.pipeline import Settings, text_encoder_folder
+from gen3dexport.models.trellis.pipeline import inputs_of
+from gen3dexport.models.trellis.sampler import Schedule
+from gen3dexport.models.trellis.settings import Settings, Slat
 from gen3dexport.models.trellis.slat_decoders import SLatEncoder, SLatGaussianDecoder, SLatRadianceFieldDecoder
 from gen3dexport.models.trellis.slat_flow import SLatFlow
-from gen3dexport.models.trellis.sparse_layers import fold_convolutions
+from gen3dexport.models.trellis.slat_inputs import flow_tables, mesh_inputs, window_inputs
+from gen3dexport.models.trellis.sparse_layers import NeighbourGather, fold_convolutions, set_neighbour_gather
+from gen3dexport.models.trellis.structure_stage import shell
 
 _CLASSES: dict[str, type[nn.Module]] = {
     "SparseStructureFlowModel": SparseStructureFlow,
@@ -44,6 +48,8 @@ _FIXED = {
 }
 _IGNORED = ("use_fp16",)  # weights are up-cast to float32; half precision is a scheme of the build
 
+_GATHERED = 2**30  # bytes of gathered rows that a sparse convolution may hold
+
 
 def network(name: str, args: Mapping[str, Any]) -> nn.Module:
     """A network of that class with random weights.
@@ -64,74 +70,6 @@ def network(name: str, args: Mapping[str, Any]) -> nn.Module:
         raise UsageError(f"{name}: {error}") from error
 
 
-def read_weights(path: Path, allow_pickle: bool = False) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, half precision up-cast to float32.
-
-    Args:
-        allow_pickle: where there is only a pickle beside it (.pt, .pth, .ckpt, .bin), read that, tensors only.
-
-    Raises:
-        UsageError: when the file is missing, truncated, a pickle, or holds values that are not finite.
-    """
-    pickles = [p for suffix in (".pt", ".pth", ".ckpt", ".bin") if (p := path.with_suffix(suffix)).exists()]
-    if path.exists():
-        try:
-            state = load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise UsageError(f"{path}: not a readable safetensors file ({error}); copy it again") from error
-    elif not pickles:
-        raise UsageError(f"{path}: weights not found")
-    elif allow_pickle:
-        state = _read_pickle(pickles[0])
-    else:
-        raise UsageError(
-            f"{pickles[0]}: a pickle can run code when it is opened, and is not read; convert it once with:\n"
-            f'  python -c "import torch, safetensors.torch as s; '
-            f"s.save_file(torch.load('{pickles[0]}', weights_only=True), '{path}')\"\n"
-            "  or let this build read its tensors, and nothing else, with --allow-pickle"
-        )
-    state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
-    bad = [k for k, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]
-    if bad:
-        raise UsageError(f"{path}: {len(bad)} tensors hold NaN or infinity, first {bad[0]}; the checkpoint is damaged")
-    return state
-
-
-def _read_pickle(path: Path) -> dict[str, Tensor]:
-    """The tensors of a pickled state dict, read without running its code."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise UsageError(
-            f"{path}: torch cannot read tensors alone from it ({str(error).splitlines()[0]}); ask its maker for a "
-            "safetensors file"
-        ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise UsageError(f"{path}: holds something else than a state dict (names to tensors); save only that")
-    return dict(state)
-
-
-def load_strictly(module: nn.Module, state: Mapping[str, Tensor], where: str) -> nn.Module:
-    """`state` into `module`: exactly its keys and shapes.
-
-    Raises:
-        UsageError: with every missing, unexpected and misshapen key.
-    """
-    own = module.state_dict()
-    problems = [f"missing {k}" for k in own.keys() - state.keys()]
-    problems += [f"unexpected {k}" for k in state.keys() - own.keys()]
-    problems += [
-        f"{k} has shape {list(state[k].shape)}, needs {list(own[k].shape)}"
-        for k in own.keys() & state.keys()
-        if own[k].shape != state[k].shape
-    ]
-    if problems:
-        shown = "; ".join(sorted(problems)[:8]) + (f"; and {len(problems) - 8} more" if len(problems) > 8 else "")
-        raise UsageError(f"{where}: does not fit the network: {shown}")
-    module.load_state_dict(state, strict=True, assign=True)
-    return module.eval()
-
-
 def _read_config(stem: Path) -> dict[str, Any]:
     """{"name", "args"} of `STEM.json`."""
     path = stem.with_name(stem.name + ".json")
@@ -145,16 +83,26 @@ def _read_config(stem: Path) -> dict[str, Any]:
 
 
 def load_checkpoint(stem: Path, random_weights: bool = False, allow_pickle: bool = False, seed: int = 0) -> nn.Module:
-    """The network of `STEM.json` with the weights of `STEM.safetensors`."""
+    """The network of `STEM.json` with the weights of `STEM.safetensors`, its sparse convolutions as released."""
     config = _read_config(stem)
     if random_weights:
-        module = random_network(config["name"], config["args"], seed)
-    else:
-        weights = stem.with_name(stem.name + ".safetensors")
-        state = read_weights(weights, allow_pickle)
-        module = load_strictly(network(config["name"], config["args"]), state, str(weights))
-    fold_convolutions(module)
+        return random_network(config["name"], config["args"], seed)
+    weights = stem.with_name(stem.name + ".safetensors")
+    module = load_strictly(network(config["name"], config["args"]), read_weights(weights, allow_pickle), str(weights))
+    _check_perturbation(module, weights)
     return module
+
+
+def _check_perturbation(module: nn.Module, weights: Path) -> None:
+    """The host computes the offsets that a Gaussian decoder's checkpoint stores; refuse one with others."""
+    if isinstance(module, SLatGaussianDecoder):
+        stored = module.get_buffer("offset_perturbation")
+        computed = torch.tensor(perturbation(module.representation))
+        if not torch.allclose(stored, computed, atol=1e-4):
+            raise UsageError(
+                f"{weights}: offset_perturbation is not that of its representation_config (largest difference "
+                f"{(stored - computed).abs().max():.2g}); the configuration and the weights do not belong together"
+            )
 
 
 def random_network(name: str, args: Mapping[str, Any], seed: int = 0) -> nn.Module:
@@ -174,11 +122,50 @@ def load(
     """
     checkpoint = settings.checkpoints[name]
     if name == "text_encoder":
-        return Component(name, _text_encoder(checkpoint), {}, ("features",))
+        return _component(name, _text_encoder(checkpoint), settings)
     module = load_checkpoint(folder / checkpoint, random_weights, allow_pickle)
+    return _component(name, _folded(module, settings), settings)
+
+
+def skeleton(name: str, settings: Settings, folder: Path) -> Component:
+    """One component with its shapes and no weights (tensors on the meta device): for planning."""
+    with torch.device("meta"):
+        if name == "text_encoder":
+            component = _component(name, BertTokenEncoder(**minilm_args()).eval(), settings)
+        else:
+            config = _read_config(folder / settings.checkpoints[name])
+            module = network(config["name"], config["args"])
+            component = _component(name, _folded(module, settings), settings)
+    return component.with_inputs(_meta_inputs(name, settings))
+
+
+def _component(name: str, module: nn.Module, settings: Settings) -> Component:
+    """The component of a network: its outputs, repeated stack and sampler loop, without example inputs."""
     if name == "flow":
-        return Component(name, module, {}, ("v",), stack=SparseStructureFlow.stack, loop=_loop(settings))
-    return Component(name, module, {}, ("logits",))
+        return Component(name, module, {}, ("v",), stack=SparseStructureFlow.stack, loop=_loop(settings.schedule))
+    if name == "slat_flow" and settings.slat is not None:
+        return Component(name, module, {}, ("v",), stack=SLatFlow.stack, loop=_loop(settings.slat.schedule))
+    return Component(name, module, {}, ({"text_encoder": "features", "decoder": "logits"}.get(name, "feats"),))
+
+
+def _folded(module: nn.Module, settings: Settings) -> nn.Module:
+    """Sparse convolutions as linear layers, gathering as the settings say."""
+    if settings.slat is not None:
+        set_neighbour_gather(module, _gather(module, settings.slat))
+    fold_convolutions(module)
+    return module
+
+
+def _gather(module: nn.Module, slat: Slat) -> NeighbourGather:
+    """How this network gathers: all at once as long as its largest convolution holds less than `_GATHERED` bytes so."""
+    if slat.gather != "auto":
+        return slat.gather
+    largest = 0  # values in the rows that the widest convolution reads
+    if isinstance(module, SLatFlow):
+        largest = slat.tokens * 2 * module.model_channels  # the first block after the transformer
+    elif isinstance(module, SLatMeshDecoder):
+        largest = 64 * slat.tokens * module.model_channels // 4  # the first convolution of the finest grid
+    return "all-at-once" if 4 * 27 * largest <= _GATHERED else "per-offset"
 
 
 def _text_encoder(package: str) -> BertTokenEncoder:
@@ -188,8 +175,7 @@ def _text_encoder(package: str) -> BertTokenEncoder:
     return module.eval()
 
 
-def _loop(settings: Settings) -> Euler:
-    schedule = settings.schedule
+def _loop(schedule: Schedule) -> Euler:
     times = schedule.times
     return Euler(
         timesteps=tuple(1000 * t for t in times[:-1]),
@@ -198,18 +184,20 @@ def _loop(settings: Settings) -> Euler:
     )
 
 
-def skeleton(name: str, settings: Settings, folder: Path) -> Component:
-    """One component with its shapes and no weights (tensors on the meta device): for planning."""
+def _meta_inputs(name: str, settings: Settings) -> dict[str, torch.Tensor]:
+    """A component's inputs as shapes."""
+    tokens, width = settings.condition
+    shapes: dict[str, torch.Tensor] = {}
     with torch.device("meta"):
-        tokens, width = settings.condition
-        if name == "text_encoder":
-            ids = torch.zeros(1, tokens, dtype=torch.int64)
-            return Component(name, BertTokenEncoder(**minilm_args()).eval(), {"ids": ids, "mask": ids}, ("features",))
-        config = _read_config(folder / settings.checkpoints[name])
-        module = network(config["name"], config["args"])
-        fold_convolutions(module)
-        latent = torch.zeros(1, *settings.latent)
-        if name == "flow":
-            inputs = {"x": latent, "t": torch.zeros(1), "cond": torch.zeros(1, tokens, width)}
-            return Component(name, module, inputs, ("v",), stack=SparseStructureFlow.stack, loop=_loop(settings))
-        return Component(name, module, {"z": latent}, ("logits",))
+        ids, latent = torch.zeros(1, tokens, dtype=torch.int64), torch.zeros(1, *settings.latent)
+        shapes |= {"ids": ids, "mask": ids, "z": latent, "x": latent, "t": torch.zeros(1)}
+        shapes["cond"] = torch.zeros(1, tokens, width)
+    if (slat := settings.slat) is not None and name.startswith("slat_"):
+        coords = shell(slat.budget, slat.resolution)
+        tables = flow_tables(coords, slat.budget)
+        tables |= mesh_inputs(coords, slat.tokens) if name == "slat_decoder_mesh" else {}
+        if name in slat.windows:
+            tables |= window_inputs(coords, slat.tokens, slat.windows[name])
+        shapes |= {key: torch.from_numpy(table).to("meta") for key, table in tables.items()}
+        shapes["x"] = shapes["feats"] = torch.zeros(1, slat.tokens, len(slat.mean), device="meta")
+    return {key: shapes[key] for key in inputs_of(name)}

@@ -79,6 +79,7 @@ class SLatMeshDecoder(WindowTrunk):
         heads = heads_of(model_channels, num_heads, num_head_channels)
         super().__init__(latent_channels, model_channels, num_blocks, heads, mlp_ratio)
         self.resolution = resolution
+        self.model_channels = model_channels
         self.window_size = window_size
         self.use_color = bool(representation_config.get("use_color", False))
         self.upsample = nn.ModuleList(

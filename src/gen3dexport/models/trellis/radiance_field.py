@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,11 @@ class RadianceField:
     trivec: Array
     density: Array
     sh: Array
+
+    def scaled(self, factor: int) -> RadianceField:
+        """Positions and voxels times `factor`, a power of two, about the centre."""
+        positions = ((self.positions - 0.5) * factor + 0.5).astype(np.float32)
+        return replace(self, positions=positions, depth=self.depth - round(math.log2(factor)))
 
 
 def radiance_field(

@@ -87,6 +87,7 @@ class SLatFlow(nn.Module):
             )
         heads, width = num_heads or model_channels // num_head_channels, io_block_channels[0]
         self.resolution = resolution
+        self.model_channels = model_channels
         self.block_dtype = torch.float32
         self.t_embedder = TimestepEmbedder(model_channels)
         self.input_layer = nn.Linear(in_channels, width)

@@ -1,0 +1,149 @@
+"""TRELLIS at its released size, random weights: build time, peak memory and size of every component, per target.
+
+    python benchmarks/trellis_released.py [RECIPE] --target executorch --target tpu-v5e --target cuda-sm90 -o OUT.json
+
+Every component is built in a process of its own, which resumes from the stage cache what the components before it made,
+so that its peak memory is its own. Rows go into the JSON as they finish; rows of other runs that it has are kept.
+Memory is resident memory of the building process and, apart, the largest of its children (compilers). Programs are not
+run here: what they need at run time is planned by the backend or estimated by its cost model, and said so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+
+def build_until(recipe: str, target_name: str, assignments: list[str], wanted: str, out: str) -> None:
+    """Build the components up to `wanted`, and write what it took as JSON into `out`."""
+    from gen3dexport import build as building
+    from gen3dexport.measure import PeakMemory
+    from gen3dexport.plan import make_plan, require_ready
+    from gen3dexport.recipe import read_recipe
+    from gen3dexport.target import read_target
+
+    target = read_target(target_name)
+    plan = make_plan(read_recipe(recipe, target, ["random_weights=true", *assignments]), target)
+    require_ready(plan)
+    stages: dict[str, float] = {}
+    last: tuple[str, float] = ("", 0.0)
+
+    def on_stage(component: str, stage: str) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        if last[0]:
+            stages[last[0]] = now - last[1]
+        last = (stage if component == wanted else "", now)
+
+    with tempfile.TemporaryDirectory(prefix="gen3dexport-") as scratch:
+        (host := Path(scratch) / "host").mkdir()
+        states = building.first_states(plan, host)
+        for name in plan.schemes:
+            if name == wanted:
+                break
+            states, _ = building._collect(building._component(plan, name, states, on_stage), fresh(Path(scratch)))
+        memory, start = PeakMemory(), time.perf_counter()
+        entry = building._component(plan, wanted, states, on_stage)
+        seconds = time.perf_counter() - start
+        on_stage("", "")
+    facts = json.loads((entry / "entry.json").read_text())
+    size = sum(p.stat().st_size for p in (entry / "programs").iterdir())
+    golden = sum(p.stat().st_size for p in (entry / "golden").iterdir())
+    row = {
+        "parameters": facts["parameters"],
+        "calls": facts["calls"],
+        "scheme": plan.schemes[wanted],
+        "build_seconds": None if "cached" in stages else round(seconds, 1),
+        "stages_seconds": {k: round(v, 1) for k, v in stages.items()},
+        "peak_memory_above_start": memory.read(),
+        "peak_resident_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        "children_peak_resident_bytes": 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss,
+        "program_bytes": size,
+        "golden_bytes": golden,
+        "programs": [
+            {key: program[key] for key in ("name", "files", "facts", "estimates", "unmeasured")}
+            for program in facts["programs"]
+        ],
+        "settings": {"voxels": plan.settings.slat.tokens, "cells": plan.settings.slat.coarse},
+    }
+    Path(out).write_text(json.dumps(row))
+
+
+def fresh(folder: Path) -> Path:
+    """An empty draft for files of a cached entry, which are not looked at."""
+    draft = folder / "draft"
+    shutil.rmtree(draft, ignore_errors=True)
+    for name in ("programs", "golden"):
+        (draft / name).mkdir(parents=True)
+    return draft
+
+
+def measure(recipe: str, target: str, assignments: list[str], wanted: str) -> dict[str, Any]:
+    """One row, from a process of its own."""
+    with tempfile.TemporaryDirectory(prefix="gen3dexport-") as scratch:
+        out = Path(scratch) / "row.json"
+        child = multiprocessing.get_context("spawn").Process(
+            target=build_until, args=(recipe, target, assignments, wanted, str(out))
+        )
+        child.start()
+        child.join()
+        if not out.is_file():
+            return {"failed": f"the building process ended with exit code {child.exitcode}"}
+        row: dict[str, Any] = json.loads(out.read_text())
+        return row
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("recipe", nargs="?", default="trellis-image-large")
+    parser.add_argument("--target", action="append", required=True)
+    parser.add_argument("--component", action="append", help="only this one (those before it must be cached)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a recipe's field")
+    parser.add_argument("-o", "--out", type=Path, default=Path("benchmarks/results/trellis_released.json"))
+    options = parser.parse_args()
+    from gen3dexport.plan import make_plan
+    from gen3dexport.provenance import host, versions
+    from gen3dexport.recipe import read_recipe
+    from gen3dexport.target import read_target
+
+    result = json.loads(options.out.read_text()) if options.out.is_file() else {"rows": {}}
+    for name in options.target:
+        target = read_target(name)
+        plan = make_plan(read_recipe(options.recipe, target, ["random_weights=true", *options.set]), target)
+        for component in options.component or plan.schemes:
+            row = measure(options.recipe, name, options.set, component)
+            key = f"{options.recipe}/{target.name}/{component}"
+            if row.get("build_seconds", 0) is None and key in result["rows"]:
+                continue  # it was in the cache; what building it took is known
+            result["rows"][key] = {**row, "assignments": options.set}
+            result |= {"random_weights": True, "versions": versions(), "host": host()}
+            options.out.parent.mkdir(parents=True, exist_ok=True)
+            options.out.write_text(json.dumps(result, indent=1) + "\n")
+            print(key, row.get("failed") or line(row), flush=True)
+            if "failed" in row:
+                return 1
+    return 0
+
+
+def line(row: dict[str, Any]) -> str:
+    """One row for people."""
+    taken = "cached" if row["build_seconds"] is None else f"{row['build_seconds']:.0f} s"
+    peaks = (row["peak_resident_bytes"] / 1e9, row["children_peak_resident_bytes"] / 1e9)
+    return (
+        f"{row['parameters'] / 1e6:.0f} M {row['scheme']}: {taken}, peak {peaks[0]:.1f} GB "
+        f"(children {peaks[1]:.1f} GB), {row['program_bytes'] / 1e6:.0f} MB"
+    )
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "2")
+    sys.exit(main())

