@@ -11,7 +11,7 @@ import importlib.metadata
 import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +80,7 @@ def lower(captured: Captured, options: Options, out: Path) -> Lowered:
     answers = _compile(written, chip, options)
     lowered = {w.draft.name: _lowered(w, answers.get(w.draft.name), chip, weights.name, size, options) for w in written}
     main = lowered.pop(component.name)
-    return Lowered(main.files, main.facts, main.estimates, main.unmeasured, extra=lowered)
+    return replace(main, extra=lowered)
 
 
 @contextlib.contextmanager
