@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gen3dexport import models
-from gen3dexport.backends import ProgramRecord, TensorSpec, onnx
+from gen3dexport.backends import onnx, recorded, specs
 from gen3dexport.export import Captured
 from gen3dexport.metrics import tensor_error
 from gen3dexport.models import Request
@@ -79,7 +79,8 @@ def measure(make: Callable[[], Component], rounds: int) -> dict[str, dict[str, f
             folder.mkdir()
             component = onnx.quantize(make(), scheme, options)
             lowered = onnx.lower(Captured(component), options, folder)
-            program = onnx.load(folder, _record(component, lowered.files, lowered.facts))
+            taken_in = specs(component.inputs)
+            program = onnx.load(folder, recorded("flow", lowered, taken_in, {"v": taken_in["x"]}))
             calls[label] = lambda program=program: program(inputs)
             error = tensor_error(program(inputs)["v"], reference)
             size = sum((folder / f).stat().st_size for f in lowered.files) / 1e6
@@ -91,12 +92,6 @@ def measure(make: Callable[[], Component], rounds: int) -> dict[str, dict[str, f
                 taken = 1e3 * (time.process_time() - start)
                 rows[label]["ms"] = min(taken, rows[label].get("ms", taken))
     return rows
-
-
-def _record(component: Component, files: tuple[str, ...], facts: Any) -> ProgramRecord:
-    spec = {k: TensorSpec(shape=tuple(v.shape), dtype="float32") for k, v in component.inputs.items()}
-    outputs = {"v": spec["x"]}
-    return ProgramRecord(name="flow", component="flow", files=files, inputs=spec, outputs=outputs, facts=dict(facts))
 
 
 def main() -> None:

@@ -30,12 +30,14 @@ class Turns:
 
     Attributes:
         bytes: of its program or parameters; outputs: of its first call; times: milliseconds of its calls.
+        facts: what the call says of itself at the end, if it has a method `facts` (its memory, its parts' times).
         reason: why it could not run, or None.
     """
 
     bytes: int = 0
     outputs: Mapping[str, np.ndarray] = field(default_factory=dict)
     times: list[float] = field(default_factory=list)
+    facts: Mapping[str, Any] = field(default_factory=dict)
     reason: str | None = None
 
     def row(self, reference: Turns) -> dict[str, Any]:
@@ -83,8 +85,9 @@ def take_turns(variants: Mapping[str, Prepare], threads: int, rounds: int, calls
             times = pipe.recv()
             if number:  # the first round warms up
                 found[name].times += times
-    for pipe in pipes.values():
+    for name, pipe in pipes.items():
         pipe.send(False)
+        found[name].facts = pipe.recv()
     for worker in workers:
         worker.join()
     return found
@@ -109,6 +112,7 @@ def _serve(pipe: Connection, prepare: Prepare, threads: int, calls: int) -> None
                 call()
                 times.append(1e3 * (time.perf_counter() - start))
             pipe.send(times[1:])
+        pipe.send(call.facts() if hasattr(call, "facts") else {})
 
 
 def of_module(component: Any, module: Any) -> tuple[Call, int]:
@@ -127,29 +131,13 @@ def of_module(component: Any, module: Any) -> tuple[Call, int]:
 
 def of_target(component: Any, target_name: str, scheme: str, folder: Path) -> tuple[Call, int]:
     """A component lowered for a target and loaded from disk, and its bytes there."""
-    from gen3dexport import backends
-    from gen3dexport.backends import ProgramRecord, TensorSpec
-    from gen3dexport.export import Captured
+    from gen3dexport.one_component import through
     from gen3dexport.runtime.pipeline import to_numpy
     from gen3dexport.target import read_target
 
-    target = read_target(target_name)
-    backend, options = backends.find(target.backend), target.backend_options()
-    results = component.run()
-    own = component if scheme == "fp32" else backend.quantize(component, scheme, options)
-    made = backend.lower(Captured(own), options, folder)
-    spec = {
-        k: TensorSpec(shape=tuple(v.shape), dtype=str(v.dtype).removeprefix("torch.")) for k, v in own.inputs.items()
-    }
-    outputs = {k: TensorSpec(shape=tuple(v.shape), dtype="float32") for k, v in results.items()}
-    program = backend.load(
-        folder,
-        ProgramRecord(
-            name=own.name, component=own.name, files=made.files, inputs=spec, outputs=outputs, facts=dict(made.facts)
-        ),
-    )
+    record, program = through(component, read_target(target_name), scheme, folder)
     inputs = {k: program.xp.asarray(v.numpy()) for k, v in component.inputs.items()}
-    return lambda: to_numpy(program(inputs)), sum((folder / f).stat().st_size for f in made.files)
+    return lambda: to_numpy(program(inputs)), sum((folder / f).stat().st_size for f in record.files)
 
 
 def in_bf16(module: Any) -> Any:

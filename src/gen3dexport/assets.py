@@ -193,16 +193,13 @@ def write_atomically(path: Path, content: bytes) -> None:
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
         raise UsageError(
             f"{path}: cannot be written ({error.strerror or error}); "
             "name an output in a folder that you can write to, with space left"
         ) from error
-    except BaseException:  # interrupted: leave nothing behind
+    finally:  # also when interrupted: leave nothing behind
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _umask() -> int:

@@ -5,27 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import array_api_compat.numpy as xp
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from gen3dexport import bundle, models, stage_cache
-from gen3dexport.backends import Lowered, ProgramRecord, TensorSpec
+from gen3dexport.backends import Lowered, ProgramRecord, recorded, specs
 from gen3dexport.bundle import File, Manifest, Unquantized
 from gen3dexport.export import Captured
 from gen3dexport.models import Request
 from gen3dexport.module_rules import check_rules, quantize_by_rules
 from gen3dexport.plan import Plan, require_ready
 from gen3dexport.provenance import host, versions
-from gen3dexport.record import Arrays, Recording, golden_tensors, record, sampler_tensors
+from gen3dexport.record import Recording, golden_tensors, record, sampler_tensors
 
 OnStage = Callable[[str, str], None]
 State = dict[str, Any]
-Specs = Mapping[str, TensorSpec]
 
 
 def build(plan: Plan, out: Path, on_stage: OnStage = lambda component, stage: None) -> Manifest:
@@ -141,11 +140,10 @@ def _write_entry(entry: Path, recording: Recording, lowered: Lowered, scheme: st
     save_file(arrays, entry / "states.safetensors")
     name, (call, outputs) = recording.component.name, recording.calls[0]
     inputs = {k: call[k] for k in recording.component.inputs}
-    own = _specs(inputs), _specs(outputs)
-    records = [_program(name, name, "component", lowered, scheme, *own)]
+    own = specs(inputs), specs(outputs)
+    records = [recorded(name, lowered, *own, scheme=scheme)]
     for extra, twin in lowered.extra.items():
-        differing = (twin.inputs or own[0], twin.outputs or own[1])
-        records.append(_program(extra, name, kind_of(extra), twin, scheme, *differing))
+        records.append(recorded(extra, twin, *own, component=name, kind=kind_of(extra), scheme=scheme))
     text = json.dumps(
         {
             "component": name,
@@ -157,30 +155,9 @@ def _write_entry(entry: Path, recording: Recording, lowered: Lowered, scheme: st
     (entry / "entry.json").write_text(text)
 
 
-def kind_of(extra: str) -> str:
+def kind_of(extra: str) -> Literal["sampler", "twin"]:
     """Kind of a further program: the sampler loop as one program, or a twin of the component for the device alone."""
     return "sampler" if extra.endswith("_sampler") else "twin"
-
-
-def _specs(arrays: Arrays) -> Specs:
-    return {k: TensorSpec(shape=v.shape, dtype=v.dtype.name) for k, v in arrays.items()}
-
-
-def _program(
-    name: str, component: str, kind: Any, lowered: Lowered, scheme: str, inputs: Specs, outputs: Specs
-) -> ProgramRecord:
-    return ProgramRecord(
-        name=name,
-        component=component,
-        kind=kind,
-        files=lowered.files,
-        inputs=dict(inputs),
-        outputs=dict(outputs),
-        scheme=scheme,
-        facts=dict(lowered.facts),
-        estimates={k: [asdict(e) for e in v] for k, v in lowered.estimates.items()},
-        unmeasured=lowered.unmeasured,
-    )
 
 
 def _collect(entry: Path, draft: Path) -> tuple[list[State], dict[str, Any]]:

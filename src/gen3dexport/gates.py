@@ -40,9 +40,9 @@ def time_against_unquantized(
         other = backend.load(folder, unquantized.program)
     except MissingError as error:
         return {"kind": "unmeasured", "reason": str(error)}
-    stand_in = getattr(own, "stand_in", None)
-    if stand_in is not None:
-        return {"kind": "unmeasured", "reason": stand_in}
+    reason = backends.stand_in(own)
+    if reason is not None:
+        return {"kind": "unmeasured", "reason": reason}
 
     def caller(program: backends.Program) -> Callable[[], object]:
         arrays = {key: program.xp.asarray(value) for key, value in inputs.items()}

@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gen3dexport.gaussians import Gaussians
-from gen3dexport.render import camera_axes
+from gen3dexport.render import camera_axes, framing
 
 Floats = NDArray[np.float64]
 
-_FIELD_OF_VIEW = math.radians(26)
 _TILE = 16
 _CHUNK = 512  # Gaussians of a tile that are blended at once
 _REACH = 3.33  # standard deviations at which exp(-d^2 / 2) falls under 1/255
@@ -82,8 +81,7 @@ def splat(
 
 def _project(gaussians: Gaussians, azimuth: float, elevation: float, size: int, blur: float) -> _Splats:
     right, up, back = camera_axes(azimuth, elevation)
-    distance = 1.06 * math.sqrt(0.75) / math.sin(_FIELD_OF_VIEW / 2)
-    focal = size / 2 / math.tan(_FIELD_OF_VIEW / 2)
+    distance, focal = framing(math.sqrt(0.75), size)
     positions = gaussians.positions.astype(np.float64)
     depth = distance - positions @ back
     seen = np.flatnonzero((depth > 0.1) & (gaussians.opacities >= _LEAST_ALPHA))

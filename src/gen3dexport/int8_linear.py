@@ -14,7 +14,14 @@ from torch import Tensor, nn
 
 LEVELS = 127.0
 _CUDA_ROWS = 32  # CUDA's integer product takes no fewer than 17
-_TINY = 1e-8  # keeps rows of zeros (masked tokens) from a division by zero
+TINY = 1e-8  # keeps rows of zeros (masked tokens) from a division by zero
+
+
+def int8_weight(linear: nn.Linear) -> tuple[Tensor, Tensor]:
+    """Weight [N, K] int8 of a linear layer, scale [N] float32 per output channel: symmetric, 127 the largest."""
+    weight = linear.weight.detach().float()
+    scale = weight.abs().amax(1).clamp_min(TINY) / LEVELS
+    return (weight / scale[:, None]).round().to(torch.int8), scale
 
 
 class Int8Linear(nn.Module):
@@ -30,15 +37,14 @@ class Int8Linear(nn.Module):
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        weight = linear.weight.detach().float()
-        scale = weight.abs().amax(1).clamp_min(_TINY) / LEVELS
-        self.register_buffer("weight", (weight / scale[:, None]).round().to(torch.int8))
+        weight, scale = int8_weight(linear)
+        self.register_buffer("weight", weight)
         self.register_buffer("scale", scale)
         self.bias = linear.bias
 
     def forward(self, x: Tensor) -> Tensor:
         rows = x.flatten(0, -2)
-        largest = rows.abs().amax(-1, keepdim=True).float().clamp_min(_TINY)
+        largest = rows.abs().amax(-1, keepdim=True).float().clamp_min(TINY)
         rounded = torch.round(rows.float() * (LEVELS / largest)).to(torch.int8)
         count = len(rows)
         if rows.is_cuda and count < _CUDA_ROWS:  # in a capture, which is on the CPU, a backend pads for its device

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from gen3dexport.backends import Program, ProgramRecord
+from gen3dexport.backends import Program, ProgramRecord, stand_in
 from gen3dexport.errors import GenExportError, MissingError
 from gen3dexport.gates import time_against_unquantized
 from gen3dexport.metrics import asset_quality, tensor_error
@@ -95,12 +95,6 @@ def _measure_program(loaded: LoadedBundle, record: ProgramRecord, measure: Measu
         facts["latency"] = {"kind": "unmeasured", "reason": reason}
         facts["peak_memory"] = {"kind": "unmeasured", "reason": reason}
     return facts
-
-
-def stand_in(program: Program) -> str | None:
-    """Why times taken here are not the target's (a TPU program on a CPU), or None when they are."""
-    reason: str | None = getattr(program, "stand_in", None)
-    return reason
 
 
 def device_memory(program: Program) -> Facts | None:

@@ -15,10 +15,9 @@ from gen3dexport import models
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
 from gen3dexport.plan import Plan
-from gen3dexport.quantize import InDtype, linears
+from gen3dexport.quantize import HALVES, InDtype, linears
 from gen3dexport.shipped import did_you_mean
 
-HALVES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 

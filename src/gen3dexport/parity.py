@@ -11,13 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gen3dexport import backends, models
-from gen3dexport.backends import ProgramRecord, TensorSpec
-from gen3dexport.errors import MissingError, UsageError
-from gen3dexport.export import Captured
+from gen3dexport import models
+from gen3dexport.errors import UsageError
 from gen3dexport.metrics import tensor_error
 from gen3dexport.models.component import Component
 from gen3dexport.models.golden import read_golden
+from gen3dexport.one_component import through
 from gen3dexport.runtime.pipeline import to_numpy
 from gen3dexport.target import Target, read_target
 
@@ -96,31 +95,9 @@ def _eager(component: Component) -> Run:
 
 def _lowered(component: Component, target: Target, scheme: str, folder: Path) -> Run:
     """The component lowered for `target`, written to `folder` and loaded from there."""
-    backend, options = backends.find(target.backend), target.backend_options()
-    missing = backend.check(options)
-    if missing:
-        raise MissingError(f"target {target.name}: not ready here:\n  " + "\n  ".join(missing))
-    if scheme not in backend.SCHEMES:
-        raise UsageError(f"target {target.name}: scheme {scheme!r}: {backend.REFUSED.get(scheme, 'unknown')}")
-    component = component if scheme == "fp32" else backend.quantize(component, scheme, options)
-    outputs = component.run()
-    lowered = backend.lower(Captured(component), options, folder)
-    record = ProgramRecord(
-        name=component.name,
-        component=component.name,
-        files=lowered.files,
-        inputs={k: _spec(v) for k, v in component.inputs.items()},
-        outputs={k: _spec(v) for k, v in outputs.items()},
-        scheme=scheme,
-        facts=dict(lowered.facts),
-    )
-    program = backend.load(folder, record)
+    program = through(component, target, scheme, folder)[1]
 
     def run(inputs: Mapping[str, np.ndarray]) -> Arrays:
         return to_numpy(program({k: program.xp.asarray(v) for k, v in inputs.items()}))
 
     return run
-
-
-def _spec(tensor: Tensor) -> TensorSpec:
-    return TensorSpec(shape=tuple(tensor.shape), dtype=str(tensor.dtype).removeprefix("torch."))

@@ -13,6 +13,8 @@ from gen3dexport.errors import UsageError
 from gen3dexport.int8_linear import Int8Linear
 from gen3dexport.models.component import Component
 
+Kernel = Literal["int_mm", "xnnpack"]
+
 
 @dataclass(frozen=True)
 class Half:
@@ -31,7 +33,7 @@ class Int8Dynamic:
         min_features: linears narrower than this on input stay as they are (they cost more than they win).
     """
 
-    kernel: Literal["int_mm", "xnnpack"] = "int_mm"
+    kernel: Kernel = "int_mm"
     min_features: int = 128
 
 
@@ -72,6 +74,9 @@ class Float8Weight:
 _INT4: torch.dtype = getattr(torch, "int4")  # noqa: B009  torch's type hints lack it
 Method = Half | Int8Dynamic | Int8Weight | Int4Dynamic | Int4Weight | Float8Weight
 
+HALVES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+"""Dtype by half-precision scheme."""
+
 
 class InDtype(nn.Module):
     """A layer that computes in a dtype of its own: its input is cast to it, its output back."""
@@ -84,6 +89,32 @@ class InDtype(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = self.layer(x.to(self.dtype))
         return result.to(x.dtype)
+
+
+def to_scheme(
+    component: Component, scheme: str, min_features: int, layers: Sequence[str] | None = None, kernel: Kernel = "int_mm"
+) -> Component:
+    """`component` in the scheme of that name, in place; fp32 changes nothing.
+
+    Args:
+        min_features, layers: see `quantize` and its methods; kernel: of `Int8Dynamic`.
+
+    Raises:
+        UsageError: for an unknown scheme, or one that matches no layer.
+    """
+    methods: dict[str, Method] = {
+        **{name: Half(dtype) for name, dtype in HALVES.items()},
+        "int8-dynamic": Int8Dynamic(kernel, min_features),
+        "int8-weight": Int8Weight(min_features),
+        "int4-dynamic": Int4Dynamic(min_features=min_features),
+        "int4-weight": Int4Weight(min_features=min_features),
+        "float8-weight": Float8Weight(min_features),
+    }
+    if scheme == "fp32":
+        return component
+    if scheme not in methods:
+        raise UsageError(f"{component.name}: scheme {scheme!r}: unknown; there are fp32, {', '.join(methods)}")
+    return quantize(component, methods[scheme], layers)
 
 
 def quantize(component: Component, method: Method, layers: Sequence[str] | None = None) -> Component:
@@ -107,10 +138,7 @@ def quantize(component: Component, method: Method, layers: Sequence[str] | None 
         case Int8Dynamic("xnnpack", min_features):
             _torchao(component, _int8_for_xnnpack(), pick(component, min_features, layers))
         case Int8Dynamic(_, min_features):
-            for name in pick(component, min_features, layers):
-                linear = component.module.get_submodule(name)
-                assert isinstance(linear, nn.Linear)  # pick gives no others
-                component.module.set_submodule(name, Int8Linear(linear))
+            replace_linears(component, pick(component, min_features, layers), Int8Linear)
         case Int8Weight(min_features):
             from torchao.quantization import Int8WeightOnlyConfig
 
@@ -147,6 +175,14 @@ def _torchao(component: Component, config: object, layers: Sequence[str]) -> Non
     chosen = set(layers)
     wanted: Callable[[nn.Module, str], bool] = lambda module, name: name in chosen  # noqa: E731
     quantize_(component.module, config, filter_fn=wanted)
+
+
+def replace_linears(component: Component, layers: Sequence[str], make: Callable[[nn.Linear], nn.Module]) -> None:
+    """Put what `make` makes of each linear layer in its place."""
+    for name in layers:
+        linear = component.module.get_submodule(name)
+        assert isinstance(linear, nn.Linear), name
+        component.module.set_submodule(name, make(linear))
 
 
 def pick(component: Component, min_features: int, layers: Sequence[str] | None = None, multiple: int = 1) -> list[str]:

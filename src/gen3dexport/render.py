@@ -100,12 +100,8 @@ def _draw(
     mesh: Mesh, scene: Stage, sky: Light, azimuth: float, elevation: float, size: int, shadow: bool
 ) -> NDArray[np.uint8]:
     pixels = size * _SUPERSAMPLING
-    camera = _Camera(
-        *camera_axes(azimuth, elevation),
-        distance=1.06 * scene.radius / math.sin(_FIELD_OF_VIEW / 2),
-        focal=pixels / 2 / math.tan(_FIELD_OF_VIEW / 2),
-        pixels=pixels,
-    )
+    distance, focal = framing(scene.radius, pixels)
+    camera = _Camera(*camera_axes(azimuth, elevation), distance=distance, focal=focal, pixels=pixels)
     towards = camera_axes(azimuth - 50, 48)[2]  # the light turns with the camera, so that every view is lit alike
     key = key_light(scene, towards)
     nearness = 1 / (camera.distance - scene.vertices @ camera.back)
@@ -122,6 +118,11 @@ def _draw(
     image[drawn] = _shade(mesh, scene, corners, inside, (key, towards), sky, camera)
     fine = image.reshape(size, _SUPERSAMPLING, size, _SUPERSAMPLING, 3)
     return _encode(fine.mean(axis=(1, 3)))
+
+
+def framing(radius: float, pixels: int) -> tuple[float, float]:
+    """Distance of a camera from the centre of a sphere that it frames, and its focal length in pixels."""
+    return 1.06 * radius / math.sin(_FIELD_OF_VIEW / 2), pixels / 2 / math.tan(_FIELD_OF_VIEW / 2)
 
 
 def camera_axes(azimuth: float, elevation: float) -> tuple[Floats, Floats, Floats]:
@@ -152,7 +153,7 @@ def _shade(
     normals = interpolate(scene.normals)
     normals *= np.where((normals * to_eye).sum(1) < -0.2, -1.0, 1.0)[:, None]  # the inside of an open surface
     normals = _rows_to_unit(normals)
-    albedo = _CLAY if mesh.colors is None else _decode(interpolate(mesh.colors) / 255)
+    albedo = _CLAY if mesh.colors is None else linear_light(interpolate(mesh.colors) / 255)
     lit, open_sky = interpolate(light.vertices), interpolate(sky.vertices)
     lambert = np.maximum(normals @ towards, 0.0) * lit
     gloss = 0.10 * np.maximum((normals * _rows_to_unit(to_eye + towards)).sum(1), 0.0) ** 24 * lit * (lambert > 0)
@@ -202,6 +203,6 @@ def _encode(linear: Floats) -> NDArray[np.uint8]:
     return encoded
 
 
-def _decode(encoded: Floats) -> Floats:
-    """sRGB in [0, 1] to linear light."""
+def linear_light(encoded: Floats) -> Floats:
+    """sRGB in [0, 1] to linear light (IEC 61966-2-1)."""
     return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)

@@ -16,6 +16,7 @@ import numpy as np
 from gen3dexport.assets import Mesh, vertex_normals, write_atomically
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.gaussians import Gaussians
+from gen3dexport.render import linear_light
 
 FORMATS = (".usda", ".usdc", ".usd")
 
@@ -77,7 +78,7 @@ def _define_mesh(stage: Any, mesh: Any) -> Any:
     prim.CreateExtentAttr(_box(mesh.vertices))
     if mesh.colors is not None:
         shown = prim.CreateDisplayColorPrimvar(UsdGeom.Tokens.vertex)
-        shown.Set(_vectors(_linear(mesh.colors.astype(np.float32) / 255)))  # display colours are linear
+        shown.Set(_vectors(linear_light(mesh.colors / 255)))  # display colours are linear
     return prim
 
 
@@ -91,8 +92,3 @@ def _box(points: Any) -> Any:
     """The two corners of the points' bounding box; of the origin when there are none."""
     points = points if len(points) else np.zeros((1, 3), np.float32)
     return _vectors(np.stack([points.min(0), points.max(0)]))
-
-
-def _linear(encoded: Any) -> Any:
-    """sRGB in [0, 1] to linear light (IEC 61966-2-1)."""
-    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gen3dexport.backends import Lowered, Program, ProgramRecord, TensorSpec
+from gen3dexport.backends import Lowered, Program, ProgramRecord, recorded, specs
 from gen3dexport.export import Captured
 from gen3dexport.models.bert import BertTokenEncoder
 from gen3dexport.models.component import Component
@@ -59,15 +59,7 @@ def lower(backend: ModuleType, name: str, scheme: str, folder: Path, **options: 
     made = backend.quantize(made, scheme, resolved)
     quantized = made.run()
     lowered = backend.lower(Captured(made), resolved, folder)
-    record = ProgramRecord(
-        name=name,
-        component=name,
-        files=lowered.files,
-        inputs={k: _spec(v) for k, v in made.inputs.items()},
-        outputs={k: _spec(v) for k, v in quantized.items()},
-        scheme=scheme,
-        facts=dict(lowered.facts),
-    )
+    record = recorded(name, lowered, specs(made.inputs), specs(quantized), scheme=scheme)
     return Case(_numpy(made.inputs), fp32, _numpy(quantized), lowered, record, folder, backend.load(folder, record))
 
 
@@ -79,7 +71,3 @@ def relative_l2(value: Any, reference: np.ndarray) -> float:
 
 def _numpy(tensors: Any) -> dict[str, np.ndarray]:
     return {k: v.detach().numpy() for k, v in tensors.items()}
-
-
-def _spec(tensor: torch.Tensor) -> TensorSpec:
-    return TensorSpec(shape=tuple(tensor.shape), dtype=str(tensor.dtype).removeprefix("torch."))

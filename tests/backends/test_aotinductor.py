@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gen3dexport.backends import Lowered, ProgramRecord, TensorSpec, aotinductor
+from gen3dexport.backends import Lowered, ProgramRecord, aotinductor, recorded, specs
 from gen3dexport.backends.aotinductor import attention, host_code, int_mm, offline_cuda, replaced, retarget, toolchain
 from gen3dexport.backends.aotinductor.elf import Elf
 from gen3dexport.backends.aotinductor.gpu_table import GPUS
@@ -67,18 +67,8 @@ def quantized(component: Component, scheme: str, options: aotinductor.Options) -
 
 
 def record(component: Component, lowered: Lowered) -> ProgramRecord:
-    def specs(tensors: dict[str, Tensor]) -> dict[str, TensorSpec]:
-        return {k: TensorSpec(shape=tuple(v.shape), dtype=str(v.dtype)[6:]) for k, v in tensors.items()}
-
-    return ProgramRecord(
-        name=component.name,
-        component=component.name,
-        files=lowered.files,
-        inputs=specs(dict(component.inputs)),
-        outputs=specs(component.run()),
-        facts=json.loads(json.dumps(lowered.facts)),  # as a manifest keeps them
-        unmeasured=lowered.unmeasured,
-    )
+    kept = replace(lowered, facts=json.loads(json.dumps(lowered.facts)))  # as a manifest keeps them
+    return recorded(component.name, kept, specs(component.inputs), specs(component.run()))
 
 
 # The packages of this module: name -> (component, scheme, options, largest relative L2 error against its eager model).

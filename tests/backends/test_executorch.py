@@ -23,7 +23,7 @@ from torch import Tensor, fx, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from gen3dexport.backends import Lowered, ProgramRecord, TensorSpec, executorch
+from gen3dexport.backends import Lowered, ProgramRecord, TensorSpec, executorch, recorded, specs
 from gen3dexport.errors import ExportError, MissingError, UsageError, VerificationError
 from gen3dexport.export import Captured, export_module
 from gen3dexport.models.component import Component
@@ -69,11 +69,7 @@ def made_by(module: nn.Module, folder: Path, *inputs: Tensor, **options: Any) ->
 
 
 def record_of(part: Component, lowered: Lowered) -> ProgramRecord:
-    def specs(tensors: Any) -> dict[str, TensorSpec]:
-        return {k: TensorSpec(shape=tuple(v.shape), dtype=str(v.dtype)[6:]) for k, v in tensors.items()}
-
-    outputs = specs(part.run())
-    return ProgramRecord(name="part", component="part", files=lowered.files, inputs=specs(part.inputs), outputs=outputs)
+    return recorded("part", lowered, specs(part.inputs), specs(part.run()))
 
 
 # Rules against torch

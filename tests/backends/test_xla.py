@@ -24,7 +24,7 @@ pytest.importorskip("torchax")
 
 import jax.numpy as jnp  # noqa: E402
 
-from gen3dexport.backends import Lowered, ProgramRecord, xla  # noqa: E402
+from gen3dexport.backends import Lowered, ProgramRecord, TensorSpec, recorded, xla  # noqa: E402
 from gen3dexport.backends.xla.chips import CHIPS  # noqa: E402
 from gen3dexport.backends.xla.compile_child import repaired  # noqa: E402
 from gen3dexport.backends.xla.compile_tpu import Unknown, compile_tpu  # noqa: E402
@@ -110,7 +110,8 @@ def test_programs_describe_themselves(cases: dict[str, Case]) -> None:
     assert [e.by.split()[0] for e in cases["ss_flow"].lowered.estimates["latency_ms"]] == ["roofline"]
     # Token ids are int32 in the program: NumPy's int64 is cast at the door (the runs above), or refused out of range.
     text = cases["text_encoder"]
-    assert text.inputs["ids"].dtype == np.int64
+    assert text.inputs["ids"].dtype == np.int64 and text.record.inputs["ids"].dtype == "int32"
+    assert cases["ss_flow"].record.inputs["t"] == TensorSpec(shape=(2,), dtype="float32")
     with pytest.raises(UsageError, match="do not fit int32"):
         text.program({**text.inputs, "ids": text.inputs["ids"] + 2**40})
 
@@ -176,6 +177,10 @@ def test_schemes_agree_with_their_eager_form(scheme: str, floor: float, tmp_path
     value = case.program(case.inputs)["v"]
     assert relative_l2(value, case.quantized["v"]) < floor
     assert 1e-3 < relative_l2(value, case.fp32["v"]) < 3e-2
+    whole = 1e-5 if scheme == "int8-weight" else floor  # nothing is rounded on the way when the rest is float32
+    (tmp_path / "fp32").mkdir()
+    lone = lower(xla, "ss_flow_patch2", scheme, tmp_path / "fp32", min_features=40, rest="fp32", **OFF)
+    assert relative_l2(lone.program(lone.inputs)["v"], lone.quantized["v"]) < whole
     text = jax.export.deserialize(bytearray((tmp_path / case.lowered.files[0]).read_bytes())).mlir_module()
     # Signed 8-bit products, 32-bit sums.
     assert ("xi8>) -> tensor<" in text and "xi32>" in text and "ui8" not in text) is (scheme == "int8-dynamic")
@@ -217,9 +222,7 @@ def test_sampler_is_one_program(tmp_path: Path) -> None:
 
 
 def record(name: str, lowered: Lowered) -> ProgramRecord:
-    return ProgramRecord(
-        name=name, component=name, files=lowered.files, inputs={}, outputs={}, facts=dict(lowered.facts)
-    )
+    return recorded(name, lowered, {}, {})
 
 
 @pytest.fixture(scope="module")

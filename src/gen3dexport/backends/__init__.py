@@ -23,7 +23,7 @@ import importlib
 import importlib.metadata
 import pkgutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -93,6 +93,36 @@ class TensorSpec(BaseModel):
     dtype: str
 
 
+def specs(tensors: Mapping[str, Any]) -> dict[str, TensorSpec]:
+    """Specs of NumPy arrays or torch tensors by name."""
+    return {k: TensorSpec(shape=tuple(v.shape), dtype=str(v.dtype).removeprefix("torch.")) for k, v in tensors.items()}
+
+
+def recorded(
+    name: str,
+    lowered: Lowered,
+    inputs: Mapping[str, TensorSpec],
+    outputs: Mapping[str, TensorSpec],
+    *,
+    component: str | None = None,
+    kind: Literal["component", "sampler", "twin"] = "component",
+    scheme: str = "fp32",
+) -> ProgramRecord:
+    """The record of a lowered program: what it knows of itself, else what its component takes and gives."""
+    return ProgramRecord(
+        name=name,
+        component=component or name,
+        kind=kind,
+        files=lowered.files,
+        inputs=dict(lowered.inputs or inputs),
+        outputs=dict(lowered.outputs or outputs),
+        scheme=scheme,
+        facts=dict(lowered.facts),
+        estimates={k: [asdict(e) for e in v] for k, v in lowered.estimates.items()},
+        unmeasured=lowered.unmeasured,
+    )
+
+
 class Program(Protocol):
     """A loaded program. `xp` is the Array API namespace of the arrays it takes and gives (numpy, torch, jax.numpy).
 
@@ -104,6 +134,12 @@ class Program(Protocol):
     xp: Any
 
     def __call__(self, inputs: Mapping[str, Any]) -> dict[str, Any]: ...
+
+
+def stand_in(program: Program) -> str | None:
+    """Why times taken here are not the target's (a TPU program on a CPU), or None when they are."""
+    reason: str | None = getattr(program, "stand_in", None)
+    return reason
 
 
 class Backend(Protocol):

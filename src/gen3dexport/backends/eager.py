@@ -65,29 +65,10 @@ def quantize(component: Component, scheme: str, options: Options, layers: Sequen
     Raises:
         UsageError: when the component has no such form.
     """
-    import torch
+    from gen3dexport.quantize import to_scheme
 
-    from gen3dexport.quantize import Float8Weight, Half, Int4Dynamic, Int4Weight, Int8Dynamic, Int8Weight
-    from gen3dexport.quantize import quantize as apply
-
-    match scheme:
-        case "fp16":
-            return apply(component, Half(torch.float16), layers)
-        case "bf16":
-            return apply(component, Half(torch.bfloat16), layers)
-        case "int8-dynamic":
-            return apply(component, Int8Dynamic("int_mm", options.min_features), layers)
-        case "int8-weight":
-            return apply(component, Int8Weight(options.min_features), layers)
-        case "int4-dynamic":
-            return apply(component, Int4Dynamic(min_features=options.min_features), layers)
-        case "int4-weight":
-            return apply(component, Int4Weight(min_features=options.min_features), layers)
-        case "float8-weight":
-            return apply(component, Float8Weight(options.min_features), layers)
-        case _:
-            assert scheme == "fp32", scheme
-            return component
+    assert scheme in SCHEMES, scheme
+    return to_scheme(component, scheme, options.min_features, layers)
 
 
 def lower(captured: Captured, options: Options, out: Path) -> Lowered:

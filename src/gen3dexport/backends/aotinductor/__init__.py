@@ -94,27 +94,18 @@ def quantize(component: Component, scheme: str, options: Options, layers: Sequen
     reason = refused_for(scheme, options)
     if reason is not None:
         raise UsageError(f"{component.name}: scheme {scheme} is refused on the {options.device.upper()}: {reason}")
-    import torch
+    from gen3dexport.quantize import HALVES, to_scheme
 
-    from gen3dexport.quantize import Float8Weight, Half, Int8Dynamic, Int8Weight
-    from gen3dexport.quantize import quantize as apply
-
-    halves = {"fp16": Half(torch.float16), "bf16": Half(torch.bfloat16)}
-    if scheme in halves:
-        return apply(component, halves[scheme], layers)
-    if scheme == "fp32":
-        return component
-    if options.rest in halves and hasattr(component.module, "set_block_dtype"):
-        apply(component, halves[options.rest])
-    if scheme == "int8-dynamic":
-        return apply(component, Int8Dynamic("int_mm", options.min_features), layers)
-    if installed("torchao") is None:
+    quantized, stored_by_torchao = scheme not in ("fp32", *HALVES), scheme in ("int8-weight", "float8-weight")
+    if stored_by_torchao and installed("torchao") is None:
         raise MissingError(f"{component.name}: scheme {scheme} needs torchao; pip install 'gen3dexport[torch]'")
-    from torchao.utils import unwrap_tensor_subclass
+    if quantized and options.rest in HALVES and hasattr(component.module, "set_block_dtype"):
+        to_scheme(component, options.rest, options.min_features)
+    component = to_scheme(component, scheme, options.min_features, layers)
+    if stored_by_torchao:
+        from torchao.utils import unwrap_tensor_subclass
 
-    least = options.min_features
-    apply(component, Int8Weight(least) if scheme == "int8-weight" else Float8Weight(least), layers)
-    unwrap_tensor_subclass(component.module)  # to plain int8 and scale tensors, which packages store
+        unwrap_tensor_subclass(component.module)  # to plain int8 and scale tensors, which packages store
     return component
 
 

@@ -18,9 +18,10 @@ import filelock
 import torch
 from torch.export import ExportedProgram
 
+from gen3dexport.backends._quiet import quiet
 from gen3dexport.backends.aotinductor.host_code import LEVELS, HostCode, host_code
 from gen3dexport.backends.aotinductor.inspect_package import CONSTANTS_FILE
-from gen3dexport.backends.aotinductor.toolchain import cache_folder, quiet
+from gen3dexport.backends.aotinductor.toolchain import cache_folder
 from gen3dexport.errors import ExportError, GenExportError
 
 _NEWER = frozenset({"cpp.march", "aot_inductor.enable_line_tables", "use_static_triton_launcher"})

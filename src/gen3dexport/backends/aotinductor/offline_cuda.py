@@ -24,9 +24,10 @@ from unittest import mock
 import torch
 import triton
 
+from gen3dexport.backends._quiet import quiet
 from gen3dexport.backends.aotinductor.gpu_table import Gpu
 from gen3dexport.backends.aotinductor.replaced import TABLE, Weights, owner_of, properties
-from gen3dexport.backends.aotinductor.toolchain import CHECKED, compiler, cuda_home, quiet, release
+from gen3dexport.backends.aotinductor.toolchain import CHECKED, compiler, cuda_home, release
 from gen3dexport.errors import ExportError, MissingError
 
 OPTIONS: Mapping[str, object] = {

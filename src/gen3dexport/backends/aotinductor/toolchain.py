@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import importlib.util
-import logging
 import os
 import shutil
 import sys
@@ -112,18 +110,6 @@ def missing(device: str) -> list[str]:
         pairs = " or ".join(f"torch=={t} triton=={v}" for t, v in CHECKED.items())
         problems.append(f"torch {version}, triton {triton}: without a GPU, builds need {pairs}; pip install those")
     return problems
-
-
-@contextlib.contextmanager
-def quiet(logger: str) -> Iterator[None]:
-    """Errors only from one of torch's loggers, where its warning says what this backend has checked itself."""
-    log = logging.getLogger(logger)
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
 
 
 def cache_folder() -> Path:

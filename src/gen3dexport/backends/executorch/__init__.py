@@ -77,17 +77,12 @@ def quantize(component: Component, scheme: str, options: Options, layers: Sequen
     Raises:
         UsageError: when the scheme is refused or unknown, or matches no layer.
     """
-    from gen3dexport.quantize import Int4Dynamic, Int8Dynamic
-    from gen3dexport.quantize import quantize as apply
+    from gen3dexport.quantize import to_scheme
 
-    if scheme == "int8-dynamic":
-        return apply(component, Int8Dynamic("xnnpack", options.min_features), layers)
-    if scheme == "int4-dynamic":
-        return apply(component, Int4Dynamic(min_features=options.min_features), layers)
-    if scheme != "fp32":
+    if scheme not in SCHEMES:
         reason = REFUSED.get(scheme, "there is no such scheme")
         raise UsageError(f"{component.name}: scheme {scheme} on executorch: {reason}; use {' or '.join(SCHEMES)}")
-    return component
+    return to_scheme(component, scheme, options.min_features, layers, kernel="xnnpack")
 
 
 def lower(captured: Captured, options: Options, out: Path) -> Lowered:

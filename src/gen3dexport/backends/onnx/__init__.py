@@ -76,23 +76,14 @@ def quantize(component: Component, scheme: str, options: Options, layers: Sequen
     Raises:
         UsageError: when the component has no such form.
     """
-    import torch
+    assert scheme in SCHEMES, scheme
+    if scheme == "int8-dynamic":
+        from gen3dexport.backends.onnx.int8_linear import quantize_linears
 
-    from gen3dexport.quantize import Half, Int8Weight
-    from gen3dexport.quantize import quantize as apply
+        return quantize_linears(component, options.min_features, options.activations == "token", layers)
+    from gen3dexport.quantize import to_scheme
 
-    match scheme:
-        case "fp16":
-            return apply(component, Half(torch.float16), layers)
-        case "int8-dynamic":
-            from gen3dexport.backends.onnx.int8_linear import replace_linears
-
-            return replace_linears(component, options.min_features, options.activations == "token", layers)
-        case "int8-weight":
-            return apply(component, Int8Weight(options.min_features), layers)
-        case _:
-            assert scheme == "fp32", scheme
-            return component
+    return to_scheme(component, scheme, options.min_features, layers)
 
 
 def lower(captured: Captured, options: Options, out: Path) -> Lowered:

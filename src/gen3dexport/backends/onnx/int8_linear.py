@@ -13,11 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gen3dexport.int8_linear import LEVELS, TINY, int8_weight
 from gen3dexport.models.component import Component
-from gen3dexport.quantize import pick
+from gen3dexport.quantize import pick, replace_linears
 
-_LEVELS = 127.0
-_TINY = 1e-8  # keeps rows of zeros (masked tokens) from a division by zero
 _FLOAT = 1  # ONNX's number of the type
 
 
@@ -26,7 +25,7 @@ def int8_linear(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, p
     """x [..., K] float32, rounded to 8 bits, times weight [K, N] int8 times scale [N], plus bias [N]."""
     rows = x.flatten(0, -2)
     if per_token:
-        step = rows.abs().amax(-1, keepdim=True).clamp_min(_TINY) * (1 / _LEVELS)
+        step = rows.abs().amax(-1, keepdim=True).clamp_min(TINY) * (1 / LEVELS)
         product = torch._int_mm((rows / step).round().to(torch.int8), weight)
     else:
         low, high = rows.min().clamp_max(0.0), rows.max().clamp_min(0.0)
@@ -55,7 +54,7 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
             # slower): shift by 128, which the zero point takes back exactly.
             zero = op.Constant(value=helper.make_tensor("zero_point", TensorProto.UINT8, [], [128]))
             largest = op.ReduceMax(op.Abs(x), op.Constant(value_ints=[-1]), keepdims=1)
-            step = op.Mul(op.Max(largest, op.Constant(value_float=_TINY)), op.Constant(value_float=1 / _LEVELS))
+            step = op.Mul(op.Max(largest, op.Constant(value_float=TINY)), op.Constant(value_float=1 / LEVELS))
             rounded = op.QuantizeLinear(op.Div(x, step), op.Constant(value_float=1.0), zero)
             product = op.Cast(op.MatMulInteger(rounded, weight, zero), to=_FLOAT)
             y = op.Mul(op.Mul(product, scale), step)
@@ -75,9 +74,8 @@ class Int8Linear(nn.Module):
 
     def __init__(self, linear: nn.Linear, per_token: bool) -> None:
         super().__init__()
-        weight = linear.weight.detach()
-        scale = weight.abs().amax(1).clamp_min(_TINY) / _LEVELS
-        self.register_buffer("weight", (weight / scale[:, None]).round().to(torch.int8).t().contiguous())
+        weight, scale = int8_weight(linear)
+        self.register_buffer("weight", weight.t().contiguous())
         self.register_buffer("scale", scale)
         self.bias = linear.bias
         self.per_token = per_token
@@ -87,7 +85,7 @@ class Int8Linear(nn.Module):
         return result
 
 
-def replace_linears(
+def quantize_linears(
     component: Component, min_features: int, per_token: bool, layers: Sequence[str] | None = None
 ) -> Component:
     """`component` with its wide linears (those of the blocks, if it has any) as `Int8Linear`, in place.
@@ -95,8 +93,5 @@ def replace_linears(
     Raises:
         UsageError: when there is none.
     """
-    for name in pick(component, min_features, layers):
-        linear = component.module.get_submodule(name)
-        assert isinstance(linear, nn.Linear)
-        component.module.set_submodule(name, Int8Linear(linear, per_token))
+    replace_linears(component, pick(component, min_features, layers), lambda linear: Int8Linear(linear, per_token))
     return component

@@ -94,24 +94,14 @@ def quantize(component: Component, scheme: str, options: Options, layers: Sequen
     Raises:
         UsageError: for a scheme that a TPU has no use for, or that matches no layer.
     """
-    import torch
+    from gen3dexport.quantize import to_scheme
 
-    from gen3dexport.quantize import Half, Int8Dynamic, Int8Weight
-    from gen3dexport.quantize import quantize as apply
-
+    if scheme not in SCHEMES:
+        reason = REFUSED.get(scheme, f"not a scheme of this backend; there are {', '.join(SCHEMES)}")
+        raise UsageError(f"{component.name}: scheme {scheme!r}: {reason}")
     if scheme.startswith("int8") and options.rest == "bf16" and hasattr(component.module, "set_block_dtype"):
-        apply(component, Half(torch.bfloat16))
-    match scheme:
-        case "fp32":
-            return component
-        case "bf16":
-            return apply(component, Half(torch.bfloat16), layers)
-        case "int8-dynamic":
-            return apply(component, Int8Dynamic("int_mm", options.min_features), layers)
-        case "int8-weight":
-            return apply(component, Int8Weight(options.min_features), layers)
-    reason = REFUSED.get(scheme, f"not a scheme of this backend; there are {', '.join(SCHEMES)}")
-    raise UsageError(f"{component.name}: scheme {scheme!r}: {reason}")
+        to_scheme(component, "bf16", options.min_features)
+    return to_scheme(component, scheme, options.min_features, layers)
 
 
 def lower(captured: Captured, options: Options, out: Path) -> Lowered:

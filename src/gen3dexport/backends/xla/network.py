@@ -69,7 +69,7 @@ def _scanned(captured: Captured, stack: Stack) -> Network:
     blocks = captured.component.blocks
     assert blocks is not None
     _same_buffers(name, blocks)
-    columns = _columns(name, block, stack.weights)
+    columns = _columns(block, stack.weights)
     sources: dict[str, Source] = {f"block.{key}": column for key, column in columns.items()}
     for part, graph in (("before", before), ("after", after)):
         sources |= {f"{part}.{key}": value for key, value in {**graph.weights, **graph.constants}.items()}
@@ -100,22 +100,10 @@ def _part(state: State, part: str) -> dict[str, Array]:
     return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
 
 
-def _columns(name: str, block: Graph, weights: Sequence[Mapping[str, Tensor]]) -> dict[str, tuple[Tensor, ...]]:
-    """The weights of every block by key, for the keys that the block's graph reads."""
+def _columns(block: Graph, weights: Sequence[Mapping[str, Tensor]]) -> dict[str, tuple[Tensor, ...]]:
+    """The weights of every block by key, for the keys that the block's graph reads; a stack's blocks have one form."""
     rows = [plain(row) for row in weights]
-    columns: dict[str, tuple[Tensor, ...]] = {}
-    for key, first in block.weights.items():
-        if missing := [i for i, row in enumerate(rows) if key not in row]:
-            raise ExportError(f"{name}: block {missing[0]} has no weight {key}; repeated blocks must be alike")
-        column = tuple(row[key].detach() for row in rows)
-        for index, tensor in enumerate(column):
-            if (tensor.shape, tensor.dtype) != (first.shape, first.dtype):
-                raise ExportError(
-                    f"{name}: {key} of block {index} is {tensor.dtype}{list(tensor.shape)}, of block 0 "
-                    f"{first.dtype}{list(first.shape)}; repeated blocks must be alike"
-                )
-        columns[key] = column
-    return columns
+    return {key: tuple(row[key].detach() for row in rows) for key in block.weights}
 
 
 def _same_buffers(name: str, blocks: nn.ModuleList) -> None:

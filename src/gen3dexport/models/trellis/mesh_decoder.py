@@ -23,7 +23,7 @@ from gen3dexport.models.trellis.sparse_layers import (
     set_sparse_dtype,
     subdivide,
 )
-from gen3dexport.models.trellis.window_attention import WindowTrunk, heads_of
+from gen3dexport.models.trellis.window_attention import WindowTrunk
 
 GROUPS = 32
 COLOUR_CHANNELS = 48  # 8 corners of rgb and normal
@@ -76,11 +76,17 @@ class SLatMeshDecoder(WindowTrunk):
     ) -> None:
         if model_channels % (8 * GROUPS):
             raise UsageError(f"SLatMeshDecoder: model_channels={model_channels}; must be a multiple of {8 * GROUPS}")
-        heads = heads_of(model_channels, num_heads, num_head_channels)
-        super().__init__(latent_channels, model_channels, num_blocks, heads, mlp_ratio)
-        self.resolution = resolution
+        super().__init__(
+            latent_channels,
+            resolution,
+            model_channels,
+            num_blocks,
+            num_heads,
+            num_head_channels,
+            mlp_ratio,
+            window_size,
+        )
         self.model_channels = model_channels
-        self.window_size = window_size
         self.use_color = bool(representation_config.get("use_color", False))
         self.upsample = nn.ModuleList(
             [

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gen3dexport.models.trellis.gaussian_attributes import CHANNELS, Representation, perturbation
 from gen3dexport.models.trellis.radiance_field import Factors
-from gen3dexport.models.trellis.window_attention import WindowTrunk, final_norm, heads_of
+from gen3dexport.models.trellis.window_attention import WindowTrunk, final_norm
 
 
 class _WindowNetwork(WindowTrunk):
@@ -31,10 +31,16 @@ class _WindowNetwork(WindowTrunk):
         mlp_ratio: float,
         window_size: int,
     ) -> None:
-        heads = heads_of(model_channels, num_heads, num_head_channels)
-        super().__init__(in_channels, model_channels, num_blocks, heads, mlp_ratio)
-        self.resolution = resolution
-        self.window_size = window_size
+        super().__init__(
+            in_channels,
+            resolution,
+            model_channels,
+            num_blocks,
+            num_heads,
+            num_head_channels,
+            mlp_ratio,
+            window_size,
+        )
         self.out_layer = nn.Linear(model_channels, out_channels)
 
     def forward(

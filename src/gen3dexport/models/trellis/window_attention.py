@@ -51,11 +51,24 @@ def window_mask(window: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 class WindowTrunk(nn.Module):
     """Input layer, position embedding and window blocks; even blocks see shift 0, odd ones shift w / 2."""
 
-    def __init__(self, in_channels: int, width: int, num_blocks: int, heads: int, ratio: float) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        resolution: int,
+        model_channels: int,
+        num_blocks: int,
+        num_heads: int | None,
+        num_head_channels: int,
+        mlp_ratio: float,
+        window_size: int,
+    ) -> None:
         super().__init__()
+        heads = num_heads or model_channels // num_head_channels
+        self.resolution = resolution
+        self.window_size = window_size
         self.block_dtype = torch.float32
-        self.input_layer = nn.Linear(in_channels, width)
-        self.blocks = nn.ModuleList(WindowBlock(width, heads, ratio) for _ in range(num_blocks))
+        self.input_layer = nn.Linear(in_channels, model_channels)
+        self.blocks = nn.ModuleList(WindowBlock(model_channels, heads, mlp_ratio) for _ in range(num_blocks))
 
     def set_block_dtype(self, dtype: torch.dtype) -> None:
         """Run the blocks in `dtype`, as the released half-precision checkpoints do."""
@@ -92,8 +105,3 @@ class WindowTrunk(nn.Module):
 def final_norm(h: Tensor) -> Tensor:
     """Layer norm without parameters before an output layer, in float32 (eps 1e-5, unlike the blocks')."""
     return F.layer_norm(h.float(), h.shape[-1:], eps=1e-5)
-
-
-def heads_of(width: int, num_heads: int | None, num_head_channels: int) -> int:
-    """Number of heads; width / num_head_channels when it is not given."""
-    return num_heads or width // num_head_channels

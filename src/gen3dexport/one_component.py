@@ -1,0 +1,31 @@
+"""One component through a target, without a bundle: quantized, lowered into a folder and loaded from there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gen3dexport import backends
+from gen3dexport.backends import Program, ProgramRecord, recorded, specs
+from gen3dexport.errors import MissingError, UsageError
+from gen3dexport.export import Captured
+from gen3dexport.models.component import Component
+from gen3dexport.target import Target
+
+
+def through(component: Component, target: Target, scheme: str, folder: Path) -> tuple[ProgramRecord, Program]:
+    """The program of `component` from disk, and its record; quantizes the component in place.
+
+    Raises:
+        MissingError: when the target's tools are not here.
+        UsageError: when the target does not take the scheme.
+    """
+    backend, options = backends.find(target.backend), target.backend_options()
+    if missing := backend.check(options):
+        raise MissingError(f"target {target.name}: not ready here:\n  " + "\n  ".join(missing))
+    if scheme not in backend.SCHEMES:
+        raise UsageError(f"target {target.name}: scheme {scheme!r}: {backend.REFUSED.get(scheme, 'unknown')}")
+    component = component if scheme == "fp32" else backend.quantize(component, scheme, options)
+    inputs, outputs = specs(component.inputs), specs(component.run())
+    lowered = backend.lower(Captured(component), options, folder)
+    record = recorded(component.name, lowered, inputs, outputs, scheme=scheme)
+    return record, backend.load(folder, record)
