@@ -35,6 +35,7 @@ VARIANTS: dict[str, tuple[str, str] | None] = {
     "cpu-aoti-avx512 int8-dynamic": ("cpu-aoti-avx512", "int8-dynamic"),
     "executorch fp32": ("executorch", "fp32"),
     "executorch int8-dynamic": ("executorch", "int8-dynamic"),
+    "executorch int8-dynamic, modulation int4": ("executorch", "int8-dynamic"),
     "onnxruntime int8-dynamic": ("onnx", "int8-dynamic"),
 }
 
@@ -95,7 +96,8 @@ def prepare(variant: str, folder: Path) -> tuple[Call, int]:
 
     made, lowering = component(), VARIANTS[variant]
     if lowering is not None:
-        return of_target(made, *lowering, folder)
+        rules = {"blocks.*.adaLN_modulation.1": "int4-dynamic"} if variant.endswith("modulation int4") else None
+        return of_target(made, *lowering, folder, rules)
     module = in_bf16(made.module) if variant.endswith("bf16") else made.module
     return of_module(made, torch.compile(module) if variant.startswith("torch.compile") else module)
 
@@ -103,8 +105,13 @@ def prepare(variant: str, folder: Path) -> tuple[Call, int]:
 def goals(found: dict[str, Turns]) -> list[tuple[str, float, float]]:
     """What these blocks should reach: (what, value, the most it may be)."""
     rows = {name: turns.row(found["eager fp32"]) for name, turns in found.items() if turns.reason is None}
-    eager, bf16 = rows["eager fp32"], min(rows[n]["p50_ms"] for n in BF16 if n in rows)
+    eager, bf16 = rows["eager fp32"], min((rows[n]["p50_ms"] for n in BF16 if n in rows), default=float("nan"))
     wanted = []
+    if (row := rows.get("executorch int8-dynamic, modulation int4")) is not None:
+        wanted += [
+            ("executorch int8, modulation int4: bytes × fp32", row["bytes"] / eager["bytes"], 0.25),
+            ("executorch int8, modulation int4: 1 - cosine", 1 - row["cosine"], 1e-3),
+        ]
     if (row := rows.get("executorch int8-dynamic")) is not None:
         wanted += [
             ("executorch int8: time × eager fp32", row["ratio"], 0.40),

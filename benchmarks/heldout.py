@@ -46,7 +46,7 @@ def eager_logits(captions: list[str]) -> list[np.ndarray]:
     folder = recipe.weights_folder()
     pipeline, loading = models.pipeline("trellis"), models.loading("trellis")
     settings = pipeline.read_settings(folder, recipe.sampler)
-    files = pipeline.host_files(settings)["tokenizer.json"].parent
+    files = pipeline.host_files(settings, folder)["tokenizer.json"].parent
     states = [pipeline.begin(settings, Request(c, k), files, numpy_xp) for k, c in enumerate(captions)]
     for name in pipeline.components(settings):
         component = loading.load(name, settings, folder)

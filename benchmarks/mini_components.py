@@ -50,7 +50,7 @@ def component(wanted: str) -> Any:
     recipe = read_recipe("trellis-mini")
     folder, pipeline, loading = recipe.weights_folder(), models.pipeline("trellis"), models.loading("trellis")
     settings = pipeline.read_settings(folder, recipe.sampler)
-    files = pipeline.host_files(settings)["tokenizer.json"].parent
+    files = pipeline.host_files(settings, folder)["tokenizer.json"].parent
     states = [pipeline.begin(settings, Request(recipe.golden.prompts[0], 0), files, numpy_xp)]
     for name in pipeline.components(settings):
         recording = record(loading.load(name, settings, folder), pipeline, settings, states, assets=True)

@@ -47,7 +47,7 @@ def mini_flow() -> Component:
     recipe = read_recipe("trellis-mini")
     pipeline, loading = models.pipeline("trellis"), models.loading("trellis")
     settings = pipeline.read_settings(recipe.weights_folder(), recipe.sampler)
-    files = pipeline.host_files(settings)["tokenizer.json"].parent
+    files = pipeline.host_files(settings, recipe.weights_folder())["tokenizer.json"].parent
     states = [pipeline.begin(settings, Request(recipe.golden.prompts[0], 0), files, numpy_xp)]
     for name in ("text_encoder", "flow"):
         component = loading.load(name, settings, recipe.weights_folder())

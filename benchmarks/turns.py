@@ -129,13 +129,15 @@ def of_module(component: Any, module: Any) -> tuple[Call, int]:
     return call, sum(p.numel() * p.element_size() for p in module.state_dict().values())
 
 
-def of_target(component: Any, target_name: str, scheme: str, folder: Path) -> tuple[Call, int]:
+def of_target(
+    component: Any, target_name: str, scheme: str, folder: Path, rules: Mapping[str, str] | None = None
+) -> tuple[Call, int]:
     """A component lowered for a target and loaded from disk, and its bytes there."""
     from gen3dexport.one_component import through
     from gen3dexport.runtime.pipeline import to_numpy
     from gen3dexport.target import read_target
 
-    record, program = through(component, read_target(target_name), scheme, folder)
+    record, program = through(component, read_target(target_name), scheme, folder, rules)
     inputs = {k: program.xp.asarray(v.numpy()) for k, v in component.inputs.items()}
     return lambda: to_numpy(program(inputs)), sum((folder / f).stat().st_size for f in record.files)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from gen3dexport.assets import FORMATS, Mesh, check_output, from_occupancy_logits, read, vertex_normals, write
+from gen3dexport.assets import FORMATS, Mesh, from_occupancy_logits, read, vertex_normals, write
 from gen3dexport.errors import AccuracyError, UsageError, VerificationError
 
 R = 16
@@ -152,20 +152,6 @@ def test_bad_outputs(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be written"):
         write(mesh, tmp_path / "folder.glb")
     assert sorted(os.listdir(tmp_path)) == ["file", "folder.glb"]
-
-
-def test_outputs_are_checked_before_the_work(tmp_path: Path) -> None:
-    check_output(tmp_path / "new" / "deeper" / "a.glb")
-    assert not list(tmp_path.iterdir())
-    (tmp_path / "file").write_text("")
-    (tmp_path / "folder.glb").mkdir()
-    for name, message in (("a.fbx", "known endings"), ("file/a.glb", "is a file"), ("folder.glb", "is a folder")):
-        with pytest.raises(UsageError, match=message):
-            check_output(tmp_path / name)
-    if os.geteuid() != 0:  # root may write anywhere
-        (tmp_path / "folder.glb").chmod(0o500)
-        with pytest.raises(UsageError, match="no permission"):
-            check_output(tmp_path / "folder.glb" / "a.glb")
 
 
 def test_full_disk_leaves_the_old_file() -> None:

@@ -70,7 +70,8 @@ def test_every_recipe_resolves_for_every_target(recipe: str, target: str) -> Non
     backend = backends.find(resolved.backend)
     for component in found.components:
         assert found.scheme(component, resolved) in backend.SCHEMES
-    assert set(make_plan(found, resolved).schemes) >= set(found.components)
+    plan = make_plan(found, resolved)
+    assert {*plan.schemes, *plan.pipeline.left_out(plan.settings)} >= set(found.components)
 
 
 def test_target_exceptions_apply_to_their_targets_only(tiny_recipe: Path) -> None:

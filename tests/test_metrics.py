@@ -10,7 +10,14 @@ import pytest
 import trimesh
 
 from gen3dexport.assets import Mesh
-from gen3dexport.metrics import asset_quality, occupancy_iou, sample_surface, tensor_error
+from gen3dexport.metrics import (
+    asset_quality,
+    depth_delta1,
+    occupancy_iou,
+    picture_quality,
+    sample_surface,
+    tensor_error,
+)
 
 
 def sphere(radius: float, shift: float = 0.0) -> Mesh:
@@ -136,3 +143,20 @@ def test_quality_is_json() -> None:
     stored = json.loads(json.dumps(asset_quality(sphere(0.4), sphere(0.41), FULL, FULL).as_dict(), allow_nan=False))
     assert stored.keys() == {"iou", "chamfer", "f_score", "f_scores", "normal_consistency", "samples"}
     assert stored["f_scores"]["1.5"] == stored["f_score"]
+
+
+def test_pictures_are_compared_by_psnr_and_ssim() -> None:
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (32, 32, 3), dtype=np.uint8) for _ in range(2)]
+    assert picture_quality(pictures, pictures) == {"psnr_db": "inf", "ssim": pytest.approx(1.0)}
+    off = [np.clip(p.astype(int) + np.where(p < 128, 16, -16), 0, 255).astype(np.uint8) for p in pictures]
+    found = picture_quality(off, pictures)
+    assert found["psnr_db"] == pytest.approx(20 * math.log10(255 / 16)) and 0.9 < found["ssim"] < 1
+    assert picture_quality([255 - p for p in pictures], pictures)["ssim"] < 0
+
+
+def test_depth_delta1_counts_silhouettes_as_misses() -> None:
+    inf = math.inf
+    assert depth_delta1([[1.0, 2.0, inf]], [[1.0, 2.0, inf]]) == 1.0
+    assert depth_delta1([[1.0, 2.0, inf, 1.0]], [[1.2, 2.6, inf, inf]]) == pytest.approx(1 / 3)
+    assert depth_delta1([[inf]], [[inf]]) == 1.0

@@ -14,7 +14,7 @@ from gen3dexport.assets import Mesh, from_occupancy_logits, vertex_normals
 from gen3dexport.errors import UsageError
 from gen3dexport.lighting import key_light, sky_light, stage
 from gen3dexport.rasterise import rasterise
-from gen3dexport.render import render, save_png, turntable
+from gen3dexport.render import depth_map, render, save_png, turntable
 
 
 def mesh_of(shape: trimesh.Trimesh, color: tuple[int, int, int] | None = None) -> Mesh:
@@ -166,3 +166,12 @@ def test_nothing_to_draw() -> None:
     empty = Mesh(np.zeros((0, 3), dtype=np.float32), np.zeros((0, 3), dtype=np.int64))
     with pytest.raises(ValueError, match="no faces"):
         render(empty)
+
+
+def test_depth_is_measured_from_the_cubes_sphere() -> None:
+    """A ball of radius 0.3 seen from any side is nearest at its own radius under the sphere's."""
+    grid = np.stack(np.meshgrid(*[(np.arange(48) + 0.5) / 48 - 0.5] * 3, indexing="ij"), -1)
+    ball = from_occupancy_logits(0.3 - np.linalg.norm(grid, axis=-1))
+    depth = depth_map(ball, azimuth=70, elevation=30, size=65)
+    assert depth[32, 32] == pytest.approx(np.sqrt(0.75) - 0.3, abs=0.01) == depth.min()
+    assert np.isinf(depth[0, 0]) and 0.05 < np.isfinite(depth).mean() < 0.3

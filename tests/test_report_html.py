@@ -17,7 +17,9 @@ import pytest
 
 from gen3dexport import report_plots
 from gen3dexport.assets import Mesh, from_occupancy_logits
+from gen3dexport.gaussians import Gaussians
 from gen3dexport.report_html import render_html
+from gen3dexport.viewer import viewer_html
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 PROMPT = 'a mug </script><script>alert("x")</script> & more'
@@ -226,11 +228,17 @@ def test_figures_are_json() -> None:
     assert report_plots.latency([]) is report_plots.errors([]) is report_plots.delegation([]) is None
 
 
+def one_gaussian() -> Gaussians:
+    one = np.float32([[1, 1, 1]])
+    return Gaussians(0 * one, 0.2 * one, np.float32([[1, 0, 0, 0]]), np.float32([0.9]), one[:, None])
+
+
 @pytest.mark.skipif(not CHROMIUM, reason="needs Chromium: apt-get install chromium, or $CHROMIUM")
-@pytest.mark.parametrize("which", ["full", "empty"])
+@pytest.mark.parametrize("which", ["full", "empty", "gaussians"])
 def test_chromium_draws_it_offline(which: str, page: str, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
-    path.write_text(page if which == "full" else render_html({}, {}))
+    pages = {"full": page, "empty": render_html({}, {}), "gaussians": viewer_html(one_gaussian(), "one")}
+    path.write_text(pages[which])
     command = [
         str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
@@ -246,6 +254,9 @@ def test_chromium_draws_it_offline(which: str, page: str, tmp_path: Path) -> Non
     console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
     assert not [line for line in console if not any(a in line for a in advice)], console
     drawn = set(re.findall(r'id="([\w-]+)"[^>]*data-drawn="yes"', done.stdout))
+    if which == "gaussians":
+        assert ('class="splats" data-rows' in done.stdout) is ('data-drawn="yes"' in done.stdout)
+        return
     if which == "empty":
         assert not drawn
         return

@@ -104,13 +104,19 @@ def test_the_bundle_holds_every_component_and_passes(built: Path) -> None:
     assert [round(q["iou"], 2) for q in report["pipeline"]["quality"]] == [1.0, 1.0]
     assert all(q["f_score"] > 0.99 for q in report["pipeline"]["quality"])
     assert set(report["pipeline"]["stages"]) == set(COMPONENTS)
+    for quality in report["pipeline"]["quality"]:
+        assert float(quality["psnr_db"]) > 40 and quality["ssim"] > 0.99 and quality["depth_delta1"] > 0.99
+    page = (built / "report.html").read_text()
+    assert page.count('class="splats"') >= 2 and "function splatViewer" in page and "Gaussians, PSNR" in page
 
 
 def test_golden_assets_keep_the_decoded_mesh(built: Path) -> None:
     from gen3dexport.measure import of_prompt
 
     golden = of_prompt(load_file(built / "golden" / "assets.safetensors"), 0)
-    assert set(golden) == {"logits", "mesh.vertices", "mesh.faces", "mesh.colors"}
+    meshes = {"logits", "mesh.vertices", "mesh.faces", "mesh.colors"}
+    attributes = ("positions", "scales", "quaternions", "opacities", "sh")
+    assert set(golden) == meshes | {f"gaussians.{a}" for a in attributes}
     surface = load(built).pipeline.surface(golden)
     assert np.array_equal(surface.vertices, golden["mesh.vertices"])
     assert load(built).pipeline.surface({**golden, "mesh.faces": golden["mesh.faces"][:0]}) is None
@@ -120,7 +126,7 @@ def test_run_writes_a_coloured_mesh(built: Path, features: Path, tmp_path: Path,
     code, out, error = cli("run", built, "--features", features, "-o", tmp_path / "asset.glb")
     assert code == 0, error
     mesh = assets.read(tmp_path / "asset.glb")
-    assert f"{len(mesh.faces)} faces" in out
+    assert f"{len(mesh.faces):,} faces" in out
     assert mesh.colors is not None and len(np.unique(mesh.colors, axis=0)) > 10
 
 
@@ -129,7 +135,7 @@ def test_run_writes_gaussians(built: Path, features: Path, tmp_path: Path, cli: 
     assert code == 0, error
     head, _, body = (tmp_path / "asset.ply").read_bytes().partition(b"end_header\n")
     rows = np.frombuffer(body, "<f4").reshape(-1, len(PLY_PROPERTIES))
-    assert f"element vertex {len(rows)}\n".encode() in head and f"{len(rows)} gaussians" in out
+    assert f"element vertex {len(rows)}\n".encode() in head and f"{len(rows):,} gaussians" in out
     gaussians = load(built).generate_assets(features=np.load(features))["gaussians"]
     assert isinstance(gaussians, Gaussians)
     x, y, z = gaussians.positions.T

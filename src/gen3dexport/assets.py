@@ -119,13 +119,12 @@ def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     return result
 
 
-def check_output(path: Path) -> None:
-    """Refuse an output that `write` would refuse, before any work is done for it; makes nothing.
+def check_place(path: Path) -> None:
+    """Refuse a place that cannot be written, before any work is done for it; makes nothing.
 
     Raises:
-        UsageError: for an unknown ending or a place that cannot be written.
+        UsageError: for a folder, a place in a file, or one without permission.
     """
-    format_of(path)
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; name a file, e.g. {path / 'asset.glb'}")
     folder = next(p for p in path.absolute().parents if p.exists())

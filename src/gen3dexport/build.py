@@ -46,7 +46,7 @@ def build(plan: Plan, out: Path, on_stage: OnStage = lambda component, stage: No
             states, entry = _collect(_component(plan, name, states, on_stage), draft)
             entries.append(entry)
         if plan.recipe.golden.assets and not plan.recipe.random_weights:
-            save_file(_golden_assets(plan, states), draft / "golden" / "assets.safetensors")
+            save_file(_golden_assets(plan, golden_states(plan, states)), draft / "golden" / "assets.safetensors")
         return bundle.write_manifest(draft, {**_manifest_fields(plan, entries), "unquantized": unquantized})
 
 
@@ -57,9 +57,14 @@ def _begin(plan: Plan, draft: Path) -> list[State]:
     return first_states(plan, draft / "host")
 
 
-def first_states(plan: Plan, files: Path) -> list[State]:
-    """The pipeline's first state for every golden prompt; host files go into the folder `files`."""
-    for name, path in plan.pipeline.host_files(plan.settings).items():
+def first_states(plan: Plan, files: Path, calibrates: bool | None = None) -> list[State]:
+    """The pipeline's first state for every golden prompt, then for every calibration prompt if the plan needs them.
+
+    Args:
+        files: folder for the host's files.
+        calibrates: whether a calibration is needed, where that is not for the plan's schemes to say.
+    """
+    for name, path in plan.pipeline.host_files(plan.settings, plan.recipe.weights_folder()).items():
         stage_cache.place(path, files / name)
     golden, settings = plan.recipe.golden, plan.settings
     trained = golden.assets and not plan.recipe.random_weights
@@ -67,7 +72,18 @@ def first_states(plan: Plan, files: Path) -> list[State]:
         plan.pipeline.golden_request(settings, Request(prompt, golden.seed + k), trained)
         for k, prompt in enumerate(golden.prompts)
     ]
+    wanted = plan.calibrates if calibrates is None else calibrates
+    if (calibration := plan.recipe.calibration) is not None and wanted:
+        requests += [
+            plan.pipeline.golden_request(settings, Request(prompt, calibration.seed + k), trained)
+            for k, prompt in enumerate(calibration.prompts)
+        ]
     return [plan.pipeline.begin(settings, request, files, xp) for request in requests]
+
+
+def golden_states(plan: Plan, states: list[State]) -> list[State]:
+    """Those of the golden prompts; the others are for calibration."""
+    return states[: len(plan.recipe.golden.prompts)]
 
 
 def _golden_assets(plan: Plan, states: list[State]) -> dict[str, np.ndarray]:
@@ -112,12 +128,17 @@ def _component(plan: Plan, name: str, states: list[State], on_stage: OnStage) ->
         )
         parameters = component.parameters
         on_stage(name, "record")  # before quantize, which works in place
-        recording = record(component, plan.pipeline, plan.settings, states, plan.recipe.golden.assets)
+        golden = golden_states(plan, states)
+        others = states[len(golden) :]
+        recording = record(component, plan.pipeline, plan.settings, golden, plan.recipe.golden.assets, others)
         on_stage(name, "quantize")
         rules = plan.modules.get(name, {})
         component = quantize_by_rules(plan.backend, recording.component, plan.schemes[name], rules, plan.options)
         (entry / "golden").mkdir()
         save_file(golden_tensors(recording.calls, component), entry / "golden" / f"{name}.safetensors")
+        if recording.trajectories and (loop := component.loop) is not None:
+            latents = {f"{k}.{loop.state}.{loop.time}": value for k, value in enumerate(recording.trajectories)}
+            save_file(latents, entry / "golden" / f"{name}.trajectory.safetensors")
         on_stage(name, "lower")
         (entry / "programs").mkdir()
         lowered = plan.backend.lower(Captured(component), plan.options, entry / "programs")
@@ -134,7 +155,7 @@ def _component(plan: Plan, name: str, states: list[State], on_stage: OnStage) ->
 def _write_entry(entry: Path, recording: Recording, lowered: Lowered, scheme: str, parameters: int) -> None:
     arrays = {
         f"{k}.{name}": np.ascontiguousarray(value)
-        for k, state in enumerate(recording.states)
+        for k, state in enumerate((*recording.states, *recording.calibrated))
         for name, value in state.items()
     }
     save_file(arrays, entry / "states.safetensors")

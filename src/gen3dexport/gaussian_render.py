@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gen3dexport.gaussians import Gaussians
-from gen3dexport.render import camera_axes, framing
+from gen3dexport.render import around, camera_axes, contact_sheet, framing
 
 Floats = NDArray[np.float64]
 
@@ -56,6 +56,11 @@ def render_gaussians(
     color, alpha = splat(gaussians, azimuth, elevation, size)
     shown = np.clip(color + (1 - alpha[..., None]) * background, 0, 1)
     return (shown * 255 + 0.5).astype(np.uint8)
+
+
+def gaussian_turntable(gaussians: Gaussians, views: int = 8, size: int = 256) -> NDArray[np.uint8]:
+    """A contact sheet of pictures around the Gaussians, like `render.turntable`."""
+    return contact_sheet([render_gaussians(gaussians, azimuth, size=size) for azimuth in around(views)])
 
 
 def splat(

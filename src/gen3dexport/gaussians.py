@@ -6,8 +6,10 @@ Source: Kerbl et al. 2023, "3D Gaussian Splatting for Real-Time Radiance Field R
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +90,19 @@ class Gaussians:
         )
 
 
+def to_arrays(gaussians: Gaussians) -> dict[str, Array]:
+    """The attributes by name, `gaussians.` before each."""
+    return {f"gaussians.{field.name}": getattr(gaussians, field.name) for field in fields(gaussians)}
+
+
+def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Gaussians | None:
+    """What `to_arrays` made, or None where `arrays` have no Gaussians."""
+    names = [field.name for field in fields(Gaussians)]
+    if f"gaussians.{names[0]}" not in arrays:
+        return None
+    return Gaussians(**{name: arrays[f"gaussians.{name}"] for name in names})
+
+
 def rotation_matrices(quaternions: NDArray[np.floating]) -> NDArray[np.float64]:
     """[N, 3, 3] of unit quaternions (w, x, y, z)."""
     w, x, y, z = np.asarray(quaternions, np.float64).T
@@ -132,6 +147,38 @@ def write_ply(gaussians: Gaussians, path: Path) -> None:
     lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(gaussians.positions)}"]
     lines += [*(f"property float {name}" for name in PLY_PROPERTIES), "end_header", ""]
     write_atomically(path, "\n".join(lines).encode() + ply_rows(gaussians).astype("<f4").tobytes())
+
+
+def write_splat(gaussians: Gaussians, path: Path) -> None:
+    """Write a `.splat` in the frame of viewers: 32 bytes a Gaussian. The file appears whole or not at all.
+
+    Raises:
+        UsageError: for a place that cannot be written.
+    """
+    write_atomically(path, splat_rows(gaussians))
+
+
+def splat_rows(gaussians: Gaussians, frame: NDArray[np.float64] | None = VIEWER_FRAME) -> bytes:
+    """The rows of a `.splat`, most opaque volume first: position and scales as float32, then bytes: colour and opacity
+    of 255, and the quaternion (w, x, y, z) as 128 + 128 q.
+
+    Args:
+        frame: rotation [3, 3] from the pipeline's frame into the file's; None leaves it.
+    """
+    rows = ply_rows(gaussians, frame)
+    scales = np.exp(rows[:, 10:13])
+    opacities = gaussians.opacities[:, None]
+    turns = rows[:, 13:17] / np.maximum(np.linalg.norm(rows[:, 13:17], axis=1, keepdims=True), np.float32(1e-12))
+    row = np.zeros(len(rows), [("placed", "<f4", 6), ("color", "u1", 4), ("turned", "u1", 4)])
+    row["placed"] = np.concatenate([rows[:, :3], scales], axis=1)
+    row["color"] = _bytes(255 * np.concatenate([gaussians.colors, opacities], axis=1))
+    row["turned"] = _bytes(128 + 128 * turns)
+    order = np.argsort(-(scales.prod(1) * gaussians.opacities), kind="stable")
+    return row[order].tobytes()
+
+
+def _bytes(values: Array) -> NDArray[np.uint8]:
+    return np.clip(np.round(values), 0, 255).astype(np.uint8)
 
 
 def ply_rows(gaussians: Gaussians, frame: NDArray[np.float64] | None = VIEWER_FRAME) -> Array:

@@ -1,67 +1,74 @@
-"""`gen3dexport run`: one asset from a bundle into a file."""
+"""`gen3dexport run`: one asset from a bundle into files."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gen3dexport import assets
+from gen3dexport import asset_files
 from gen3dexport.errors import UsageError
-from gen3dexport.gaussians import write_ply
-from gen3dexport.runtime import load
-from gen3dexport.runtime.pipeline import LoadedBundle
+from gen3dexport.models.image_preparation import read_image
+from gen3dexport.runtime import condition_cache, load
 
 
-def generate(bundle: Path, prompt: str, seed: int, features: Path | None, out: Path, picture: bool) -> dict[str, Any]:
-    """Make an asset and write it, with a turntable PNG beside it if asked.
+def generate(
+    bundle: Path,
+    prompt: str,
+    seed: int,
+    features: Path | None,
+    outputs: Sequence[Path],
+    picture: bool,
+    image: Path | None = None,
+    cache: bool = True,
+    kind: str = "",
+) -> dict[str, Any]:
+    """Make the assets of one prompt and write them, with a turntable PNG beside the first if asked.
+
+    Args:
+        outputs: files; their endings say what goes in (`asset_files`).
+        image: a picture to make it of, instead of a prompt.
+        cache: keep what the encoder makes of a prompt or image, and use it when the same comes again.
+        kind: of asset that every file must hold: mesh, gaussians, radiance_field; "" leaves it to the endings.
 
     Raises:
-        UsageError: for a bad prompt, features or output, before any network runs where it can be told.
+        UsageError: for a bad prompt, image, features or output, before any network runs where it can be told.
         AccuracyError: when nothing came out.
         VerificationError: when the bundle was changed.
     """
-    assets.check_output(out)  # before the bundle, which may be large, is read
+    for out in outputs:
+        asset_files.check_output(out, kind)  # before the bundle, which may be large, is read
     array = _read_features(features) if features else None
-    loaded = load(bundle)
+    if image is not None and (prompt or features):
+        raise UsageError("--image: the asset is made of the image alone; leave --prompt and --features out")
+    picture_of = None if image is None else read_image(image)
+    loaded = load(bundle, conditions=condition_cache.folder() if cache else None)
     if loaded.manifest.random_weights:
         raise UsageError(f"{bundle}: was built with random weights, for sizing; its assets would mean nothing")
-    kind = _kind(loaded, out, picture)
+    made_kinds = loaded.pipeline.asset_kinds(loaded.settings)
+    chosen = {out: asset_files.choose(out, made_kinds, kind) for out in outputs}
     start = time.perf_counter()
     loaded.load_programs()
     load_seconds, start = time.perf_counter() - start, time.perf_counter()
-    made = loaded.generate_assets(prompt, seed, array)
+    made = loaded.generate_assets(prompt, seed, array, picture_of)
     seconds = time.perf_counter() - start
-    if kind == "gaussians":
-        write_ply(made[kind], out)
-    else:
-        assets.write(made[kind], out)
-    result = {"asset": str(out), "prompt": prompt, "seed": seed, "picture": None}
-    result |= {"seconds": seconds, "load_seconds": load_seconds}
+    files = []
+    for out, held in chosen.items():
+        asset_files.write(made[held], out, prompt)
+        files.append({"path": str(out), "kind": held, **asset_files.counts(made[held])})
+    result = {"assets": files, "prompt": prompt, "seed": seed, "picture": None}
+    result |= {"seconds": seconds, "load_seconds": load_seconds, "image": None if image is None else str(image)}
+    result["encoder"] = {name: {"calls": e.calls, "cached": e.cached} for name, e in loaded.encoders.items()}
     if picture:
         from gen3dexport import render
 
-        path = out.with_suffix(".png")
-        render.save_png(render.turntable(made["mesh"]), path)
+        path = outputs[0].with_suffix(".png")
+        render.save_png(asset_files.turntable(made[chosen[outputs[0]]]), path)
         result["picture"] = str(path)
-    if kind == "gaussians":
-        return result | {"gaussians": len(made[kind].positions)}
-    return result | {"vertices": len(made[kind].vertices), "faces": len(made[kind].faces)}
-
-
-def _kind(loaded: LoadedBundle, out: Path, picture: bool) -> str:
-    """What goes into the file: Gaussians into a .ply where the bundle makes some, else the mesh."""
-    kinds = loaded.pipeline.asset_kinds(loaded.settings)
-    if picture and "mesh" not in kinds:
-        raise UsageError(f"{loaded.folder}: makes no mesh, so there is no turntable of one; leave --render out")
-    if "gaussians" in kinds and out.suffix.lower() == ".ply":
-        return "gaussians"
-    if "mesh" not in kinds:
-        remedy = "name a .ply" if "gaussians" in kinds else "use gen3dexport.runtime's generate_assets"
-        raise UsageError(f"{out}: this bundle makes {', '.join(kinds)}, no mesh; {remedy}")
-    return "mesh"
+    return result
 
 
 def _read_features(path: Path) -> np.ndarray:

@@ -10,23 +10,31 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from gen3dexport.assets import Mesh
 from gen3dexport.backends import Program, ProgramRecord, stand_in
+from gen3dexport.drift import Watched, snr_db, trajectory
 from gen3dexport.errors import GenExportError, MissingError
 from gen3dexport.gates import time_against_unquantized
-from gen3dexport.metrics import asset_quality, tensor_error
+from gen3dexport.gaussian_render import render_gaussians
+from gen3dexport.gaussians import Gaussians, from_arrays
+from gen3dexport.metrics import asset_quality, depth_delta1, picture_quality, tensor_error
 from gen3dexport.models import Request
 from gen3dexport.provenance import host
+from gen3dexport.render import around, depth_map
 from gen3dexport.runtime.pipeline import LoadedBundle, load, to_numpy
 from gen3dexport.target import Measure
 
 Facts = dict[str, Any]
+VIEWS = 4  # of pictures and depths that are compared
 
 
 def measure_bundle(folder: Path, out: Path) -> Facts:
@@ -159,12 +167,18 @@ def _measure_assets(loaded: LoadedBundle, measure: Measure, out: Path) -> Facts:
         return state
 
     times = []
+    drift: dict[str, list[list[float | None]]] = {}
     for k, prompt in enumerate(golden["prompts"]):
         seen: set[str] = set()
         request = loaded.pipeline.golden_request(loaded.settings, Request(prompt, golden["seed"] + k))
         start = time.perf_counter()
-        state = loaded.run(request, timed)
+        with _watched(loaded) as watched:
+            state = loaded.run(request, timed)
         times.append(1e3 * (time.perf_counter() - start))
+        for name, program in watched.items():
+            final = loaded.pipeline.sampler_output(name, to_numpy(state))
+            found = trajectory(program.calls, program.state, program.time, final)
+            drift.setdefault(name, []).append(snr_db(found, _trajectories(loaded, name)[k]))
         arrays = loaded.pipeline.golden_arrays(state, loaded.settings)
         generated |= {f"{k}.{name}": np.ascontiguousarray(value) for name, value in arrays.items()}
         quality.append({"prompt": prompt, **_quality(loaded, arrays, of_prompt(reference, k))})
@@ -175,7 +189,35 @@ def _measure_assets(loaded: LoadedBundle, measure: Measure, out: Path) -> Facts:
     if reason is None:
         latency = {"kind": "measured", "threads": measure.threads, "warmup": 0, "runs": count, **_percentiles(times)}
     shares = {name: 1e3 * seconds / count for name, seconds in stages.items()} if reason is None else {}
-    return {"quality": quality, "latency": latency, "stages": shares}
+    return {"quality": quality, "latency": latency, "stages": shares, "drift": drift}
+
+
+@contextmanager
+def _watched(loaded: LoadedBundle) -> Iterator[dict[str, Watched]]:
+    """Keep the calls of every sampler's network whose float32 trajectories the bundle has, by component."""
+    own = dict(loaded.programs)
+    watched = {}
+    for name in loaded.manifest.components:
+        path, program = _trajectory_file(loaded, name), loaded.manifest.component(name).name
+        if path.is_file():
+            with safe_open(path, "numpy") as file:
+                _, state, time_name = next(iter(file.keys())).split(".")
+            watched[name] = Watched(own[program], state, time_name)
+            loaded.programs[program] = watched[name]
+    try:
+        yield watched
+    finally:
+        loaded.programs |= own
+
+
+def _trajectory_file(loaded: LoadedBundle, component: str) -> Path:
+    return loaded.folder / "golden" / f"{component}.trajectory.safetensors"
+
+
+def _trajectories(loaded: LoadedBundle, component: str) -> list[np.ndarray]:
+    """The float32 trajectories of a component, by golden prompt."""
+    found = load_file(_trajectory_file(loaded, component))
+    return [found[name] for name in sorted(found, key=lambda name: int(name.partition(".")[0]))]
 
 
 def of_prompt(arrays: Mapping[str, np.ndarray], k: int) -> dict[str, np.ndarray]:
@@ -184,8 +226,22 @@ def of_prompt(arrays: Mapping[str, np.ndarray], k: int) -> dict[str, np.ndarray]
 
 
 def _quality(loaded: LoadedBundle, arrays: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> Facts:
-    meshes = [loaded.pipeline.surface(a) for a in (arrays, reference)]
-    return asset_quality(meshes[0], meshes[1], arrays["logits"] > 0, reference["logits"] > 0).as_dict()
+    mesh, other = (loaded.pipeline.surface(a) for a in (arrays, reference))
+    found = asset_quality(mesh, other, arrays["logits"] > 0, reference["logits"] > 0).as_dict()
+    if mesh is not None and other is not None:
+        found["depth_delta1"] = depth_delta1(_depths(mesh), _depths(other))
+    cloud, of_reference = from_arrays(arrays), from_arrays(reference)
+    if cloud is not None and of_reference is not None:
+        found |= picture_quality(_pictures(cloud), _pictures(of_reference))
+    return found
+
+
+def _depths(mesh: Mesh) -> list[np.ndarray]:
+    return [depth_map(mesh, azimuth) for azimuth in around(VIEWS)]
+
+
+def _pictures(gaussians: Gaussians) -> list[np.ndarray]:
+    return [render_gaussians(gaussians, azimuth, size=160) for azimuth in around(VIEWS)]
 
 
 class PeakMemory:

@@ -195,6 +195,35 @@ def asset_quality(
     )
 
 
+def picture_quality(pictures: Sequence[NDArray[np.uint8]], references: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
+    """How alike pictures [H, W, 3] of the same views are: `psnr_db` of all pixels together, inf when equal, and the
+    mean structural similarity `ssim` (Wang et al. 2004) of the views.
+
+    Raises:
+        ValueError: when their shapes or numbers differ.
+    """
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+    one, other = np.stack(pictures), np.stack(references)
+    with np.errstate(divide="ignore"):
+        psnr = float(peak_signal_noise_ratio(other, one, data_range=255))
+    ssim = [float(structural_similarity(a, b, channel_axis=2, data_range=255)) for a, b in zip(one, other, strict=True)]
+    return {"psnr_db": _json_number(psnr), "ssim": float(np.mean(ssim))}
+
+
+def depth_delta1(depths: Sequence[ArrayLike], references: Sequence[ArrayLike], ratio: float = 1.25) -> float:
+    """Share of the pixels that either picture covers whose depths are within `ratio` of each other (Eigen et al. 2014).
+
+    Args:
+        depths, references: per view, positive where the surface is seen and inf elsewhere; a pixel that only one covers
+            counts as a miss. 1 when nothing is covered.
+    """
+    one, other = (np.stack([np.asarray(d, np.float64) for d in some]) for some in (depths, references))
+    covered, both = np.isfinite(one) | np.isfinite(other), np.isfinite(one) & np.isfinite(other)
+    near = np.maximum(one[both] / other[both], other[both] / one[both]) < ratio
+    return float(near.sum() / covered.sum()) if covered.any() else 1.0
+
+
 def _f_score(distances: Sequence[NDArray[np.float64]], threshold: float) -> float:
     precision, recall = (float((d <= threshold).mean()) for d in distances)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0

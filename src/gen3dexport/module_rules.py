@@ -15,7 +15,7 @@ from gen3dexport import models
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
 from gen3dexport.plan import Plan
-from gen3dexport.quantize import HALVES, InDtype, linears
+from gen3dexport.quantize import HALVES, InDtype, default_layers
 from gen3dexport.shipped import did_you_mean
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -105,7 +105,7 @@ def quantize_by_rules(
         quantized: Component = backend.quantize(component, scheme, options)
         return quantized
     chosen = exceptions(component, rules)
-    rest = [layer for layer in linears(component) if layer not in chosen]
+    rest = [layer for layer in default_layers(component, scheme) if layer not in chosen]
     groups = {s: [layer for layer, own in chosen.items() if own == s] for s in dict.fromkeys(chosen.values())}
     if scheme in HALVES:
         component = _in_half(backend, component, scheme, groups, options)

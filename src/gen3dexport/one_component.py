@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from gen3dexport import backends
@@ -9,11 +10,17 @@ from gen3dexport.backends import Program, ProgramRecord, recorded, specs
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component
+from gen3dexport.module_rules import quantize_by_rules
 from gen3dexport.target import Target
 
 
-def through(component: Component, target: Target, scheme: str, folder: Path) -> tuple[ProgramRecord, Program]:
+def through(
+    component: Component, target: Target, scheme: str, folder: Path, rules: Mapping[str, str] | None = None
+) -> tuple[ProgramRecord, Program]:
     """The program of `component` from disk, and its record; quantizes the component in place.
+
+    Args:
+        rules: schemes of single layers by pattern, see `module_rules`.
 
     Raises:
         MissingError: when the target's tools are not here.
@@ -24,7 +31,8 @@ def through(component: Component, target: Target, scheme: str, folder: Path) -> 
         raise MissingError(f"target {target.name}: not ready here:\n  " + "\n  ".join(missing))
     if scheme not in backend.SCHEMES:
         raise UsageError(f"target {target.name}: scheme {scheme!r}: {backend.REFUSED.get(scheme, 'unknown')}")
-    component = component if scheme == "fp32" else backend.quantize(component, scheme, options)
+    if scheme != "fp32" or rules:
+        component = quantize_by_rules(backend, component, scheme, rules or {}, options)
     inputs, outputs = specs(component.inputs), specs(component.run())
     lowered = backend.lower(Captured(component), options, folder)
     record = recorded(component.name, lowered, inputs, outputs, scheme=scheme)

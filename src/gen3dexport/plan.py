@@ -14,6 +14,9 @@ from gen3dexport.recipe import Recipe
 from gen3dexport.shipped import did_you_mean
 from gen3dexport.target import Target
 
+CALIBRATED = ("int8-static",)
+"""Schemes whose ranges of activations are recorded before quantizing."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -43,6 +46,11 @@ class Plan:
         """The recipe's budgets, with the target's where it sets none."""
         return self.recipe.budgets.over(self.target.budgets)
 
+    @property
+    def calibrates(self) -> bool:
+        """Whether a scheme of this plan needs the ranges of a calibration."""
+        return any(scheme in CALIBRATED for _, scheme in _asked(self))
+
     def with_schemes(self, schemes: Mapping[str, str], modules: Mapping[str, dict[str, str]]) -> Plan:
         """This plan with other schemes and exceptions."""
         return replace(self, schemes=dict(schemes), modules={k: dict(v) for k, v in modules.items() if v})
@@ -57,16 +65,20 @@ def make_plan(recipe: Recipe, target: Target, allow_pickle: bool = False) -> Pla
     backend = backends.find(target.backend)
     pipeline = models.pipeline(recipe.family)
     knobs = (recipe.sampler, recipe.slat_sampler, recipe.voxels, recipe.decoders)
-    settings = pipeline.read_settings(recipe.weights_folder(), *knobs)
+    settings = pipeline.read_settings(recipe.weights_folder(), *knobs, recipe.encoder, recipe.random_weights)
     names = pipeline.components(settings)
     problems = [
         f"recipe {recipe.name}: components.{name}: no such component{did_you_mean(name, names)}"
         for name in recipe.components
-        if name not in names
+        if name not in (*names, *pipeline.left_out(settings))
     ]
     schemes = {name: recipe.scheme(name, target) for name in names}
     modules = {name: recipe.modules(name) for name in names if recipe.modules(name)}
     plan = Plan(recipe, target, backend, target.backend_options(), pipeline, settings, schemes, modules, allow_pickle)
+    reason = getattr(backend, "NO_BATCHED_GUIDANCE", None)
+    for field, sampler in {"sampler": recipe.sampler, "slat_sampler": recipe.slat_sampler}.items():
+        if reason and sampler is not None and sampler.guidance == "batched":
+            problems.append(f"{recipe.name} on {target.name}: {field}.guidance: batched is refused: {reason}")
     for field, scheme in _asked(plan):
         where = f"{recipe.name} on {target.name}: {field}"
         if scheme in backend.REFUSED:
@@ -75,6 +87,8 @@ def make_plan(recipe: Recipe, target: Target, allow_pickle: bool = False) -> Pla
             )
         elif scheme not in backend.SCHEMES:
             problems.append(f"{where}: unknown {scheme!r}{did_you_mean(scheme, backend.SCHEMES)}")
+        elif scheme in CALIBRATED and recipe.calibration is None:
+            problems.append(f"{where}: {scheme} needs calibration.prompts, prompts to record activations with")
     if problems:
         raise UsageError.of(problems)
     return plan

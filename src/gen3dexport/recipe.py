@@ -33,12 +33,21 @@ class ComponentChoice(Record):
 
 
 class Sampler(Record):
-    """Sampler knobs; what is not set comes from the checkpoint's `pipeline.json`."""
+    """Sampler knobs; what is not set comes from the checkpoint's `pipeline.json`.
+
+    Attributes:
+        guidance: the two branches of a guided step as two calls of the flow (`sequential`, the default) or as one call
+            of a batch of two (`batched`: faster where one branch does not fill the device).
+        cache_context: the keys and values of the condition once for all steps, by a component of their own
+            (`flow_context`, `slat_flow_context`). The flow is then lowered block by block, not one block for all.
+    """
 
     steps: int | None = Field(default=None, ge=1, le=1000)
     guidance_scale: float | None = Field(default=None, ge=0)
     guidance_interval: tuple[float, float] | None = None
     rescale_t: float | None = Field(default=None, gt=0)
+    guidance: Literal["sequential", "batched"] | None = None
+    cache_context: bool | None = None
 
     @field_validator("guidance_interval")
     @classmethod
@@ -77,6 +86,18 @@ class Golden(Record):
     assets: bool = True
 
 
+class Calibration(Record):
+    """What static int8 schemes record the ranges of activations with: whole runs of the float32 eager pipeline.
+
+    Attributes:
+        prompts: one asset each; others than the golden ones, so that these judge what was not calibrated on.
+        seed: of the first one's noise; the next ones count on.
+    """
+
+    prompts: tuple[str, ...] = Field(min_length=1)
+    seed: int = 1000
+
+
 class Recipe(Record):
     """A file of `recipes/`.
 
@@ -89,6 +110,10 @@ class Recipe(Record):
         sampler: knobs of the (first) sampler; slat_sampler: of the structured latent's.
         voxels: budget of the structured latent.
         decoders: what the structured latent is decoded to; everything that the checkpoint can when not set.
+        encoder: folder of the encoder of images or prompts that the checkpoint names, in the transformers library's
+            layout; `encoders/NAME` in the weights folder when not set, and left out where that is not there; `none`
+            leaves it out always. Without it, assets are made of given features.
+        calibration: prompts that int8-static needs.
         targets: per-target exceptions, dotted path -> value, by target name, its first word (`cuda`), alias or backend.
     """
 
@@ -103,7 +128,9 @@ class Recipe(Record):
     slat_sampler: Sampler | None = None
     voxels: Voxels | None = None
     decoders: tuple[Literal["gaussian", "mesh", "radiance_field"], ...] | None = Field(default=None, min_length=1)
+    encoder: str | None = None
     golden: Golden
+    calibration: Calibration | None = None
     budgets: Budgets = Budgets()
     targets: dict[str, dict[str, Any]] = {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
@@ -11,6 +11,8 @@ import array_api_compat.numpy as xp
 import numpy as np
 import torch
 
+from gen3dexport.calibration import observing
+from gen3dexport.drift import trajectory
 from gen3dexport.models.component import Component
 
 State = dict[str, Any]
@@ -52,29 +54,55 @@ class Recording:
         calls: (inputs, outputs) of the first, the middle and the last call of the first golden prompt.
         count: calls that one asset needs.
         states: the pipeline's state after this component, per golden prompt.
+        calibrated: likewise per calibration prompt.
+        trajectories: of a sampler's network, per golden prompt, the latent before each step and after the last; none
+            where no whole loop was run.
     """
 
     component: Component
     calls: tuple[tuple[Arrays, Arrays], ...]
     count: int
     states: tuple[State, ...]
+    calibrated: tuple[State, ...] = ()
+    trajectories: tuple[np.ndarray, ...] = ()
 
 
 def record(
-    component: Component, pipeline: ModuleType, settings: Any, states: Sequence[State], assets: bool
+    component: Component,
+    pipeline: ModuleType,
+    settings: Any,
+    states: Sequence[State],
+    assets: bool,
+    calibration: Sequence[State] = (),
 ) -> Recording:
-    """Run `component`'s part of the pipeline for every golden prompt."""
+    """Run `component`'s part of the pipeline for every golden prompt.
+
+    Args:
+        calibration: states of further prompts, whose calls give the ranges of the component's convolutions.
+    """
     first: Eager | None = None
-    after = []
+    after, trajectories = [], []
     for state in states:
         eager = Eager(component, once=not assets)
         after.append(pipeline.advance(component.name, state, eager, settings, xp))
         first = first or eager
+        if component.loop is not None and assets:
+            final = pipeline.sampler_output(component.name, after[-1])
+            taken = [inputs for inputs, _ in eager.calls]
+            trajectories.append(trajectory(taken, component.loop.state, component.loop.time, final))
     assert first is not None and first.calls, f"{component.name} was not called by its pipeline"
     calls = [first.calls[i] for i in sorted({0, len(first.calls) // 2, len(first.calls) - 1})]
-    order = pipeline.inputs_of(component.name)
+    order = pipeline.inputs_of(component.name, settings)
     example = {name: torch.from_numpy(np.array(calls[0][0][name])) for name in order}  # a copy has plain strides
-    return Recording(component.with_inputs(example), tuple(calls), len(first.calls), tuple(after))
+    made = component.with_inputs(example)
+    calibrated = []
+    if calibration:
+        with observing(component) as observed:
+            for state in calibration:
+                eager = Eager(component, once=not assets)
+                calibrated.append(pipeline.advance(component.name, state, eager, settings, xp))
+        made = replace(made, ranges=observed.ranges())
+    return Recording(made, tuple(calls), len(first.calls), tuple(after), tuple(calibrated), tuple(trajectories))
 
 
 def golden_tensors(calls: Sequence[tuple[Arrays, Arrays]], quantized: Component) -> dict[str, np.ndarray]:

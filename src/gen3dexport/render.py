@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,12 +74,22 @@ def turntable(
     """
     scene = stage(mesh)
     sky = sky_light(scene)
-    columns = min(columns, views)
-    rows = -(-views // columns)
-    sheet = np.full((rows * size, columns * size, 3), 255, dtype=np.uint8)
-    for view in range(views):
-        row, column = divmod(view, columns)
-        picture = _draw(mesh, scene, sky, 35 + 360 * view / views, elevation, size, shadow=True)
+    return contact_sheet(
+        [_draw(mesh, scene, sky, azimuth, elevation, size, shadow=True) for azimuth in around(views)], columns
+    )
+
+
+def around(views: int) -> list[float]:
+    """Azimuths of so many views, the first as in a single picture."""
+    return [35 + 360 * view / views for view in range(views)]
+
+
+def contact_sheet(pictures: Sequence[NDArray[np.uint8]], columns: int = 4) -> NDArray[np.uint8]:
+    """Pictures [size, size, 3] side by side, row by row, on white."""
+    size, columns = len(pictures[0]), min(columns, len(pictures))
+    sheet = np.full((-(-len(pictures) // columns) * size, columns * size, 3), 255, dtype=np.uint8)
+    for index, picture in enumerate(pictures):
+        row, column = divmod(index, columns)
         sheet[row * size : (row + 1) * size, column * size : (column + 1) * size] = picture
     return sheet
 
@@ -94,6 +105,23 @@ def save_png(pixels: NDArray[np.uint8], path: Path) -> None:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, format="PNG", optimize=True)
     write_atomically(path, stream.getvalue())
+
+
+def depth_map(mesh: Mesh, azimuth: float = 35, elevation: float = 22, size: int = 256) -> Floats:
+    """Depth [size, size] of the surface behind the unit cube's sphere as that camera sees it: 0 at the sphere's nearest
+    point, in edges of the cube; inf where there is none. Framed by that sphere, so that meshes can be compared."""
+    radius = math.sqrt(0.75)
+    right, up, back = camera_axes(azimuth, elevation)
+    distance, focal = framing(radius, size)
+    vertices = mesh.vertices.astype(np.float64)
+    nearness = 1 / (distance - vertices @ back)
+    column = size / 2 + focal * (vertices @ right) * nearness
+    row = size / 2 - focal * (vertices @ up) * nearness
+    face, weights = rasterise(np.stack([column, row, nearness], axis=1), mesh.faces, size, size)
+    depth = np.full((size, size), np.inf)
+    seen = face >= 0
+    depth[seen] = 1 / (weights[seen] * nearness[mesh.faces[face[seen]]]).sum(1) - (distance - radius)
+    return depth
 
 
 def _draw(

@@ -113,6 +113,7 @@ def _pipeline(manifest: Manifest, measured: Facts, components: Sequence[Facts]) 
         "missing": missing,
         "latency": latency,
         "stages": measured.get("stages", {}),
+        "drift": measured.get("drift", {}),
     }
 
 

@@ -87,6 +87,27 @@ def errors(components: Sequence[Facts]) -> Figure | None:
     return figure
 
 
+def drift(found: Mapping[str, Sequence[Sequence[float | None]]]) -> Figure | None:
+    """Signal to noise of a sampler's latent against float32 after each step, one line per golden prompt; steps where
+    both are equal, the noise they begin at among them, have no point."""
+    colors, traces = (_BLUE, _AMBER, _GREEN, _VIOLET, _GREY), []
+    for name, prompts in found.items():
+        for k, ratios in enumerate(prompts):
+            points = [(step, ratio) for step, ratio in enumerate(ratios) if ratio is not None]
+            if points:
+                x, y = ([p[axis] for p in points] for axis in (0, 1))
+                line = {"color": colors[k % len(colors)], "dash": "solid" if name == next(iter(found)) else "dot"}
+                trace = {"type": "scatter", "mode": "lines+markers", "name": f"{name}, prompt {k + 1}", "line": line}
+                traces.append({**trace, "x": x, "y": y, "hoverinfo": "x+y+name"})
+    if not traces:
+        return None
+    figure = _figure(traces, "sampler steps done", rows=7)
+    title = {"text": "SNR of the latent, dB"}
+    figure["layout"]["yaxis"] = {"title": title, "automargin": True, "gridcolor": "#e6eaee"}
+    figure["layout"]["xaxis"] |= {"dtick": 1} if max(len(r) for p in found.values() for r in p) < 30 else {}
+    return figure
+
+
 def delegation(components: Sequence[Facts]) -> Figure | None:
     """Operators inside and outside the delegate, stacked, per program; None when no program says."""
     known = [(c["name"], c["facts"]["delegation"]) for c in components if (c.get("facts") or {}).get("delegation")]

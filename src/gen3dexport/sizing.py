@@ -12,10 +12,21 @@ from gen3dexport import models
 from gen3dexport.export import export_module
 from gen3dexport.models.component import Component
 from gen3dexport.module_rules import exceptions
-from gen3dexport.plan import Plan
+from gen3dexport.plan import CALIBRATED, Plan
+from gen3dexport.quantize import convolutions
 
 # Bytes of a parameter inside what a scheme covers.
-BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8-dynamic": 1, "int8-weight": 1}
+BYTES: Mapping[str, float] = {
+    "fp32": 4,
+    "fp16": 2,
+    "bf16": 2,
+    "int8-dynamic": 1,
+    "int8-weight": 1,
+    "int8-static": 1,
+    "float8-weight": 1,
+    "int4-dynamic": 0.5 + 2 / 32,  # a half-precision scale for each group of 32
+    "int4-weight": 1 + 4 / 32,  # in bytes, with a float32 scale for each group; onnx packs two in a byte
+}
 
 
 def describe(plan: Plan) -> dict[str, Any]:
@@ -54,9 +65,11 @@ def _row(component: Component, scheme: str, plan: Plan) -> dict[str, Any]:
         ),
         default=0,
     )
-    size = sum(
-        p.numel() * BYTES[_scheme_of(component, name, p, scheme, chosen)]
-        for name, p in component.module.named_parameters()
+    size = round(
+        sum(
+            p.numel() * BYTES[_scheme_of(component, name, p, scheme, chosen)]
+            for name, p in component.module.named_parameters()
+        )
     )
     refused = plan.backend.UNSUPPORTED
     return {
@@ -75,9 +88,11 @@ def _row(component: Component, scheme: str, plan: Plan) -> dict[str, Any]:
 def _scheme_of(component: Component, name: str, parameter: torch.Tensor, scheme: str, chosen: Mapping[str, str]) -> str:
     if parameter.dim() >= 2 and (layer := name.rpartition(".")[0]) in chosen:
         return chosen[layer]
-    return scheme if _covered(component, name, parameter) else "fp32"
+    return scheme if _covered(component, name, parameter, scheme) else "fp32"
 
 
-def _covered(component: Component, name: str, parameter: torch.Tensor) -> bool:
+def _covered(component: Component, name: str, parameter: torch.Tensor, scheme: str) -> bool:
     """Whether a scheme stores this parameter in its own width: matrices and kernels, in the blocks if there are any."""
+    if scheme in CALIBRATED:
+        return parameter.dim() >= 2 and name.rpartition(".")[0] in convolutions(component)
     return parameter.dim() >= 2 and (component.stack is None or name.startswith(component.stack + "."))

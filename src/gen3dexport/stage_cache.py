@@ -16,7 +16,10 @@ import platformdirs
 
 from gen3dexport.bundle import digest
 
-_SOURCES = ("backends", "models", "export.py", "quantize.py", "module_rules.py", "record.py", "build.py")
+_SOURCES = (
+    "backends", "models", "export.py", "quantize.py", "int8_linear.py", "int8_convolution.py", "calibration.py",
+    "drift.py", "module_rules.py", "record.py", "build.py",
+)  # fmt: skip
 
 
 def folder() -> Path:

@@ -6,7 +6,7 @@ import copy
 import math
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ import numpy as np
 from torch import nn
 
 from gen3dexport import models
-from gen3dexport.build import State, first_states
+from gen3dexport.build import State, first_states, golden_states
+from gen3dexport.calibration import CONVOLUTIONS
 from gen3dexport.errors import UsageError
 from gen3dexport.metrics import occupancy_iou
 from gen3dexport.models.component import Component
 from gen3dexport.module_rules import generic, layers_of, quantize_by_rules
-from gen3dexport.plan import Plan
+from gen3dexport.plan import CALIBRATED, Plan
 from gen3dexport.record import Eager, Recording, record, run_eager
 
 Rules = Mapping[str, str]
@@ -58,7 +59,10 @@ class Trials:
         self.recordings: dict[str, Recording] = {}
         self.before: dict[str, tuple[State, ...]] = {}
         with tempfile.TemporaryDirectory(prefix="gen3dexport-") as scratch:
-            states = tuple(first_states(plan, Path(scratch)))
+            calibrates = any(scheme in CALIBRATED for scheme in plan.backend.SCHEMES)
+            begun = first_states(plan, Path(scratch), calibrates)
+        states = tuple(golden_states(plan, begun))
+        others = tuple(begun[len(states) :])
         for name in plan.schemes:
             on_stage(name, "load")
             component = models.loading(plan.recipe.family).load(
@@ -66,8 +70,8 @@ class Trials:
             )
             on_stage(name, "record")
             self.before[name] = states
-            self.recordings[name] = record(component, plan.pipeline, plan.settings, states, True)
-            states = self.recordings[name].states
+            self.recordings[name] = record(component, plan.pipeline, plan.settings, states, True, others)
+            states, others = self.recordings[name].states, self.recordings[name].calibrated
         self.occupancy = [plan.pipeline.occupancy_logits(state) > 0 for state in states]
         self._tried: dict[tuple[str, Choice], Component] = {}
 
@@ -81,7 +85,7 @@ class Trials:
             return self.recordings[name].component
         if (name, choice) not in self._tried:
             own = self.recordings[name].component
-            twin = Component(own.name, copy.deepcopy(own.module), own.inputs, own.outputs, own.stack, own.loop)
+            twin = replace(own, module=copy.deepcopy(own.module))
             backend, options = self.plan.backend, self.plan.options
             made = quantize_by_rules(backend, twin, choice.scheme, dict(choice.modules), options)
             self._tried = {key: kept for key, kept in self._tried.items() if key[0] != name}
@@ -120,9 +124,10 @@ class Trials:
     def groups(self, name: str, scheme: str) -> dict[str, list[str]]:
         """Layers that `scheme` could take, by pattern: a layer of a repeated block stands for all its twins."""
         component = self.recordings[name].component
+        kinds = CONVOLUTIONS if scheme in CALIBRATED else nn.Linear if scheme.startswith("int") else nn.Module
         found: dict[str, list[str]] = {}
         for layer in layers_of(component):
-            if not scheme.startswith("int") or isinstance(component.module.get_submodule(layer), nn.Linear):
+            if isinstance(component.module.get_submodule(layer), kinds):
                 found.setdefault(generic(component, layer), []).append(layer)
         return found
 
@@ -136,4 +141,5 @@ def _bytes(tensor: Any) -> int:
     if hasattr(tensor, "__tensor_flatten__"):
         return sum(_bytes(getattr(tensor, name)) for name in tensor.__tensor_flatten__()[0])
     size: int = tensor.numel() * tensor.element_size()
-    return size
+    state = getattr(tensor, "quant_state", None)  # bitsandbytes keeps a weight's scales beside it
+    return size if state is None else size + _bytes(state.absmax)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,9 @@ def write_usd(asset: Mesh | Gaussians, path: Path) -> None:
     """
     if path.suffix.lower() not in FORMATS:
         raise UsageError(f"{path}: unknown USD format {path.suffix!r}; known endings are {', '.join(FORMATS)}")
-    try:
-        from pxr import Usd, UsdGeom
-    except ModuleNotFoundError as error:
-        raise MissingError(f"{path}: usd-core is not installed; run: pip install 'gen3dexport[usd]'") from error
+    require_package(path)
+    from pxr import Usd, UsdGeom
+
     with tempfile.TemporaryDirectory() as scratch:
         draft = Path(scratch) / f"asset{path.suffix.lower()}"
         stage = Usd.Stage.CreateNew(str(draft))
@@ -43,6 +43,12 @@ def write_usd(asset: Mesh | Gaussians, path: Path) -> None:
         stage.SetDefaultPrim(define(stage, asset).GetPrim())
         stage.GetRootLayer().Save()
         write_atomically(path, draft.read_bytes())
+
+
+def require_package(path: Path) -> None:
+    """Raises MissingError when usd-core, which writes `path`, is not installed."""
+    if find_spec("pxr") is None:
+        raise MissingError(f"{path}: usd-core is not installed; run: pip install 'gen3dexport[usd]'")
 
 
 def _define_gaussians(stage: Any, gaussians: Any) -> Any:

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 
 from gen3dexport import bundle, errors, models
 from gen3dexport.bundle import Manifest, disk_error
+from gen3dexport.gaussians import from_arrays
 from gen3dexport.measure import of_prompt
 from gen3dexport.provenance import versions
 from gen3dexport.report import Report, make_report, to_junit, to_markdown
@@ -79,6 +80,7 @@ def _html(folder: Path, report: Report, generated: Arrays | None, family: str) -
     assets: dict[str, Any] = {"prompt": report["pipeline"]["prompts"][0]}
     for name, arrays in found.items():
         assets[name] = models.pipeline(family).surface(arrays) if arrays is not None else None
+        assets[f"{name}_gaussians"] = from_arrays(arrays) if arrays is not None else None
     return render_html(report, assets)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from gen3dexport.backends import Lowered, Program, ProgramRecord, recorded, specs
+from gen3dexport.calibration import observing
 from gen3dexport.export import Captured
 from gen3dexport.models.bert import BertTokenEncoder
 from gen3dexport.models.component import Component
@@ -51,9 +52,18 @@ def component(name: str) -> Component:
     return Component("text_encoder", network, {"ids": ids, "mask": mask}, ("features",))
 
 
+def calibrated(made: Component) -> Component:
+    """A component with the ranges of its convolutions on its own inputs."""
+    with observing(made) as observed:
+        made.run()
+    return replace(made, ranges=observed.ranges())
+
+
 def lower(backend: ModuleType, name: str, scheme: str, folder: Path, **options: Any) -> Case:
     """Lower the component `name` into `folder` and load it from there."""
     made = component(name)
+    if scheme == "int8-static":
+        made = calibrated(made)
     fp32 = _numpy(made.run())
     resolved = backend.Options(**options)
     made = backend.quantize(made, scheme, resolved)

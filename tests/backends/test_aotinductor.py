@@ -36,7 +36,7 @@ from gen3dexport.target import read_target
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "trellis"
 SCHEMES = ("fp32", "fp16", "bf16", "int8-dynamic", "int8-weight")
-OTHERS = ("int4-dynamic", "int4-weight", "float8-weight", "float8-dynamic")
+OTHERS = ("int4-dynamic", "int4-weight", "float8-weight", "float8-dynamic", "int8-static")
 Built = tuple[Path, Component, ProgramRecord]
 CPU = aotinductor.Options()
 SM90 = aotinductor.Options(device="cuda", arch="sm_90", min_features=64, rest="fp16")

@@ -24,11 +24,12 @@ from gen3dexport.errors import UsageError, VerificationError
 NARROW = {"min_features": 32}
 ALL_SCHEMES = {
     *("fp32", "fp16", "bf16", "int8-dynamic", "int8-weight"),
-    *("int4-dynamic", "int4-weight", "float8-weight", "float8-dynamic"),
+    *("int4-dynamic", "int4-weight", "float8-weight", "float8-dynamic", "int8-static"),
 }
 # Worst relative L2 error of the golden networks against float32 that a scheme may have.
 FLOORS = {"fp32": 0.0, "fp16": 3e-3, "bf16": 2e-2, "int8-dynamic": 5e-2, "int8-weight": 2e-2}
-FLOORS |= {"int4-dynamic": 0.2, "int4-weight": 0.2, "float8-weight": 5e-2}
+FLOORS |= {"int4-dynamic": 0.2, "int4-weight": 0.2, "float8-weight": 5e-2, "int8-static": 0.1}
+NETWORKS = {"int8-static": "ss_dec"}  # the others are tried on the flow
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Case]:
 
     @cache
     def made(scheme: str) -> Case:
-        return lower(eager, "ss_flow", scheme, tmp_path_factory.mktemp(scheme), **NARROW)
+        return lower(eager, NETWORKS.get(scheme, "ss_flow"), scheme, tmp_path_factory.mktemp(scheme), **NARROW)
 
     return made
 
@@ -62,9 +63,10 @@ def test_every_component_round_trips(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("scheme", sorted({*FLOORS} - {"fp32"}))
 def test_every_scheme_round_trips(scheme: str, flow: Callable[[str], Case]) -> None:
     case = flow(scheme)
-    value = case.program(case.inputs)["v"]
-    np.testing.assert_array_equal(value, case.quantized["v"])
-    assert 1e-5 < relative_l2(value, case.fp32["v"]) < FLOORS[scheme]
+    ((name, expected),) = case.quantized.items()
+    value = case.program(case.inputs)[name]
+    np.testing.assert_array_equal(value, expected)
+    assert 1e-5 < relative_l2(value, case.fp32[name]) < FLOORS[scheme]
     assert not value.requires_grad
 
 

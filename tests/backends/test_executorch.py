@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lowering import Case, component, lower, relative_l2
+from lowering import Case, calibrated, component, lower, relative_l2
 from torch import Tensor, fx, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -43,7 +43,7 @@ from gen3dexport.backends.executorch.sites import Site
 
 ALL_SCHEMES = {
     *("fp32", "fp16", "bf16", "int8-dynamic", "int8-weight"),
-    *("int4-dynamic", "int4-weight", "float8-weight", "float8-dynamic"),
+    *("int4-dynamic", "int4-weight", "float8-weight", "float8-dynamic", "int8-static"),
 }
 STAMPED = {"ss_flow_text": 3}  # golden networks with enough blocks
 
@@ -381,6 +381,63 @@ def test_blocks_that_cannot_be_stamped_are_lowered_whole(tmp_path: Path) -> None
     lowered, (found,) = made_by(network, tmp_path, x)
     assert lowered.facts["stamped_blocks"] == 0
     assert relative_l2(found, network(x).detach().numpy()) < 1e-5
+
+
+# Static int8 convolutions
+
+
+def test_static_int8_network_is_right_from_disk(golden: Callable[..., Case], tmp_path: Path) -> None:
+    """The vendor's own path lowers static int8 of such a network, and fails when it is loaded."""
+    case = lower(executorch, "ss_dec", "int8-static", tmp_path)
+    found = case.program(case.inputs)["logits"]
+    assert 1e-5 < relative_l2(found, case.fp32["logits"]) < 0.1  # random weights, a long chain of roundings
+    assert relative_l2(found, case.quantized["logits"]) < 0.1  # as far as from float32: a flipped rounding spreads
+    delegation = case.lowered.facts["delegation"]
+    assert delegation["flops_share"] == 1.0  # no convolution is left to slow kernels
+    assert case.lowered.facts["program_bytes"] < 0.4 * golden("ss_dec").lowered.facts["program_bytes"]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_static_int8_program_rounds_as_the_reference(bias: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(1, 16, 8, 8, 8)
+    part = calibrated(Component("part", nn.Sequential(nn.Conv3d(16, 32, 3, padding=1, bias=bias)), {"x": x}, ("y",)))
+    executorch.quantize(part, "int8-static", executorch.Options())
+    lowered = executorch.lower(Captured(part), executorch.Options(), tmp_path)
+    found = executorch.load(tmp_path, record_of(part, lowered))({"x": x.numpy()})["y"]
+    steps = np.abs(np.asarray(found) - part.run()["y"].numpy()) / part.ranges["0"].output.scale
+    assert steps.max() < 1.01 and (steps > 0.5).mean() < 5e-3  # the bias is rounded to an integer
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    rank=st.integers(2, 3),
+    kernel=st.integers(1, 3),
+    stride=st.integers(1, 2),
+    padding=st.sampled_from([0, 1, "same", "valid"]),
+    dilation=st.integers(1, 2),
+    groups=st.sampled_from([1, 2]),
+)
+def test_static_int8_form_is_the_reference(
+    rank: int, kernel: int, stride: int, padding: Any, dilation: int, groups: int
+) -> None:
+    from gen3dexport.backends.executorch.int8_convolution import Int8Convolution
+    from gen3dexport.int8_convolution import Int8Convolution as Reference
+
+    torch.manual_seed(0)
+    stride = 1 if padding == "same" else stride
+    plain = (nn.Conv2d if rank == 2 else nn.Conv3d)(4, 8, kernel, stride, padding, dilation, groups).eval()
+    x = torch.randn(2, 4, *(9, 8, 7)[:rank])
+    ranges = calibrated(Component("part", nn.Sequential(plain), {"x": x}, ("y",))).ranges["0"]
+    found, expected = Int8Convolution(plain, ranges)(x), Reference(plain, ranges)(x)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1.01 * ranges.output.scale)  # a step where sums round
+    assert relative_l2(expected.detach(), plain(x).detach().numpy()) < 4e-2
+
+
+def test_static_int8_refuses_what_has_no_kernel() -> None:
+    part = Component("part", nn.Sequential(nn.Conv1d(4, 4, 3)), {"x": torch.randn(1, 4, 9)}, ("y",))
+    with pytest.raises(UsageError, match="2-D and 3-D convolutions"):
+        executorch.quantize(calibrated(part), "int8-static", executorch.Options())
 
 
 # Reports, schemes, versions

@@ -9,11 +9,14 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from lowering import COMPONENTS, Case, component, lower, relative_l2
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lowering import COMPONENTS, Case, calibrated, component, lower, relative_l2
 
 pytest.importorskip("onnxruntime", reason="needs the extra: pip install 'gen3dexport[onnx]'")
 
@@ -32,13 +35,14 @@ from gen3dexport.quantize import quantize as apply
 NARROW = {"min_features": 32}
 ALL_SCHEMES = {
     *("fp32", "fp16", "bf16", "int8-dynamic", "int8-weight"),
-    *("int4-dynamic", "int4-weight", "float8-weight", "float8-dynamic"),
+    *("int4-dynamic", "int4-weight", "float8-weight", "float8-dynamic", "int8-static"),
 }
 # Worst relative L2 error on the golden flow: (against float32 eager, against the quantized eager).
 FLOORS = {
     "fp16": (3e-3, 3e-3),  # onnxruntime computes in float32, so it is nearer to float32 than eager float16 is
     "int8-dynamic": (3e-2, 1e-2),  # a value on the edge between two steps may round either way
     "int8-weight": (2e-2, 1e-5),
+    "int4-weight": (0.15, 1e-5),
 }
 
 
@@ -55,7 +59,7 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Case]:
 
 def test_schemes_are_complete() -> None:
     assert set(onnx.SCHEMES) | set(onnx.REFUSED) == ALL_SCHEMES and not set(onnx.SCHEMES) & set(onnx.REFUSED)
-    assert set(FLOORS) == set(onnx.SCHEMES) - {"fp32"}
+    assert {*FLOORS, "int8-static"} == set(onnx.SCHEMES) - {"fp32"}  # the flow has no convolutions
     assert onnx.check(onnx.Options()) == []
 
 
@@ -98,6 +102,61 @@ def test_int8_text_encoder_with_masked_tokens(activations: str, tmp_path: Path) 
     assert not value[0, 7:].any()  # masked
 
 
+@pytest.mark.parametrize("name", ["ss_dec", "ss_enc"])
+def test_static_int8_convolutions(name: str, tmp_path: Path) -> None:
+    case = lower(onnx, name, "int8-static", tmp_path)
+    outputs = case.program(case.inputs)
+    for key, expected in case.quantized.items():
+        assert 1e-5 < relative_l2(outputs[key], case.fp32[key]) < 0.1  # random weights, a long chain of roundings
+        assert relative_l2(outputs[key], expected) < 0.05
+    operators = case.lowered.facts["operators"]
+    assert operators["Conv"] == 2 and operators["QLinearConv"] > 3  # the first and the last stay as they are
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    rank=st.integers(1, 3),
+    stride=st.integers(1, 2),
+    padding=st.sampled_from([0, 1, "same", "valid"]),
+    dilation=st.integers(1, 2),
+    groups=st.sampled_from([1, 2]),
+    bias=st.booleans(),
+)
+def test_static_int8_convolution_is_a_convolution(
+    rank: int, stride: int, padding: Any, dilation: int, groups: int, bias: bool
+) -> None:
+    """The torch form against the float convolution, and its shape as the exporter will see it."""
+    from gen3dexport.backends.onnx.int8_convolution import Int8Convolution, int8_convolution
+
+    torch.manual_seed(0)
+    kind = {1: torch.nn.Conv1d, 2: torch.nn.Conv2d, 3: torch.nn.Conv3d}[rank]
+    stride = 1 if padding == "same" else stride
+    plain = kind(4, 8, 3, stride, padding, dilation, groups, bias).eval()
+    x = torch.randn(2, 4, *(9, 8, 7)[:rank])
+    made = calibrated(Component("part", torch.nn.Sequential(plain), {"x": x}, ("y",)))
+    quantized, expected = Int8Convolution(plain, made.ranges["0"]), plain(x).detach().numpy()
+    assert relative_l2(quantized(x).detach(), expected) < 4e-2
+    with torch._subclasses.FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fields = (quantized.weight, quantized.scale, quantized.bias, quantized.steps, quantized.zero_points)
+        rest = (quantized.stride, quantized.pads, quantized.dilation, quantized.groups)
+        assert int8_convolution(mode.from_tensor(x), *fields, *rest).shape == expected.shape
+
+
+@pytest.mark.parametrize("inputs", [32, 96, 128])
+def test_int4_linear_is_a_linear(inputs: int) -> None:
+    """Within half a step of every group's range; pairs are packed low half first."""
+    from gen3dexport.backends.onnx.int4_linear import Int4Linear, _packed, _unpacked
+
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(inputs, 24)
+    quantized = Int4Linear(linear)
+    assert quantized.packed.shape == (24, inputs // 32, 16) and quantized.zero.shape == (24, -(-inputs // 64))
+    found = quantized(torch.eye(inputs)).T.detach() - linear.bias.detach()[:, None]  # its weight
+    steps = (found - linear.weight.detach()).unflatten(1, (-1, 32)).abs() / quantized.scale[..., None]
+    assert float(steps.max()) < 1.01  # half a step, and another half where the zero point was rounded
+    assert _packed(torch.tensor([1, 2, 3])).tolist() == [33, 3] and _unpacked(torch.tensor([33])).tolist() == [1, 2]
+
+
 @pytest.mark.parametrize("per_token", [False, True])
 def test_int8_linear_is_a_linear(per_token: bool) -> None:
     """The torch form against the float linear: within the rounding of weights and rows; zero in gives the bias."""
@@ -114,10 +173,11 @@ def test_int8_linear_is_a_linear(per_token: bool) -> None:
 
 
 def test_files_shrink(flow: Callable[[str], Case]) -> None:
-    sizes = {s: (flow(s).folder / "ss_flow.onnx").stat().st_size for s in onnx.SCHEMES}
+    sizes = {s: (flow(s).folder / "ss_flow.onnx").stat().st_size for s in ("fp32", *FLOORS)}
     assert sizes["fp16"] < 0.7 * sizes["fp32"]
     assert sizes["int8-weight"] < 0.62 * sizes["fp32"]  # of this tiny network, a third lies outside the blocks
     assert sizes["int8-dynamic"] < 0.5 * sizes["fp32"]
+    assert sizes["int4-weight"] < 0.9 * sizes["int8-weight"]
 
 
 def test_facts_are_those_of_the_file(flow: Callable[[str], Case]) -> None:

@@ -58,7 +58,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
 def test_schemes_are_complete() -> None:
     assert set(xla.SCHEMES) | set(xla.REFUSED) == {
         *("fp32", "fp16", "bf16", "int8-dynamic", "int8-weight"),
-        *("int4-dynamic", "int4-weight", "float8-weight", "float8-dynamic"),
+        *("int4-dynamic", "int4-weight", "float8-weight", "float8-dynamic", "int8-static"),
     }
     assert xla.check(xla.Options()) == []
 

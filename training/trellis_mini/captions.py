@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from random import Random
 
+from training.trellis_mini.looks import MATERIALS, Look, accent_noun
 from training.trellis_mini.shapes import CATEGORIES
 
 # Irrelevant words that people write, and looser wordings of some attributes; short captions use both.
@@ -60,8 +62,32 @@ def _article(text: str) -> str:
     return ("an " if text[0] in "aeiou" and not text.startswith("one") else "a ") + text
 
 
-def caption(category: str, params: Mapping[str, str], rng: Random | None = None, keep: float = 1.0) -> str:
-    """A caption of a shape.
+def _name_colors(
+    words: dict[str, list[str]], look: Look, category: str, params: Mapping[str, str], rng: Random | None
+) -> None:
+    """Add a look: color and material last before the noun, the accent's color before the accent's noun."""
+    material = MATERIALS[look.material]
+    words["adj"] += [word for word in (look.main, material[0] if rng is None else rng.choice(material)) if word]
+    noun = accent_noun(category, params)
+    if noun is None or look.accent == look.main:  # nothing else named: all of it has the one color
+        return
+    for index, part in enumerate(words["part"]):
+        painted = re.sub(rf"\b{noun}\b", f"{look.accent} {noun}", part, count=1)
+        if painted != part:
+            words["part"][index] = painted.replace("a orange", "an orange")
+            return
+    plural = noun.endswith("s") and noun != "mattress"
+    words["part"].append(f"{look.accent} {noun}" if plural else _article(f"{look.accent} {noun}"))
+
+
+def caption(
+    category: str,
+    params: Mapping[str, str],
+    rng: Random | None = None,
+    keep: float = 1.0,
+    look: Look | None = None,
+) -> str:
+    """A caption of a shape, and of its look if one is given.
 
     Without `rng` the canonical one; with it a paraphrase: another template, order, noun or wording.  With `keep` < 1
     every attribute is named with that probability only, so that the caption leaves the rest open.
@@ -76,6 +102,8 @@ def caption(category: str, params: Mapping[str, str], rng: Random | None = None,
             words[attribute.kind].append(wordings[0] if rng.random() < 0.6 else rng.choice(wordings))
     noun = spec.nouns[0]
     template = 0
+    if look is not None:
+        _name_colors(words, look, category, params, rng)
     if rng is not None:
         rng.shuffle(words["part"])
         if rng.random() < 0.3:
@@ -100,8 +128,8 @@ def caption(category: str, params: Mapping[str, str], rng: Random | None = None,
     return f"{text}, {pose}" if pose else text
 
 
-def short_caption(category: str, params: Mapping[str, str], rng: Random) -> str:
-    """A caption as people type it: the noun, few of the attributes, sometimes an irrelevant word such as a color."""
+def short_caption(category: str, params: Mapping[str, str], rng: Random, look: Look | None = None) -> str:
+    """A caption as people type it: the noun, few of the attributes, the look or now and then an irrelevant word."""
     spec = CATEGORIES[category]
     keep = rng.random() * 0.6
     words: dict[str, list[str]] = {"adj": [], "part": [], "pose": []}
@@ -110,7 +138,9 @@ def short_caption(category: str, params: Mapping[str, str], rng: Random) -> str:
             value = params[attribute.name]
             wordings = attribute.options[value] + _LOOSE.get((category, attribute.name, value), ())
             words[attribute.kind].append(rng.choice(wordings))
-    if rng.random() < 0.25:
+    if look is not None:
+        _name_colors(words, look, category, params, rng)
+    elif rng.random() < 0.25:
         words["adj"].insert(rng.randrange(len(words["adj"]) + 1), rng.choice(_FILLER))
     rng.shuffle(words["part"])
     noun = rng.choice(spec.nouns) if rng.random() < 0.25 else spec.nouns[0]

@@ -10,19 +10,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gen3dexport.models.trellis.networks import SparseStructureDecoder, SparseStructureEncoder, SparseStructureFlow
+from gen3dexport.models.trellis.loading import network
+from gen3dexport.models.trellis.sparse_layers import PointwiseConv3d, SparseConv3d
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RELEASE = REPOSITORY / "weights" / "trellis-mini"
 RUNS = REPOSITORY / "training" / "runs" / "trellis_mini"
 
 DECODER, ENCODER, FLOW = "ss_dec_mini", "ss_enc_mini", "ss_flow_txt_mini"
-_CLASSES: dict[str, type[nn.Module]] = {
-    "SparseStructureFlowModel": SparseStructureFlow,
-    "SparseStructureDecoder": SparseStructureDecoder,
-    "SparseStructureEncoder": SparseStructureEncoder,
-}
-_HALF_LISTS = ("blocks.", "middle_block.")
+_HALF_LISTS = ("blocks.", "middle_block.", "input_blocks.", "out_blocks.", "upsample.")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -45,7 +41,9 @@ def half_keys(model: nn.Module) -> set[str]:
     """Keys of the linear and convolution parameters inside the block lists, which releases store in float16."""
     keys = set()
     for name, module in model.named_modules():
-        if isinstance(module, nn.Linear | nn.Conv3d) and (name + ".").startswith(_HALF_LISTS):
+        if isinstance(module, nn.Linear | nn.Conv3d | SparseConv3d | PointwiseConv3d) and (name + ".").startswith(
+            _HALF_LISTS
+        ):
             keys |= {f"{name}.{key}" for key, _ in module.named_parameters()}
     return keys
 
@@ -70,8 +68,7 @@ def save_release(name: str, kind: str, args: dict[str, Any], model: nn.Module, f
 def load_release(name: str, folder: Path = RELEASE) -> nn.Module:
     """Read one network back in float32, ready for inference."""
     config = json.loads((folder / "ckpts" / f"{name}.json").read_text())
-    args = {k: v for k, v in config["args"].items() if k not in ("use_fp16", "pe_mode")}
-    model = _CLASSES[config["name"]](**args)
+    model = network(config["name"], config["args"])
     state = load_file(folder / "ckpts" / f"{name}.safetensors")
     model.load_state_dict({key: value.float() for key, value in state.items()})
     return model.eval().requires_grad_(False)

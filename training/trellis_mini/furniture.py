@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from training.trellis_mini.category import FACING, Category, Params, adj, part
-from training.trellis_mini.sdf import Field, box, corners, ellipsoid, empty, pillar, rod, sides, union
+from training.trellis_mini.sdf import Field, accent, box, corners, ellipsoid, empty, pillar, rod, sides, union
 
 FLOOR = -0.9
 _BACKS = {"none": 0.0, "low": 0.4, "high": 0.8}
@@ -26,10 +26,11 @@ def chair(p: Params) -> Field:
     if p["back"] != "none":
         out.append(box((-half, half), (depth - 0.18, depth), (seat, seat + 0.04 + _BACKS[p["back"]])))
     if p["legs"] == "pedestal":
-        out += [pillar((FLOOR, seat), 0.14), pillar((FLOOR, FLOOR + 0.14), min(half, 0.5))]
+        legs = union(pillar((FLOOR, seat), 0.14), pillar((FLOOR, FLOOR + 0.14), min(half, 0.5)))
     else:
         leg = {"thin": 0.07, "thick": 0.14}[p["legs"]]
-        out.append(corners(half - leg, depth - leg, (FLOOR, seat), leg))
+        legs = corners(half - leg, depth - leg, (FLOOR, seat), leg)
+    out.append(accent(legs, seat - 0.14))
     if p["arms"] == "yes":
         out.append(_armrests(half, (-depth, depth), seat))
     return union(*out)
@@ -46,12 +47,13 @@ def table(p: Params) -> Field:
         x, y = size, size * {"square": 1.0, "rectangular": 0.58}[p["shape"]]
         out = [box((-x, x), (-y, y), (top - thick, top))]
     if p["legs"] == "pedestal":
-        out += [pillar((FLOOR, top), 0.15), pillar((FLOOR, FLOOR + 0.14), 0.75 * y)]
+        legs = union(pillar((FLOOR, top), 0.15), pillar((FLOOR, FLOOR + 0.14), 0.75 * y))
     elif p["legs"] == "panels":
-        out.append(sides(x - 0.08, (-y, y), (FLOOR, top), 0.08))
+        legs = sides(x - 0.08, (-y, y), (FLOOR, top), 0.08)
     else:
         leg = {"thin": 0.07, "thick": 0.14}[p["legs"]]
-        out.append(corners(x - leg, y - leg, (FLOOR, top), leg))
+        legs = corners(x - leg, y - leg, (FLOOR, top), leg)
+    out.append(accent(legs, top - thick))
     if p["shelf"] == "yes":
         level = FLOOR + 0.4 * (top - FLOOR)
         out.append(box((-x + 0.05, x - 0.05), (-y + 0.05, y - 0.05), (level - 0.13, level)))
@@ -67,11 +69,11 @@ def bench(p: Params) -> Field:
     if p["back"] != "none":
         out.append(box((-half, half), (depth - 0.16, depth), (seat - 0.1, seat + _BACKS[p["back"]])))
     if p["legs"] == "four":
-        out.append(corners(half - 0.12, depth - 0.09, (FLOOR, seat), 0.08))
+        out.append(accent(corners(half - 0.12, depth - 0.09, (FLOOR, seat), 0.08), seat - thick))
     elif p["legs"] == "panels":
-        out.append(sides(half - 0.14, (-depth, depth), (FLOOR, seat), 0.1))
+        out.append(accent(sides(half - 0.14, (-depth, depth), (FLOOR, seat), 0.1), seat - thick))
     else:
-        out.append(box((-half + 0.08, half - 0.08), (-depth + 0.1, depth), (FLOOR, seat)))
+        out.append(accent(box((-half + 0.08, half - 0.08), (-depth + 0.1, depth), (FLOOR, seat)), seat - thick))
     if p["arms"] == "yes":
         out.append(_armrests(half, (-depth, depth), seat))
     return union(*out)
@@ -82,7 +84,7 @@ def bed(p: Params) -> Field:
     half = {"single": 0.46, "double": 0.8}[p["width"]]
     length, frame = 0.88, -0.42
     out = [box((-half, half), (-length, length), (frame - 0.14, frame))]
-    out.append(box((-half + 0.05, half - 0.05), (-length + 0.12, length - 0.12), (frame, frame + 0.22)))
+    out.append(accent(box((-half + 0.05, half - 0.05), (-length + 0.12, length - 0.12), (frame, frame + 0.22))))
     if p["base"] == "legs":
         out.append(corners(half - 0.09, length - 0.09, (-0.85, frame), 0.09))
     else:
@@ -95,7 +97,7 @@ def bed(p: Params) -> Field:
     if p["posts"] == "yes":
         out.append(corners(half - 0.07, length - 0.07, (frame, 0.85), 0.07))
     centres, reach = ([0.0], 0.7 * half) if p["pillows"] == "one" else ([-half / 2, half / 2], 0.4 * half)
-    out += [ellipsoid((c, 0.55, frame + 0.24), (reach, 0.2, 0.16)) for c in centres]
+    out += [accent(ellipsoid((c, 0.55, frame + 0.24), (reach, 0.2, 0.16))) for c in centres]
     return union(*out)
 
 
@@ -109,7 +111,7 @@ def shelf(p: Params) -> Field:
     out = [sides(half - 0.07, (-depth, depth), (bottom, top), 0.07)]
     for i in range(boards + 2):
         level = bottom + (top - 0.13 - bottom) * i / (boards + 1)
-        out.append(box((-half, half), (-depth, depth), (level, level + 0.13)))
+        out.append(accent(box((-half, half), (-depth, depth), (level, level + 0.13))))
     if p["back"] == "panel":
         out.append(box((-half, half), (depth - 0.13, depth), (bottom, top)))
     if p["base"] == "legs":
@@ -131,13 +133,13 @@ def lamp(p: Params) -> Field:
         angles = [math.radians(90 + 120 * i) for i in range(3)]
         out += [rod((0, 0, -0.4), (0.55 * math.cos(a), 0.55 * math.sin(a), FLOOR + 0.07), 0.085) for a in angles]
     if p["shade"] == "cone":
-        out.append(pillar((joint, joint + 0.5), 0.75 if wide else 0.45, 0.3 if wide else 0.2))
+        light = pillar((joint, joint + 0.5), 0.75 if wide else 0.45, 0.3 if wide else 0.2)
     elif p["shade"] == "drum":
-        out.append(pillar((joint, joint + 0.45), 0.62 if wide else 0.36))
+        light = pillar((joint, joint + 0.45), 0.62 if wide else 0.36)
     else:
         radius = 0.45 if wide else 0.3
-        out.append(ellipsoid((0, 0, joint + 0.05 + radius), (radius * 1.2, radius * 1.2, radius)))
-    return union(empty(), *out)
+        light = ellipsoid((0, 0, joint + 0.05 + radius), (radius * 1.2, radius * 1.2, radius))
+    return union(empty(), *out, accent(light))
 
 
 CATEGORIES = (

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from training.trellis_mini import sdf
 from training.trellis_mini.category import FACING, Attribute, Category, Params, adj, part
 from training.trellis_mini.sdf import (
     Field,
-    X,
-    Y,
-    Z,
+    accent,
     box,
     cut,
     ellipsoid,
@@ -30,19 +29,19 @@ def mug(p: Params) -> Field:
     radius = {"narrow": 0.36, "wide": 0.54}[p["width"]]
     bottom = -0.76
     top = bottom + {"short": 0.75, "medium": 1.15, "tall": 1.6}[p["height"]]
-    along = np.clip((Z - bottom) / (top - bottom), 0, 1)
+    along = np.clip((sdf.Z - bottom) / (top - bottom), 0, 1)
     if p["shape"] == "straight":
         profile = radius + 0.0 * along
     elif p["shape"] == "flared":
         profile = radius * (0.6 + 0.4 * along)
     else:
         profile = radius * (1.0 - 0.9 * (along - 0.5) ** 2)
-    around = np.hypot(X, Y)
-    cup = np.maximum(around - profile, within(Z, (bottom, top)))
-    cavity = np.maximum(around - profile + 0.14, bottom + 0.16 - Z)
+    around = np.hypot(sdf.X, sdf.Y)
+    cup = np.maximum(around - profile, within(sdf.Z, (bottom, top)))
+    cavity = np.maximum(around - profile + 0.14, bottom + 0.16 - sdf.Z)
     size = {"small": 0.24, "large": 0.34}[p["handle"]]
     wall = radius * {"straight": 1.0, "flared": 0.82, "rounded": 0.97}[p["shape"]]
-    handle = np.swapaxes(ring((-wall, 0.0, (bottom + top) / 2), size, 0.09), 0, 1)
+    handle = accent(ring((0.0, -wall, (bottom + top) / 2), size, 0.09))
     out = cut(union(cup, handle), cavity)
     if p["saucer"] == "yes":
         out = union(out, pillar((FLOOR, FLOOR + 0.16), 0.6, 0.85))
@@ -59,9 +58,9 @@ def bottle(p: Params) -> Field:
     shoulder = top - neck
     solid = prism if p["section"] == "square" else pillar
     out = [solid((FLOOR, shoulder - slope), radius), solid((shoulder - slope, shoulder), radius, 0.15)]
-    out.append(pillar((shoulder - 0.1, top), 0.13))
+    out.append(accent(pillar((shoulder - 0.1, top), 0.13)))
     if p["cap"] == "yes":
-        out.append(pillar((top - 0.1, top + 0.1), 0.22))
+        out.append(accent(pillar((top - 0.1, top + 0.1), 0.22)))
     return union(*out)
 
 
@@ -73,14 +72,15 @@ def house(p: Params) -> Field:
     out = [walls]
     edge = 0.1
     if p["roof"] == "gable":
-        along = (Z - eaves) / 0.6
-        out.append(intersect(np.abs(Y) - (y + edge) * (1 - along), np.abs(X) - x - edge, eaves - 0.03 - Z))
+        along = (sdf.Z - eaves) / 0.6
+        roof = intersect(np.abs(sdf.Y) - (y + edge) * (1 - along), np.abs(sdf.X) - x - edge, eaves - 0.03 - sdf.Z)
     elif p["roof"] == "hip":
-        along = (Z - eaves) / 0.6
+        along = (sdf.Z - eaves) / 0.6
         taper = 1 - along
-        out.append(intersect(np.abs(Y) - (y + edge) * taper, np.abs(X) - (x + edge) * taper, eaves - 0.03 - Z))
+        roof = intersect(np.abs(sdf.Y) - (y + edge) * taper, np.abs(sdf.X) - (x + edge) * taper, eaves - 0.03 - sdf.Z)
     else:
-        out.append(box((-x - edge, x + edge), (-y - edge, y + edge), (eaves - 0.03, eaves + 0.13)))
+        roof = box((-x - edge, x + edge), (-y - edge, y + edge), (eaves - 0.03, eaves + 0.13))
+    out.append(accent(roof))
     if p["chimney"] != "none":
         centre = 0.6 * x * (1 if p["chimney"] == "right" else -1)
         out.append(box((centre - 0.12, centre + 0.12), (0.05, 0.3), (eaves - 0.1, eaves + 0.75)))
@@ -95,7 +95,7 @@ def tree(p: Params) -> Field:
     base = {"short": -0.5, "medium": -0.25, "tall": 0.0}[p["trunk"]]
     trunk = {"thin": 0.09, "thick": 0.19}[p["girth"]]
     radius = {"small": 0.45, "medium": 0.65, "wide": 0.88}[p["size"]]
-    out = [pillar((FLOOR, base + 0.2), trunk)]
+    out = [accent(pillar((FLOOR, base + 0.2), trunk))]
     if p["crown"] == "round":
         out.append(ellipsoid((0, 0, base + 0.45), (radius, radius, 0.48)))
     elif p["crown"] == "cone":
@@ -104,10 +104,10 @@ def tree(p: Params) -> Field:
         for i, share in enumerate((1.0, 0.78, 0.55)):
             out.append(pillar((base + 0.3 * i, base + 0.3 * i + 0.36), radius * share, radius * share * 0.3))
     else:
-        out.append(intersect(ellipsoid((0, 0, base + 0.3), (radius, radius, 0.38)), base + 0.3 - Z))
-        out.append(pillar((FLOOR, base + 0.35), trunk))
+        out.append(intersect(ellipsoid((0, 0, base + 0.3), (radius, radius, 0.38)), base + 0.3 - sdf.Z))
+        out.append(accent(pillar((FLOOR, base + 0.35), trunk)))
     if p["pot"] == "yes":
-        out.append(pillar((FLOOR, FLOOR + 0.32), 0.28, 0.4))
+        out.append(accent(pillar((FLOOR, FLOOR + 0.32), 0.28, 0.4)))
     return union(*out)
 
 
@@ -122,12 +122,12 @@ def stairs(p: Params) -> Field:
         top = FLOOR + rise * (i + 1) / count
         below = FLOOR if p["type"] == "solid" else max(FLOOR, top - rise / count - 0.1)
         out.append(box((-half, half), (start, stop), (below, top)))
-    line = FLOOR + rise * (Y + 0.9) / 1.8 + 0.5 * rise / count
+    line = FLOOR + rise * (sdf.Y + 0.9) / 1.8 + 0.5 * rise / count
     for side in {"none": (), "left": (-1,), "right": (1,), "both": (-1, 1)}[p["rail"]]:
-        place = np.abs(X - side * (half - 0.07)) - 0.07
-        out.append(intersect(place, within(Z - line, (0.2, 0.36)), np.abs(Y) - 0.9))
-        posts = union(within(Y, (-0.9, -0.76)), within(Y, (-0.07, 0.07)), within(Y, (0.76, 0.9)))
-        out.append(intersect(place, posts, Z - line - 0.3, line - 0.3 - Z))
+        place = np.abs(sdf.X - side * (half - 0.07)) - 0.07
+        out.append(accent(intersect(place, within(sdf.Z - line, (0.2, 0.36)), np.abs(sdf.Y) - 0.9)))
+        posts = union(within(sdf.Y, (-0.9, -0.76)), within(sdf.Y, (-0.07, 0.07)), within(sdf.Y, (0.76, 0.9)))
+        out.append(accent(intersect(place, posts, sdf.Z - line - 0.3, line - 0.3 - sdf.Z)))
     return union(*out)
 
 
@@ -136,14 +136,16 @@ def mushroom(p: Params) -> Field:
     top = {"short": -0.4, "medium": -0.1, "tall": 0.2}[p["height"]]
     stem = {"thin": 0.13, "thick": 0.27}[p["stem"]]
     radius = {"small": 0.45, "medium": 0.65, "wide": 0.9}[p["size"]]
-    out = [pillar((FLOOR, top + 0.1), stem * 1.2, stem)]
+    out = [accent(pillar((FLOOR, top + 0.1), stem * 1.2, stem))]
     if p["cap"] == "pointed":
         out.append(pillar((top, top + 0.7), radius, 0.03))
     else:
-        out.append(intersect(ellipsoid((0, 0, top), (radius, radius, 0.22 if p["cap"] == "flat" else 0.55)), top - Z))
+        out.append(
+            intersect(ellipsoid((0, 0, top), (radius, radius, 0.22 if p["cap"] == "flat" else 0.55)), top - sdf.Z)
+        )
     if p["ring"] == "yes":
         middle = FLOOR + 0.55 * (top - FLOOR)
-        out.append(pillar((middle - 0.07, middle + 0.07), stem + 0.15))
+        out.append(accent(pillar((middle - 0.07, middle + 0.07), stem + 0.15)))
     return union(*out)
 
 

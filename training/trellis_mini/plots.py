@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 _INK, _GRID, _LINE, _DOT = (40, 40, 40), (225, 225, 225), (52, 101, 164), (204, 102, 0)
 
 
-def _panel(
+def panel(
     pen: ImageDraw.ImageDraw,
     area: tuple[int, int, int, int],
     title: str,
@@ -52,5 +52,5 @@ def loss_curve(run: Path, path: Path) -> None:
         history = json.loads((run / name).read_text())["history"]
         curve = [(row["step"], row["loss"]) for row in history]
         dots = [(row["step"], row[score]) for row in history if score in row]
-        _panel(pen, (60 + 545 * i, 40, 500 + 545 * i, 340), title, curve, dots)
+        panel(pen, (60 + 545 * i, 40, 500 + 545 * i, 340), title, curve, dots)
     image.quantize(32).save(path, optimize=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,26 @@ Range = tuple[float, float]
 RESOLUTION = 32
 _CENTRES = (np.arange(RESOLUTION, dtype=np.float32) + 0.5) / RESOLUTION * 2 - 1
 X, Y, Z = np.meshgrid(_CENTRES, _CENTRES, _CENTRES, indexing="ij")
+_accents: list[Field] | None = None
+
+
+@contextmanager
+def evaluated_at(points: Field) -> Iterator[list[Field]]:
+    """Fields made inside are evaluated at points [N, 3] instead of the grid; gives the list of marked accents."""
+    global X, Y, Z, _accents
+    kept, _accents = (X, Y, Z), []
+    X, Y, Z = (np.ascontiguousarray(column) for column in points.T)
+    try:
+        yield _accents
+    finally:
+        (X, Y, Z), _accents = kept, None
+
+
+def accent(field: Field, below: float | None = None) -> Field:
+    """`field` itself, marked (only under the height `below`, if given) as a part that has the second color."""
+    if _accents is not None:
+        _accents.append(field if below is None else np.maximum(field, Z - np.float32(below)))
+    return field
 
 
 def empty() -> Field:
@@ -87,9 +109,9 @@ def ellipsoid(centre: tuple[float, float, float], radii: tuple[float, float, flo
 
 
 def ring(centre: tuple[float, float, float], radius: float, thickness: float) -> Field:
-    """A torus that stands in the xz plane."""
-    around = np.hypot(X - centre[0], Z - centre[2]) - radius
-    return np.hypot(around, Y - centre[1]) - thickness
+    """A torus that stands in the yz plane."""
+    around = np.hypot(Y - centre[1], Z - centre[2]) - radius
+    return np.hypot(around, X - centre[0]) - thickness
 
 
 def rod(start: tuple[float, float, float], end: tuple[float, float, float], radius: float) -> Field:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from training.trellis_mini import furniture, objects, vehicles
+from training.trellis_mini import furniture, objects, sdf, vehicles
 from training.trellis_mini.category import TURNS, Category
-from training.trellis_mini.sdf import RESOLUTION
+from training.trellis_mini.sdf import RESOLUTION, Field
 
 CATEGORIES: dict[str, Category] = {c.name: c for c in furniture.CATEGORIES + vehicles.CATEGORIES + objects.CATEGORIES}
 SPLIT_SEED = "trellis-mini-1"
@@ -24,6 +24,20 @@ def occupancy(category: str, params: Mapping[str, str]) -> NDArray[np.bool_]:
     """Occupancy [32, 32, 32] (axes x, y, z; z up) of the shape that a choice of all attributes names."""
     solid = CATEGORIES[category].build(params) < 0
     return np.ascontiguousarray(np.rot90(solid, TURNS[params.get("facing", "front")], axes=(0, 1)))
+
+
+def field(category: str, params: Mapping[str, str], points: Field) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Signed distance [N] (negative inside; a bound away from the surface) at points [N, 3] of [-1, 1]^3, and whether
+    the nearest part has the second color [N]."""
+    x, y, z = points.astype(np.float32).T
+    for _ in range(TURNS[params.get("facing", "front")]):
+        x, y = y, -x
+    with sdf.evaluated_at(np.stack([x, y, z], 1)) as accents:
+        whole = CATEGORIES[category].build(params)
+        second = np.zeros(whole.shape, bool)
+        for part in accents:
+            second |= part <= whole + np.float32(1e-5)
+    return whole.astype(np.float32), second
 
 
 def combinations(category: str) -> list[dict[str, str]]:

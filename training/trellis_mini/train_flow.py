@@ -50,12 +50,14 @@ SIGMA_MIN = 1e-5
 DROP = 0.1
 
 
-def plain_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """`networks.attend` by explicit products: for these few tokens its backward pass is much faster on a CPU."""
+def plain_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """`networks.attend` by explicit products: for few tokens its backward pass is much faster on a CPU."""
     batch, _, heads, width = q.shape
     q, k, v = (x.transpose(1, 2).flatten(0, 1) for x in (q, k, v))
-    weights = torch.bmm(q * width**-0.5, k.mT).softmax(-1)
-    return torch.bmm(weights, v).reshape(batch, heads, -1, width).transpose(1, 2).flatten(2)
+    scores = torch.bmm(q * width**-0.5, k.mT)
+    if mask is not None:
+        scores = (scores.reshape(batch, heads, *scores.shape[1:]) + mask).flatten(0, 1)
+    return torch.bmm(scores.softmax(-1), v).reshape(batch, heads, -1, width).transpose(1, 2).flatten(2)
 
 
 def initialise(model: SparseStructureFlow) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from training.trellis_mini import sdf
 from training.trellis_mini.category import FACING, Category, Params, adj, part
 from training.trellis_mini.sdf import (
     Field,
-    X,
-    Y,
-    Z,
+    accent,
     box,
     cut,
     ellipsoid,
@@ -32,15 +31,15 @@ def rocket(p: Params) -> Field:
     if p["nose"] == "pointed":
         out.append(pillar((top, top + 0.5), radius, 0.02))
     elif p["nose"] == "rounded":
-        out.append(intersect(ellipsoid((0, 0, top), (radius, radius, 0.38)), top - 0.1 - Z))
+        out.append(intersect(ellipsoid((0, 0, top), (radius, radius, 0.38)), top - 0.1 - sdf.Z))
     else:
         out.append(pillar((top, top + 0.18), radius, 0.65 * radius))
     reach, high = {"small": (0.24, 0.35), "large": (0.48, 0.65)}[p["size"]]
-    slope = radius + reach - np.clip((Z + 0.9) / high, 0, 1) * reach
-    low = within(Z, (-0.92, -0.9 + high))
-    out.append(intersect(np.abs(Y) - 0.08, np.abs(X) - slope, low))
+    slope = radius + reach - np.clip((sdf.Z + 0.9) / high, 0, 1) * reach
+    low = within(sdf.Z, (-0.92, -0.9 + high))
+    out.append(accent(intersect(np.abs(sdf.Y) - 0.08, np.abs(sdf.X) - slope, low)))
     if p["fins"] == "four":
-        out.append(intersect(np.abs(X) - 0.08, np.abs(Y) - slope, low))
+        out.append(accent(intersect(np.abs(sdf.X) - 0.08, np.abs(sdf.Y) - slope, low)))
     if p["boosters"] == "yes":
         offset = (radius + 0.12) * 0.7071
         for sign in (-1, 1):
@@ -63,14 +62,20 @@ def car(p: Params) -> Field:
         "pickup": (-0.55 * length, 0.05 * length),
         "van": (-0.62 * length, length),
     }[p["type"]]
-    lean = 0.35 * np.clip(Z - deck, 0, 1)
+    lean = 0.35 * np.clip(sdf.Z - deck, 0, 1)
     out.append(
-        intersect(np.abs(X) - half + 0.05, within(Z, (deck - 0.05, deck + roof)), cabin[0] + lean - Y, Y - cabin[1])
+        intersect(
+            np.abs(sdf.X) - half + 0.05,
+            within(sdf.Z, (deck - 0.05, deck + roof)),
+            cabin[0] + lean - sdf.Y,
+            sdf.Y - cabin[1],
+        )
     )
     body = union(*out)
     if p["type"] == "pickup":
         body = cut(body, box((-half + 0.13, half - 0.13), (0.15 * length, length - 0.13), (deck - 0.2, deck + 0.1)))
-    wheels = [wheel((x, y, floor + radius), radius, 0.12) for x in (-half, half) for y in (-0.6 * length, 0.6 * length)]
+    places = [(x, y) for x in (-half, half) for y in (-0.6 * length, 0.6 * length)]
+    wheels = [accent(wheel((x, y, floor + radius), radius, 0.12)) for x, y in places]
     if p["extra"] == "spoiler":
         wheels.append(box((-half, half), (length - 0.22, length), (deck + roof, deck + roof + 0.13)))
         wheels.append(sides(half - 0.1, (length - 0.2, length - 0.05), (deck - 0.1, deck + roof + 0.05), 0.07))
@@ -88,23 +93,25 @@ def boat(p: Params) -> Field:
     deck = -0.25
 
     def hull(margin: float, bottom: float) -> Field:
-        bow = 1 - np.clip(-(Y + 0.05) / (length - margin), 0, 1) ** 2
-        keel = np.sqrt(np.clip((Z - bottom) / (deck - bottom), 0, 1))
+        bow = 1 - np.clip(-(sdf.Y + 0.05) / (length - margin), 0, 1) ** 2
+        keel = np.sqrt(np.clip((sdf.Z - bottom) / (deck - bottom), 0, 1))
         width = (half - margin) * bow * (0.45 + 0.55 * keel)
         return intersect(
-            np.abs(X) - width, within(Y, (-length + margin, length - margin)), within(Z, (bottom, deck + margin))
+            np.abs(sdf.X) - width,
+            within(sdf.Y, (-length + margin, length - margin)),
+            within(sdf.Z, (bottom, deck + margin)),
         )
 
     out = hull(0.0, deck - depth)
     if p["deck"] == "open":
         out = cut(out, hull(0.13, deck - depth + 0.14))
-        return union(out, box((-half + 0.1, half - 0.1), (0.1, 0.28), (deck - 0.15, deck)))
+        return union(out, accent(box((-half + 0.1, half - 0.1), (0.1, 0.28), (deck - 0.15, deck))))
     if p["deck"] == "sail":
         mast = rod((0, -0.1, deck), (0, -0.1, 0.9), 0.08)
-        reach = 0.9 * length * (1 - np.clip((Z + 0.05) / 0.95, 0, 1))
-        sail = intersect(np.abs(X) - 0.08, within(Z, (-0.08, 0.88)), -0.1 - Y, Y + 0.1 - reach)
-        return union(out, mast, sail)
-    cabin = box((-0.7 * half, 0.7 * half), (-0.2, 0.65 * length), (deck, deck + 0.35))
+        reach = 0.9 * length * (1 - np.clip((sdf.Z + 0.05) / 0.95, 0, 1))
+        sail = intersect(np.abs(sdf.X) - 0.08, within(sdf.Z, (-0.08, 0.88)), -0.1 - sdf.Y, sdf.Y + 0.1 - reach)
+        return union(out, mast, accent(sail))
+    cabin = accent(box((-0.7 * half, 0.7 * half), (-0.2, 0.65 * length), (deck, deck + 0.35)))
     if p["deck"] == "cabin":
         return union(out, cabin)
     return union(out, cabin, pillar((deck, 0.75), 0.15, centre=(0.0, 0.15)))
@@ -114,22 +121,22 @@ def airplane(p: Params) -> Field:
     """A fuselage along y with its nose at -y, wings, tail and engines."""
     radius = {"slim": 0.14, "fat": 0.24}[p["body"]]
     span = {"short": 0.6, "wide": 0.94}[p["span"]]
-    side = np.abs(X)
+    side = np.abs(sdf.X)
     body = tube(0.0, (-0.6, 0.6), 0.0, radius)
-    nose = intersect(ellipsoid((0, -0.6, 0), (radius, 0.33, radius)), Y + 0.5)
-    tail = intersect(ellipsoid((0, 0.55, 0), (radius, 0.4, radius)), 0.5 - Y)
+    nose = intersect(ellipsoid((0, -0.6, 0), (radius, 0.33, radius)), sdf.Y + 0.5)
+    tail = intersect(ellipsoid((0, 0.55, 0), (radius, 0.4, radius)), 0.5 - sdf.Y)
     if p["wings"] == "straight":
         front, back = -0.28 + 0.0 * side, 0.1 + 0.0 * side
     elif p["wings"] == "swept":
         front, back = -0.4 + 0.6 * side, -0.02 + 0.6 * side
     else:
         front, back = -0.45 + 0.85 * side / span, 0.55 + 0.0 * side
-    wing = intersect(side - span, np.abs(Z) - 0.07, front - Y, Y - back)
+    wing = intersect(side - span, np.abs(sdf.Z) - 0.07, front - sdf.Y, sdf.Y - back)
     rise = 0.6
-    fin = intersect(side - 0.07, within(Z, (0.0, rise)), 0.5 + 0.35 * Z - Y, Y - 0.93)
+    fin = intersect(side - 0.07, within(sdf.Z, (0.0, rise)), 0.5 + 0.35 * sdf.Z - sdf.Y, sdf.Y - 0.93)
     level = rise - 0.07 if p["tail"] == "high" else 0.0
-    stabiliser = intersect(side - 0.4, np.abs(Z - level) - 0.07, within(Y, (0.66, 0.93)))
-    out = [body, nose, tail, wing, fin, stabiliser]
+    stabiliser = intersect(side - 0.4, np.abs(sdf.Z - level) - 0.07, within(sdf.Y, (0.66, 0.93)))
+    out = [body, nose, tail, accent(wing), fin, accent(stabiliser)]
     places = {"none": (), "two": (0.5,), "four": (0.4, 0.8)}[p["engines"]]
     for place in places:
         x = place * span

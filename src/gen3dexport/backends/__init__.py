@@ -11,6 +11,7 @@ group `gen3dexport.backends`) with these names:
     lower(captured, options, out) -> Lowered                   writes files into folder `out`
     load(folder, program) -> Program                           from disk, ready to call
 
+A backend whose sampler loop is one program may have NO_BATCHED_GUIDANCE: str, why it takes no batched guidance.
 A backend whose options decide which schemes it takes may have refused_for(scheme, options) -> str | None, the reason.
 
 Modules import no vendor package (torch, jax, executorch, onnx, ...) at their top: `check`, `Options` and `SCHEMES` must

@@ -2,12 +2,14 @@
 
 `pipeline` (no torch: the host's side, also used inside applications)
     Settings                                     a frozen record of everything the host needs; goes into the manifest
-    read_settings(folder, sampler, slat_sampler, voxels, decoders) -> Settings
+    read_settings(folder, sampler, slat_sampler, voxels, decoders, encoder, random_weights) -> Settings
                                                  from a checkpoint folder and the recipe's knobs
     components(settings) -> tuple[str, ...]      names of the pipeline's components, in the order they run
-    host_files(settings) -> dict[str, Path]      files that the host's steps need at run time (tokenizer, ...)
+    encoders(settings) -> tuple[str, ...]        those whose outputs depend on the request's prompt or image alone
+    left_out(settings) -> tuple[str, ...]        those that the checkpoint names and whose weights are not here
+    host_files(settings, folder) -> dict[str, Path]  files that the host's steps need at run time (tokenizer, ...)
     golden_request(settings, request, trained) -> Request  what golden data is recorded with
-    inputs_of(name) -> tuple[str, ...]           a component's input names, in its forward's order
+    inputs_of(name, settings) -> tuple[str, ...] a component's input names, in its forward's order
     sampler_inputs(name, state, settings, xp)    inputs of a component's sampler loop as one program
     sampler_output(name, state)                  and its output
     begin(settings, request, files, xp) -> State           what is known before any network ran
@@ -48,6 +50,10 @@ class Request:
         prompt: text to make an asset of.
         seed: of the noise.
         features: condition features [L, C] that replace the pipeline's own encoder, e.g. of an image.
+        image: what to make an asset of, where the pipeline takes an image: a file's path, an uint8 array
+            [H, W, 3 or 4], or a Pillow image.
+        ids: token ids [2, L], of a prompt and of the empty one, that stand in for a tokenizer's, when golden data is
+            recorded without one.
         voxels: occupied voxels [N, 3] that stand in for the structure stage's, when golden data is recorded with
             networks whose occupancy means nothing.
     """
@@ -56,6 +62,8 @@ class Request:
     seed: int = 0
     features: Any = None
     voxels: Any = None
+    image: Any = None
+    ids: Any = None
 
 
 def names() -> list[str]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from gen3dexport.calibration import Ranges
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Component:
             returning (x, *shared), blocks called as `block(x, *shared)`, and `after(x, *shared)`; blocks and `after`
             may take only the first of `shared`. None when it has none.
         loop: the sampler loop around this component, if any.
+        ranges: of what its convolutions take and give, by layer, where a calibration recorded them.
     """
 
     name: str
@@ -51,6 +56,7 @@ class Component:
     outputs: tuple[str, ...]
     stack: str | None = None
     loop: Euler | None = field(default=None, compare=False)
+    ranges: Mapping[str, Ranges] = field(default_factory=dict, compare=False)
 
     def with_inputs(self, inputs: Mapping[str, Tensor]) -> Component:
         """The same component with other example inputs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +17,7 @@ from gen3dexport.backends import Program, ProgramRecord
 from gen3dexport.bundle import Manifest
 from gen3dexport.errors import UsageError
 from gen3dexport.models import Request
+from gen3dexport.runtime.condition_cache import CachedProgram, ConditionCache
 
 State = dict[str, Any]
 
@@ -28,11 +29,13 @@ class LoadedBundle:
     Attributes:
         folder: where the bundle lies; manifest: what it is.
         programs: what was loaded so far, by program name.
+        conditions: where answers of encoders are kept; None to run them always.
     """
 
     folder: Path
     manifest: Manifest
     programs: dict[str, Program] = field(default_factory=dict)
+    conditions: ConditionCache | None = None
 
     @cached_property
     def pipeline(self) -> ModuleType:
@@ -56,10 +59,30 @@ class LoadedBundle:
             self.programs[record.name] = backend.load(self.folder / "programs", record)
         return self.programs[record.name]
 
+    @cached_property
+    def encoders(self) -> dict[str, CachedProgram]:
+        """Encoders that answer from the cache of conditions, by component; none without one."""
+        if self.conditions is None:
+            return {}
+        names = self.pipeline.encoders(self.settings)
+        rest = next(name for name in self.manifest.components if name not in names)
+        xp = self.program(self.manifest.component(rest)).xp
+        found = {}
+        for record in (self.manifest.component(name) for name in names):
+            files = " ".join(self.manifest.files[f"programs/{file}"].sha256 for file in record.files)
+            load: Callable[[], Program] = partial(self.program, record)
+            found[record.component] = CachedProgram(record, files, self.conditions, load, xp, to_numpy)
+        return found
+
+    def component(self, name: str) -> Program:
+        """What runs a component: its program, or the cache of conditions before it."""
+        return self.encoders.get(name) or self.program(self.manifest.component(name))
+
     def load_programs(self) -> None:
-        """Load every component's program now, so that the first asset does not wait for it."""
+        """Load every component's program now, so that the first asset does not wait for it; encoders that answer from
+        the cache are loaded when their answer is not there."""
         for name in self.manifest.components:
-            self.program(self.manifest.component(name))
+            self.component(name)
 
     def begin(self, request: Request, xp: Any) -> State:
         """The pipeline's first state for a request."""
@@ -76,51 +99,66 @@ class LoadedBundle:
         Args:
             on_component: called with each component's name and the step that runs it; returns that step's state.
         """
-        records = [self.manifest.component(name) for name in self.manifest.components]
-        state = self.begin(request, self.program(records[0]).xp)
-        for record in records:
-            program, before = self.program(record), state
+        names = self.manifest.components
+        state = self.begin(request, self.component(names[0]).xp)
+        for name in names:
+            program, before = self.component(name), state
 
-            def step(record: ProgramRecord = record, program: Program = program, before: State = before) -> State:
-                after: State = self.pipeline.advance(record.component, before, program, self.settings, program.xp)
+            def step(name: str = name, program: Program = program, before: State = before) -> State:
+                after: State = self.pipeline.advance(name, before, program, self.settings, program.xp)
                 return after
 
-            state = on_component(record.component, step)
+            state = on_component(name, step)
         return state
 
-    def generate(self, prompt: str = "", seed: int = 0, features: np.ndarray | None = None) -> Mesh:
+    def generate(
+        self, prompt: str = "", seed: int = 0, features: np.ndarray | None = None, image: str | Path | Any = None
+    ) -> Mesh:
         """Make the mesh of one asset.
 
+        Args:
+            image: what to make it of, where the model takes an image: a file, an uint8 array [H, W, 3 or 4], or a
+                Pillow image. Best with a transparent background; else one is cut out, which needs `rembg`.
+
         Raises:
-            UsageError: for a prompt the model cannot take, or when this pipeline makes no mesh.
+            UsageError: for a prompt or an image that the model cannot take, or when this pipeline makes no mesh.
             AccuracyError: when nothing came out.
         """
         kinds = self.pipeline.asset_kinds(self.settings)
         if "mesh" not in kinds:
             raise UsageError(f"{self.folder}: makes {', '.join(kinds)}, no mesh; use generate_assets")
-        mesh: Mesh = self.generate_assets(prompt, seed, features)["mesh"]
+        mesh: Mesh = self.generate_assets(prompt, seed, features, image)["mesh"]
         return mesh
 
-    def generate_assets(self, prompt: str = "", seed: int = 0, features: np.ndarray | None = None) -> dict[str, Any]:
+    def generate_assets(
+        self, prompt: str = "", seed: int = 0, features: np.ndarray | None = None, image: str | Path | Any = None
+    ) -> dict[str, Any]:
         """Make one asset in every kind of this pipeline: Mesh, Gaussians, RadianceField by `mesh`, `gaussians`, ...
 
         Raises:
-            UsageError: for a prompt the model cannot take.
+            UsageError: for a prompt or an image that the model cannot take.
             AccuracyError: when nothing came out.
         """
-        made: dict[str, Any] = self.pipeline.make_assets(self.run(Request(prompt, seed, features)), self.settings)
+        request = Request(prompt, seed, features, image=image)
+        made: dict[str, Any] = self.pipeline.make_assets(self.run(request), self.settings)
         return made
 
 
-def load(folder: str | Path, check_digests: bool = True) -> LoadedBundle:
+def load(folder: str | Path, check_digests: bool = True, conditions: str | Path | None = None) -> LoadedBundle:
     """A bundle, its digests checked before any byte reaches a vendor runtime.
+
+    Args:
+        conditions: a folder where encoders' answers are kept, so that a prompt or image that was seen before needs no
+            encoder (see `condition_cache`); None to run the encoder always.
 
     Raises:
         UsageError: when the folder is not a bundle.
         VerificationError: when it was changed or is of a newer format.
     """
     path = Path(folder)
-    return LoadedBundle(path, bundle.verify(path) if check_digests else bundle.read_manifest(path))
+    kept = None if conditions is None else ConditionCache(Path(conditions))
+    manifest = bundle.verify(path) if check_digests else bundle.read_manifest(path)
+    return LoadedBundle(path, manifest, conditions=kept)
 
 
 def to_numpy(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:

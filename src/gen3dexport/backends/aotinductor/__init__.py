@@ -35,6 +35,8 @@ REFUSED: Mapping[str, str] = {
     "int4-dynamic": "torchao keeps int4 in bytes here: no smaller than int8-dynamic and less exact; use int8-dynamic",
     "int4-weight": "torchao's packed int4 needs a GPU while building, and the plain form is no smaller than "
     "int8-weight and less exact; use int8-weight",
+    "int8-static": "AOTInductor has no integer 3-D convolution: rounded in float32, a network takes 1.5 times fp32's "
+    "time on a CPU; use executorch or onnx for it, or bf16",
     "float8-dynamic": "torchao rounds activations to float8 on a GPU of compute capability 8.9 or later alone, and "
     "networks are quantized on the CPU; use int8-dynamic",
 }

@@ -26,6 +26,7 @@ SCHEMES: Mapping[str, str] = {
     "fp32": "everything in float32",
     "int8-dynamic": "linears of the blocks with int8 weights per channel, int8 activations per token (XNNPACK qd8)",
     "int4-dynamic": "linears of the blocks with int4 weights in groups of 32, int8 activations per token (XNNPACK)",
+    "int8-static": "convolutions with int8 weights per channel, int8 activations in calibrated ranges (XNNPACK qs8)",
 }
 REFUSED: Mapping[str, str] = {
     "fp16": "XNNPACK gave NaN for a transformer in float16, and ExecuTorch's layer norm is wrong in it",
@@ -82,6 +83,11 @@ def quantize(component: Component, scheme: str, options: Options, layers: Sequen
     if scheme not in SCHEMES:
         reason = REFUSED.get(scheme, "there is no such scheme")
         raise UsageError(f"{component.name}: scheme {scheme} on executorch: {reason}; use {' or '.join(SCHEMES)}")
+    if scheme == "int8-static":
+        from gen3dexport.backends.executorch.int8_convolution import Int8Convolution
+        from gen3dexport.quantize import Int8Static
+
+        return to_scheme(component, scheme, options.min_features, layers, static=Int8Static(Int8Convolution))
     return to_scheme(component, scheme, options.min_features, layers, kernel="xnnpack")
 
 

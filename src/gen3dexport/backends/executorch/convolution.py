@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gen3dexport.backends.executorch.sites import Rule, Site
+from gen3dexport.int8_convolution import pads_of
 
 aten = torch.ops.aten
 
@@ -26,7 +27,12 @@ def constants(name: str, weight: Tensor) -> dict[str, Tensor]:
     """The 2-D kernel [O, T*C, kh, kw] of a 3-D kernel [O, C, T, kh, kw] (C: channels of one group)."""
     if weight.dim() != 5:
         return {}
-    return {f"{name}_kernel": weight.detach().transpose(1, 2).flatten(1, 2).contiguous()}
+    return {f"{name}_kernel": kernel_2d(weight.detach())}
+
+
+def kernel_2d(weight: Tensor) -> Tensor:
+    """The 2-D kernel [O, T*C, kh, kw] of a 3-D one [O, C, T, kh, kw]."""
+    return weight.transpose(1, 2).flatten(1, 2).contiguous()
 
 
 def conv3d(
@@ -43,8 +49,22 @@ def conv3d(
     if x.dim() == 4:
         return conv3d(site, x[None], weight, bias, stride, padding, dilation, groups).flatten(0, 1)
     stride, dilation = _three(stride), _three(dilation)
-    taps = weight.shape[2]
-    pads = _pads(padding, weight.shape[2:], dilation)
+    h, padding_2d, depth = lay_out(
+        x, weight.shape[2], stride, pads_of(padding, weight.shape[2:], dilation), dilation, groups
+    )
+    kernel = site.constants[f"{site.node.name}_kernel"]
+    return as_3d(F.conv2d(h, kernel, bias, tuple(stride[1:]), padding_2d, tuple(dilation[1:]), groups), depth)
+
+
+def lay_out(
+    x: Tensor,
+    taps: int,
+    stride: Sequence[int],
+    pads: Sequence[tuple[int, int]],
+    dilation: Sequence[int],
+    groups: int,
+) -> tuple[Tensor, tuple[int, int], int]:
+    """x [B, C, D, H, W] as a 2-D convolution's input [B*Dout, T*C, H, W], that convolution's padding, and Dout."""
     batch, channels, _, height, width = x.shape
     # [B, D, C, H*W]: from here on depth is an axis that slices and merges with the batch.
     h = x.flatten(3).transpose(1, 2)
@@ -66,10 +86,14 @@ def conv3d(
     (top, bottom), (left, right) = pads[1:]
     if top != bottom or left != right:
         h, top, left = F.pad(h, (left, right, top, bottom)), 0, 0
-    kernel = site.constants[f"{site.node.name}_kernel"]
-    out = F.conv2d(h, kernel, bias, tuple(stride[1:]), (top, left), tuple(dilation[1:]), groups)
-    size = out.shape[2:]
-    return out.reshape(batch, depth, out.shape[1], -1).transpose(1, 2).reshape(batch, out.shape[1], depth, *size)
+    return h, (top, left), depth
+
+
+def as_3d(out: Tensor, depth: int) -> Tensor:
+    """The 2-D convolution's output [B*Dout, O, H, W] as the 3-D one's [B, O, Dout, H, W]."""
+    _, channels, *size = out.shape
+    h = out.reshape(-1, depth, channels, size[0] * size[1]).transpose(1, 2)
+    return h.reshape(-1, channels, depth, *size)
 
 
 def convolution(
@@ -92,16 +116,6 @@ def convolution(
 
 def _three(value: Sequence[int]) -> tuple[int, ...]:
     return tuple(value) * 3 if len(value) == 1 else tuple(value)
-
-
-def _pads(padding: Sequence[int] | str, kernel: Sequence[int], dilation: Sequence[int]) -> list[tuple[int, int]]:
-    """Zeros before and after each of the three axes."""
-    if padding == "valid":
-        return [(0, 0)] * 3
-    if isinstance(padding, str):  # "same": torch puts the odd one after
-        totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
-        return [(n // 2, n - n // 2) for n in totals]
-    return [(p, p) for p in _three(padding)]
 
 
 RULES: dict[object, Rule] = {

@@ -11,7 +11,7 @@ import torch
 
 from gen3dexport.backends import Lowered
 from gen3dexport.backends._quiet import quiet
-from gen3dexport.backends.onnx.int8_linear import translations
+from gen3dexport.backends.onnx import int4_linear, int8_convolution, int8_linear
 from gen3dexport.errors import ExportError
 from gen3dexport.export import Captured
 
@@ -38,7 +38,11 @@ def lower_capture(captured: Captured, opset: int, threads: int, out: Path) -> Lo
                 opset_version=opset,
                 input_names=list(component.inputs),
                 output_names=list(component.outputs),
-                custom_translation_table=translations(),
+                custom_translation_table={
+                    **int4_linear.translations(),
+                    **int8_linear.translations(),
+                    **int8_convolution.translations(),
+                },
                 verbose=False,
             )
         assert exported is not None

@@ -40,9 +40,11 @@ REFUSED: Mapping[str, str] = {
     "use int8-dynamic",
     "int4-weight": "libtpu's estimate of int4 weights in groups is 1.6 times bf16's: they are widened group by group; "
     "use int8-weight",
+    "int8-static": "an int8 convolution is not lowered to the matrix unit here, so nothing says what it would gain; "
+    "use bf16",
     "float8-weight": "safetensors cannot read float8 weights for JAX; use int8-weight, as small and more exact",
-    "float8-dynamic": "torchao rounds activations to float8 on a GPU of compute capability 8.9 or later alone, and "
-    "networks are quantized on the CPU; use int8-dynamic",
+    "float8-dynamic": "the matrix unit of a TPU v5e or v6e takes bfloat16 and int8, not float8: it is widened first; "
+    "use int8-dynamic",
 }
 UNSUPPORTED: Mapping[str, str] = {
     "aten.grid_sampler_2d.default": "lowers to scattered reads, hundreds of times slower than a gather of whole rows",
@@ -51,6 +53,8 @@ UNSUPPORTED: Mapping[str, str] = {
     "aten.randn_like.default": "pass the noise as an input",
     "aten.nonzero_static.default": "torchax has no lowering for it",
 }
+
+NO_BATCHED_GUIDANCE = "the sampler is one program here, whose loop goes over calls; use sequential"
 
 _PACKAGES = {"jax": "jax", "libtpu": "libtpu", "torchax": "torchax", "flatbuffers": "flatbuffers", "torch": "torch"}
 

@@ -1,8 +1,10 @@
-"""What the networks are conditioned on: a prompt's tokens for the text encoder, or given features. No torch."""
+"""What the networks are conditioned on: a prompt's tokens or an image for the encoder, or given features. No torch."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import numpy as np
 
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.models import Request
+from gen3dexport.models.image_preparation import pixels, sample_image
 from gen3dexport.models.trellis.settings import Settings
 
 Array = Any
@@ -30,11 +33,45 @@ def text_encoder_folder(package: str) -> Path:
     return Path(spec.origin).parent / "model"
 
 
-def host_files(settings: Settings) -> dict[str, Path]:
-    """Files the host's steps read at run time, by the name they get in the bundle."""
-    if "text_encoder" not in settings.checkpoints:
+def encoders(settings: Settings) -> tuple[str, ...]:
+    """The component that makes the conditions, if the pipeline has one."""
+    return tuple(name for name in ("image_encoder", "text_encoder") if name in settings.checkpoints)
+
+
+def inputs_of(settings: Settings) -> tuple[str, ...]:
+    """Input names of the encoder."""
+    if settings.encoder is None:
+        return ("ids", "mask")
+    return ("image",) if settings.encoder.kind == "dinov2" else ("ids",)
+
+
+def host_files(settings: Settings, folder: Path) -> dict[str, Path]:
+    """Files the host's steps read at run time, by the name they get in the bundle; `folder` has the weights."""
+    checkpoint = settings.checkpoints.get("text_encoder")
+    if checkpoint is None:
         return {}
-    return {"tokenizer.json": text_encoder_folder(settings.checkpoints["text_encoder"]) / "tokenizer.json"}
+    if settings.encoder is None:
+        return {"tokenizer.json": text_encoder_folder(checkpoint) / "tokenizer.json"}
+    return {"tokenizer.json": (folder / checkpoint).parent / "tokenizer.json"} if settings.encoder.tokenizer else {}
+
+
+def golden_request(settings: Settings, request: Request) -> Request:
+    """The request that golden data is recorded with: its prompt, or what has the form of what is asked for.
+
+    An image encoder gets a seeded picture of a ball, a text encoder without a tokenizer seeded ids. A pipeline without
+    an encoder gets seeded features: real ones end in a layer norm, so unit-variance noise has their scale.
+    """
+    rng = np.random.default_rng(request.seed)
+    if not encoders(settings):
+        shape = (2, *settings.condition) if settings.negative == "given" else settings.condition
+        return replace(request, features=rng.standard_normal(shape, dtype=np.float32))
+    if settings.encoder is None:
+        return request
+    if settings.encoder.kind == "dinov2":
+        return replace(request, image=sample_image(request.seed))
+    if settings.encoder.tokenizer:
+        return request
+    return replace(request, ids=rng.integers(0, settings.encoder.config["vocab_size"], (2, settings.condition[0])))
 
 
 def tokenize(prompt: str, length: int, tokenizer: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -58,23 +95,61 @@ def tokenize(prompt: str, length: int, tokenizer: Path) -> tuple[np.ndarray, np.
     return padded, (np.arange(length) < len(ids)).astype(np.int64)[None]
 
 
+def tokenize_padded(prompt: str, length: int, tokenizer: Path) -> np.ndarray:
+    """Token ids [1, length] int64 of one prompt for CLIP: cut to the length, end marks to fill it.
+
+    Warns when the prompt is cut: CLIP was trained so, and no prompt has a meaning past that.
+    """
+    from tokenizers import Tokenizer
+
+    reader = Tokenizer.from_file(str(tokenizer))
+    reader.no_truncation()
+    reader.no_padding()
+    ids = reader.encode(prompt).ids  # start mark, words, end mark
+    if len(ids) > length:
+        warnings.warn(f"prompt: cut by {len(ids) - length} tokens to the model's {length - 2}", stacklevel=2)
+        ids = [*ids[: length - 1], ids[-1]]
+    return np.asarray([ids + [ids[-1]] * (length - len(ids))], np.int64)
+
+
 def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
-    """Token ids and masks, or the given features as conditions.
+    """An image's pixels, token ids (and masks), or the given features as conditions.
 
     Raises:
-        UsageError: for an empty or too long prompt, or features of another shape.
+        UsageError: for an empty or too long prompt, an image without a subject, or features of another shape.
+        MissingError: when an image's background must be removed and the package for that is not here.
     """
     if request.features is not None:
         return _given(settings, np.asarray(request.features, np.float32), xp)
-    if "text_encoder" not in settings.checkpoints:
-        raise UsageError("this pipeline has no encoder of its own; give it features [L, C] (--features FILE.npy)")
+    if not encoders(settings):
+        absent = " or ".join(settings.left_out)
+        why = f" (it was built without its {absent}, whose weights were not there)" if absent else ""
+        raise UsageError(f"this pipeline has no encoder of its own{why}; give it features [L, C] (--features FILE.npy)")
+    if "image_encoder" in settings.checkpoints:
+        if request.image is None:
+            raise UsageError("this pipeline is conditioned on an image; give it one (--image FILE), no prompt")
+        assert settings.encoder is not None
+        return {"image": xp.asarray(pixels(request.image, settings.encoder.image_size))}
+    if request.image is not None:
+        raise UsageError("this pipeline is conditioned on text; give it a prompt, no image")
+    if request.ids is not None:
+        return {"ids": xp.asarray(request.ids[:1]), "neg_ids": xp.asarray(request.ids[1:])}
     if not request.prompt.strip():
         raise UsageError('prompt: empty; say what to make, e.g. --prompt "a tall chair with four legs"')
     state: State = {}
     for name, prompt in (("", request.prompt), ("neg_", "")):
-        ids, mask = tokenize(prompt, settings.condition[0], files / "tokenizer.json")
-        state |= {f"{name}ids": xp.asarray(ids), f"{name}mask": xp.asarray(mask)}
+        if settings.encoder is not None:
+            ids = tokenize_padded(prompt, settings.condition[0], files / "tokenizer.json")
+            state[f"{name}ids"] = xp.asarray(ids)
+        else:
+            ids, mask = tokenize(prompt, settings.condition[0], files / "tokenizer.json")
+            state |= {f"{name}ids": xp.asarray(ids), f"{name}mask": xp.asarray(mask)}
     return state
+
+
+def hold(name: str, state: State, program: Call) -> State:
+    """A flow's keys and values of both conditions, as NAME and neg_NAME."""
+    return state | {f"{branch}{name}": program({"cond": state[f"{branch}cond"]})["context"] for branch in ("", "neg_")}
 
 
 def _given(settings: Settings, features: np.ndarray, xp: Any) -> State:
@@ -88,10 +163,14 @@ def _given(settings: Settings, features: np.ndarray, xp: Any) -> State:
     return {"cond": xp.asarray(cond[None]), "neg_cond": xp.asarray(neg_cond[None])}
 
 
-def encode(state: State, program: Call) -> State:
-    """The text encoder's part: both conditions."""
+def encode(state: State, program: Call, settings: Settings, xp: Any) -> State:
+    """The encoder's part: both conditions. Guidance is away from the empty prompt, or from zeros for an image."""
     if "cond" in state:
         return state
-    cond = program({"ids": state["ids"], "mask": state["mask"]})["features"]
-    neg_cond = program({"ids": state["neg_ids"], "mask": state["neg_mask"]})["features"]
+    names, state = inputs_of(settings), dict(state)
+    cond = program({name: state[name] for name in names})["features"]
+    if "image_encoder" in settings.checkpoints:
+        del state["image"]  # a copy's; megabytes that nothing reads any more
+        return state | {"cond": cond, "neg_cond": xp.zeros_like(cond)}
+    neg_cond = program({name: state[f"neg_{name}"] for name in names})["features"]
     return state | {"cond": cond, "neg_cond": neg_cond}

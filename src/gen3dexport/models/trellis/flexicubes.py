@@ -97,6 +97,8 @@ def extract(cubes: Cubes) -> DualMesh:
     total = np.bincount(vertex, beta, count)
 
     def dual(values: Array) -> Array:
+        if not values.shape[2]:
+            return np.zeros((count, 0))
         at = values[cube, low] * weight_b[:, None] - values[cube, high] * weight_a[:, None]
         at = at / (weight_b - weight_a)[:, None] * beta[:, None]
         columns = [np.bincount(vertex, at[:, axis], count) for axis in range(values.shape[2])]

@@ -13,15 +13,18 @@ from torch import nn
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.bert import BertTokenEncoder, minilm_args
+from gen3dexport.models.clip import clip_encoder
 from gen3dexport.models.component import Component, Euler
+from gen3dexport.models.dino import dino_encoder
 from gen3dexport.models.trellis.checkpoints import load_strictly, read_weights
 from gen3dexport.models.trellis.conditioning import text_encoder_folder
+from gen3dexport.models.trellis.encoders import Encoder
 from gen3dexport.models.trellis.gaussian_attributes import perturbation
+from gen3dexport.models.trellis.held_context import FlowContext, hold_context
 from gen3dexport.models.trellis.mesh_decoder import SLatMeshDecoder
 from gen3dexport.models.trellis.networks import SparseStructureDecoder, SparseStructureEncoder, SparseStructureFlow
 from gen3dexport.models.trellis.pipeline import inputs_of
-from gen3dexport.models.trellis.sampler import Schedule
-from gen3dexport.models.trellis.settings import Settings, Slat
+from gen3dexport.models.trellis.settings import Sampling, Settings, Slat
 from gen3dexport.models.trellis.slat_decoders import SLatEncoder, SLatGaussianDecoder, SLatRadianceFieldDecoder
 from gen3dexport.models.trellis.slat_flow import SLatFlow
 from gen3dexport.models.trellis.slat_inputs import flow_tables, mesh_inputs, window_inputs
@@ -121,31 +124,50 @@ def load(
         UsageError: when its files are missing, damaged or do not fit.
     """
     checkpoint = settings.checkpoints[name]
+    if settings.encoder is not None and name == settings.encoder.component:
+        place = None if random_weights else (folder / checkpoint).parent
+        return _component(name, _encoder(settings.encoder, place), settings)
     if name == "text_encoder":
         return _component(name, _text_encoder(checkpoint), settings)
     module = load_checkpoint(folder / checkpoint, random_weights, allow_pickle)
-    return _component(name, _folded(module, settings), settings)
+    return _component(name, _folded(_held(name, module, settings), settings), settings)
 
 
 def skeleton(name: str, settings: Settings, folder: Path) -> Component:
     """One component with its shapes and no weights (tensors on the meta device): for planning."""
     with torch.device("meta"):
-        if name == "text_encoder":
+        if settings.encoder is not None and name == settings.encoder.component:
+            component = _component(name, _encoder(settings.encoder, None), settings)
+        elif name == "text_encoder":
             component = _component(name, BertTokenEncoder(**minilm_args()).eval(), settings)
         else:
             config = _read_config(folder / settings.checkpoints[name])
             module = network(config["name"], config["args"])
-            component = _component(name, _folded(module, settings), settings)
-    return component.with_inputs(_meta_inputs(name, settings))
+            component = _component(name, _folded(_held(name, module, settings), settings), settings)
+    flow = component.module if isinstance(component.module, SparseStructureFlow | SLatFlow) else None
+    size = (0, 0) if flow is None else (len(flow.blocks), len(flow.get_parameter("t_embedder.mlp.2.bias")))
+    return component.with_inputs(_meta_inputs(name, settings, size))
 
 
 def _component(name: str, module: nn.Module, settings: Settings) -> Component:
     """The component of a network: its outputs, repeated stack and sampler loop, without example inputs."""
-    if name == "flow":
-        return Component(name, module, {}, ("v",), stack=SparseStructureFlow.stack, loop=_loop(settings.schedule))
-    if name == "slat_flow" and settings.slat is not None:
-        return Component(name, module, {}, ("v",), stack=SLatFlow.stack, loop=_loop(settings.slat.schedule))
-    return Component(name, module, {}, ({"text_encoder": "features", "decoder": "logits"}.get(name, "feats"),))
+    if isinstance(module, FlowContext):
+        return Component(name, module, {}, ("context",))
+    if isinstance(module, SparseStructureFlow | SLatFlow):
+        sampling = settings.slat if name == "slat_flow" and settings.slat is not None else settings
+        # Blocks that read each a context of their own are no stack: what they share is all that one may be given.
+        stack = None if sampling.cache_context else module.stack
+        return Component(name, module, {}, ("v",), stack=stack, loop=_loop(sampling))
+    if name.endswith("_encoder"):
+        return Component(name, module, {}, ("features",), stack=getattr(module, "stack", None))
+    return Component(name, module, {}, ("logits" if name == "decoder" else "feats",))
+
+
+def _held(name: str, module: nn.Module, settings: Settings) -> nn.Module:
+    """A flow, or its half that makes keys and values of the condition, where they are cached."""
+    if name.endswith("_context"):
+        return FlowContext(module).eval()
+    return hold_context(module) if f"{name}_context" in settings.checkpoints else module
 
 
 def _folded(module: nn.Module, settings: Settings) -> nn.Module:
@@ -168,6 +190,11 @@ def _gather(module: nn.Module, slat: Slat) -> NeighbourGather:
     return "all-at-once" if 4 * 27 * largest <= _GATHERED else "per-offset"
 
 
+def _encoder(encoder: Encoder, folder: Path | None) -> nn.Module:
+    """A released encoder with the weights of `folder`, or random ones."""
+    return (dino_encoder if encoder.kind == "dinov2" else clip_encoder)(encoder.config, folder)
+
+
 def _text_encoder(package: str) -> BertTokenEncoder:
     path = text_encoder_folder(package) / "model.safetensors"
     module = BertTokenEncoder(**minilm_args())
@@ -175,23 +202,32 @@ def _text_encoder(package: str) -> BertTokenEncoder:
     return module.eval()
 
 
-def _loop(schedule: Schedule) -> Euler:
+def _loop(sampling: Sampling) -> Euler | None:
+    """The loop as data; None where one call is both branches of a step, which `Euler` does not describe."""
+    if sampling.guidance == "batched":
+        return None
+    schedule = sampling.schedule
     times = schedule.times
     return Euler(
         timesteps=tuple(1000 * t for t in times[:-1]),
         dts=tuple(t - after for t, after in pairwise(times)),
         guidance=schedule.weights,
+        cond="context" if sampling.cache_context else "cond",
     )
 
 
-def _meta_inputs(name: str, settings: Settings) -> dict[str, torch.Tensor]:
-    """A component's inputs as shapes."""
+def _meta_inputs(name: str, settings: Settings, flow_size: tuple[int, int] = (0, 0)) -> dict[str, torch.Tensor]:
+    """A component's inputs as shapes; `flow_size` has the blocks and the width of a flow."""
     tokens, width = settings.condition
     shapes: dict[str, torch.Tensor] = {}
     with torch.device("meta"):
+        sampling = settings.slat if settings.slat is not None and name == "slat_flow" else settings
         ids, latent = torch.zeros(1, tokens, dtype=torch.int64), torch.zeros(1, *settings.latent)
-        shapes |= {"ids": ids, "mask": ids, "z": latent, "x": latent, "t": torch.zeros(1)}
-        shapes["cond"] = torch.zeros(1, tokens, width)
+        shapes |= {"ids": ids, "mask": ids, "z": latent, "t": torch.zeros(sampling.batch)}
+        shapes["x"] = torch.zeros(sampling.batch, *settings.latent)
+        shapes["cond"] = torch.zeros(sampling.batch, tokens, width)
+        if name == "image_encoder" and settings.encoder is not None:
+            shapes["image"] = torch.zeros(1, 3, *(settings.encoder.image_size,) * 2)
     if (slat := settings.slat) is not None and name.startswith("slat_"):
         coords = shell(slat.budget, slat.resolution)
         tables = flow_tables(coords, slat.budget)
@@ -199,5 +235,12 @@ def _meta_inputs(name: str, settings: Settings) -> dict[str, torch.Tensor]:
         if name in slat.windows:
             tables |= window_inputs(coords, slat.tokens, slat.windows[name])
         shapes |= {key: torch.from_numpy(table).to("meta") for key, table in tables.items()}
-        shapes["x"] = shapes["feats"] = torch.zeros(1, slat.tokens, len(slat.mean), device="meta")
-    return {key: shapes[key] for key in inputs_of(name)}
+        shapes["feats"] = torch.zeros(1, slat.tokens, len(slat.mean), device="meta")
+        shapes["x"] = torch.zeros(slat.batch, slat.tokens, len(slat.mean), device="meta")
+    if name.endswith("_context"):
+        shapes["cond"] = torch.zeros(1, tokens, width, device="meta")
+    elif f"{name}_context" in settings.checkpoints:
+        sampling = settings.slat if settings.slat is not None and name == "slat_flow" else settings
+        blocks, channels = flow_size
+        shapes["context"] = torch.zeros(blocks, 2, sampling.batch, tokens, channels, device="meta")
+    return {key: shapes[key] for key in inputs_of(name, settings)}

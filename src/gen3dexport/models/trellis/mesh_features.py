@@ -15,7 +15,7 @@ from gen3dexport.models.trellis.flexicubes import Cubes, DualMesh, extract, surf
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
-_OUTSIDE = 1.0  # signed distance where no cube touches
+_OUTSIDE, _INSIDE = 1.0, -1.0  # signed distance where no cube touches: outside, unless it is said to be solid
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,19 +56,30 @@ def grid_vertices(features: NDArray[np.floating], coords: NDArray[np.integer], r
     return GridVertices(index, np.stack(sums, 1) / count[:, None])
 
 
-def cubes_of(features: NDArray[np.floating], coords: NDArray[np.integer], resolution: int) -> Cubes:
+def cubes_of(
+    features: NDArray[np.floating],
+    coords: NDArray[np.integer],
+    resolution: int,
+    solid: NDArray[np.bool_] | None = None,
+) -> Cubes:
     """The crossed cubes of the decoder's features; arguments as in `grid_vertices`.
 
     Cubes beside the decoded ones can be crossed too: their further corners count as outside, their weights as zero.
+    With `solid`, [R / 4, R / 4, R / 4] cells of 4^3 cubes, those corners count as inside that lie in solid cells.
     """
     vertices = grid_vertices(features, coords, resolution)
-    index = _touching(vertices.index[vertices.values[:, 0] < 0], resolution)
+    beside = vertices.values[:, 0] < 0
+    filled = None if solid is None else _vertices_of(solid, resolution)
+    if filled is not None:
+        beside |= filled[vertices.index]
+    index = _touching(vertices.index[beside], resolution)
     place = np.stack(np.unravel_index(index, (resolution,) * 3), -1)
     corners = place[:, None] + CORNERS  # [S, 8, 3]
     side = resolution + 1
     values = np.zeros((*corners.shape[:2], vertices.values.shape[1]))
-    values[..., 0] = _OUTSIDE
-    _look_up(values, corners @ np.array([side**2, side, 1]), vertices.index, vertices.values)
+    flat = corners @ np.array([side**2, side, 1])
+    values[..., 0] = _OUTSIDE if filled is None else np.where(filled[flat], _INSIDE, _OUTSIDE)
+    _look_up(values, flat, vertices.index, vertices.values)
     weights = np.zeros((len(index), 21))
     own = (coords.astype(np.int64) @ np.array([resolution**2, resolution, 1])).reshape(-1)
     order = np.argsort(own)
@@ -86,15 +97,24 @@ def cubes_of(features: NDArray[np.floating], coords: NDArray[np.integer], resolu
     return _kept(found, surface(found))
 
 
-def dual_mesh(features: NDArray[np.floating], coords: NDArray[np.integer], resolution: int) -> DualMesh:
+def dual_mesh(
+    features: NDArray[np.floating],
+    coords: NDArray[np.integer],
+    resolution: int,
+    solid: NDArray[np.bool_] | None = None,
+) -> DualMesh:
     """The surface and its attributes [V, 6] (rgb, normal; [V, 0] without colour); empty when nothing is crossed."""
-    return extract(cubes_of(features, coords, resolution))
+    return extract(cubes_of(features, coords, resolution, solid))
 
 
 def mesh_of(
-    features: NDArray[np.floating], coords: NDArray[np.integer], resolution: int = 256, scale: float = 1
+    features: NDArray[np.floating],
+    coords: NDArray[np.integer],
+    resolution: int = 256,
+    scale: float = 1,
+    solid: NDArray[np.bool_] | None = None,
 ) -> Mesh:
-    """The mesh of the decoder's features, with vertex colours where it has them; arguments as in `grid_vertices`.
+    """The mesh of the decoder's features, with vertex colours where it has them; arguments as in `cubes_of`.
 
     `scale` is that of the voxel set (`voxel_budget.Fitted`).
 
@@ -106,7 +126,7 @@ def mesh_of(
             "the mesh decoder gave features that are not finite, so there is no surface; "
             "build with scheme fp32 to see whether the precision is the cause"
         )
-    dual = dual_mesh(features, coords, resolution)
+    dual = dual_mesh(features, coords, resolution, solid)
     if not len(dual.faces):
         raise AccuracyError("nothing was generated: the decoded surface is empty; try another seed or another prompt")
     vertices = (dual.vertices * scale).astype(np.float32)
@@ -114,6 +134,17 @@ def mesh_of(
     if dual.attributes.shape[1]:
         colors = np.rint(dual.attributes[:, :3] * 255).astype(np.uint8)
     return Mesh(vertices, dual.faces, vertex_normals(vertices, dual.faces), colors)
+
+
+def _vertices_of(solid: NDArray[np.bool_], resolution: int) -> NDArray[np.bool_]:
+    """Which grid vertices [(R + 1)^3], flat, are inside or on a solid cell."""
+    cubes = solid
+    for axis in range(3):
+        cubes = np.repeat(cubes, resolution // len(solid), axis=axis)
+    result = np.zeros((resolution + 1,) * 3, bool)
+    for x, y, z in CORNERS:
+        result[x : x + resolution, y : y + resolution, z : z + resolution] |= cubes
+    return result.reshape(-1)
 
 
 def _touching(vertices: Index, resolution: int) -> Index:

@@ -218,6 +218,7 @@ class SparseStructureFlow(nn.Module):
         self.grid = resolution // patch_size
         self.out_channels = out_channels
         self.block_dtype = torch.float32
+        self.held_context = False  # see held_context.py
         self.t_embedder = TimestepEmbedder(model_channels)
         self.input_layer = nn.Linear(in_channels * patch_size**3, model_channels)
         axis = torch.arange(self.grid)
@@ -249,8 +250,8 @@ class SparseStructureFlow(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
         h, m, context = self.before(x, t, cond)
-        for block in self.blocks:
-            h = block(h, m, context)
+        for index, block in enumerate(self.blocks):
+            h = block(h, m, context[index] if self.held_context else context)
         return self.after(h)
 
 

@@ -10,6 +10,7 @@ Axes: occupancy[i0, i1, i2] is x, y, z with z up; voxel i has its centre at (i +
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from gen3dexport.assets import Mesh, from_occupancy_logits
 from gen3dexport.errors import AccuracyError
+from gen3dexport.gaussians import Gaussians, to_arrays
 from gen3dexport.models import Request
 from gen3dexport.models.trellis import conditioning, slat_stage, structure_stage
 from gen3dexport.models.trellis.conditioning import host_files, text_encoder_folder, tokenize
@@ -30,11 +32,13 @@ __all__ = [
     "asset_kinds",
     "begin",
     "components",
+    "encoders",
     "ends_with_occupancy",
     "golden_arrays",
     "golden_request",
     "host_files",
     "inputs_of",
+    "left_out",
     "make_assets",
     "occupancy_logits",
     "read_settings",
@@ -55,33 +59,42 @@ def components(settings: Settings) -> tuple[str, ...]:
     return tuple(settings.checkpoints)
 
 
-def inputs_of(name: str) -> tuple[str, ...]:
+def encoders(settings: Settings) -> tuple[str, ...]:
+    """Components whose outputs depend on nothing but the request's prompt or image."""
+    return tuple(n for n in settings.checkpoints if n in conditioning.encoders(settings) or n.endswith("_context"))
+
+
+def left_out(settings: Settings) -> tuple[str, ...]:
+    """Components that the checkpoint names and whose weights are not here: a recipe may speak of them all the same."""
+    return settings.left_out
+
+
+def inputs_of(name: str, settings: Settings) -> tuple[str, ...]:
     """Input names of a component, in the order of its network's forward."""
-    if name.startswith("slat_"):
-        return slat_stage.inputs_of(name)
-    return {"text_encoder": ("ids", "mask"), "flow": ("x", "t", "cond"), "decoder": ("z",)}[name]
+    if name.endswith("_context"):
+        return ("cond",)
+    if name in conditioning.encoders(settings):
+        return conditioning.inputs_of(settings)
+    found = {"flow": ("x", "t", "cond"), "decoder": ("z",)}.get(name) or slat_stage.inputs_of(name)
+    return tuple("context" if f"{name}_context" in settings.checkpoints and n == "cond" else n for n in found)
 
 
 def golden_request(settings: Settings, request: Request, trained: bool = True) -> Request:
-    """The request that golden data is recorded with: a pipeline without an encoder of its own gets seeded features.
-
-    Image and text features end in a layer norm, so unit-variance noise has their scale. Where the occupancy means
+    """The request that golden data is recorded with: see `conditioning.golden_request`. Where the occupancy means
     nothing (not `trained`), a ball's shell stands in for it.
     """
-    features, stand_in = request.features, None
-    if "text_encoder" not in settings.checkpoints:
-        shape = (2, *settings.condition) if settings.negative == "given" else settings.condition
-        features = np.random.default_rng(request.seed).standard_normal(shape, dtype=np.float32)
+    request = conditioning.golden_request(settings, request)
     if settings.slat is not None and not trained:
-        stand_in = structure_stage.shell(settings.slat.budget, settings.slat.resolution)
-    return Request(request.prompt, request.seed, features, stand_in)
+        request = replace(request, voxels=structure_stage.shell(settings.slat.budget, settings.slat.resolution))
+    return request
 
 
 def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
-    """What is known before any network ran: the noise of both stages, and token ids or given features.
+    """What is known before any network ran: noise of both stages, and token ids, pixels or given features.
 
     Raises:
-        UsageError: for an empty or too long prompt, or features of another shape.
+        UsageError: for an empty or too long prompt, an image without a subject, or features of another shape.
+        MissingError: when the background of an image must be removed and the package for that is not here.
     """
     rng = np.random.default_rng(request.seed)
     state: State = {"noise": xp.asarray(rng.standard_normal((1, *settings.latent), dtype=np.float32))}
@@ -94,10 +107,12 @@ def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
 
 def advance(name: str, state: State, program: Call, settings: Settings, xp: Any) -> State:
     """Run one component's part of the pipeline; a flow's is the whole sampler loop."""
-    if name == "text_encoder":
-        return conditioning.encode(state, program)
+    if name in conditioning.encoders(settings):
+        return conditioning.encode(state, program, settings, xp)
+    if name.endswith("_context"):
+        return conditioning.hold(name, state, program)
     if name == "flow":
-        return state | {"z": structure_stage.run_sampler(program, state["noise"], state, settings.schedule, xp)}
+        return state | {"z": structure_stage.run_sampler(program, state["noise"], state, settings, xp)}
     if name == "decoder":
         return state | {"logits": program({"z": state["z"]})["logits"]}
     if name == "slat_flow":
@@ -107,7 +122,11 @@ def advance(name: str, state: State, program: Call, settings: Settings, xp: Any)
 
 def sampler_inputs(name: str, state: State, settings: Settings, xp: Any) -> Mapping[str, Array]:
     """Inputs of a flow's sampler loop as one program, from the state before the component."""
-    conditions = {"cond": state["cond"], "neg_cond": state["neg_cond"]}
+    held = f"{name}_context"
+    if held in settings.checkpoints:
+        conditions = {"context": state[held], "neg_context": state[f"neg_{held}"]}
+    else:
+        conditions = {"cond": state["cond"], "neg_cond": state["neg_cond"]}
     if name == "flow":
         return {"x": state["noise"], **conditions}
     return {**slat_stage.prepared(state, settings, xp)[1], **conditions}
@@ -142,12 +161,16 @@ def make_assets(state: State, settings: Settings) -> dict[str, Asset]:
 
 
 def golden_arrays(state: State, settings: Settings) -> dict[str, np.ndarray]:
-    """What golden assets keep of a finished state: `logits`, and `mesh.*` where a decoder makes the mesh.
+    """What golden assets keep of a finished state: `logits`, and `mesh.*` and `gaussians.*` where a decoder makes them.
 
     A surface that is empty or not finite is kept as one without triangles.
     """
-    arrays = {"logits": occupancy_logits(state)}
-    if settings.slat is None or "mesh" not in asset_kinds(settings):
+    arrays, kinds = {"logits": occupancy_logits(state)}, asset_kinds(settings)
+    if settings.slat is not None and "gaussians" in kinds:
+        gaussians = slat_stage.make_asset("slat_decoder_gs", state, settings)
+        assert isinstance(gaussians, Gaussians)
+        arrays |= to_arrays(gaussians)
+    if settings.slat is None or "mesh" not in kinds:
         return arrays
     try:
         mesh = slat_stage.make_asset("slat_decoder_mesh", state, settings)

@@ -8,6 +8,7 @@ from typing import Any
 
 Array = Any
 Velocity = Callable[[Array, float, bool], Array]
+Pair = Callable[[Array, float], tuple[Array, Array]]
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def sample(
     noise: Array,
     schedule: Schedule,
     on_step: Callable[[int, Array, Array], None] | None = None,
+    pair: Pair | None = None,
 ) -> Array:
     """Integrate the flow from `noise`.
 
@@ -63,15 +65,19 @@ def sample(
         noise: x at t = 1.
         schedule: the steps.
         on_step: called with (step, x after it, predicted clean sample); for progress, previews and golden data.
+        pair: (x, 1000 * t) -> both velocities, conditional first, in one call; asked for guided steps.
 
     Source: SPEC section 11.1 (Lipman et al. 2022, "Flow Matching"; guidance interval of Kynkaanniemi et al. 2024).
     """
     x = noise
     times, sigma = schedule.times, schedule.sigma_min
     for step, (t, t_next, weight) in enumerate(zip(times, times[1:], schedule.weights, strict=False)):
-        v = velocity(x, 1000 * t, True)
-        if weight != 1.0:
-            v = weight * v - (weight - 1) * velocity(x, 1000 * t, False)
+        if weight == 1.0:
+            v = velocity(x, 1000 * t, True)
+        else:
+            both = pair or (lambda x, t: (velocity(x, t, True), velocity(x, t, False)))
+            conditional, unconditional = both(x, 1000 * t)
+            v = weight * conditional - (weight - 1) * unconditional
         if on_step is not None:
             clean = (1 - sigma) * x - (sigma + (1 - sigma) * t) * v
             x = x - (t - t_next) * v

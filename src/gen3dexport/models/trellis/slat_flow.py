@@ -89,6 +89,7 @@ class SLatFlow(nn.Module):
         self.resolution = resolution
         self.model_channels = model_channels
         self.block_dtype = torch.float32
+        self.held_context = False  # see held_context.py
         self.t_embedder = TimestepEmbedder(model_channels)
         self.input_layer = nn.Linear(in_channels, width)
         fine = range(num_io_res_blocks - 1)
@@ -180,6 +181,6 @@ class SLatFlow(nn.Module):
             coarse_coords,
             coarse_real,
         )
-        for block in self.blocks:
-            h = block(h, m, context, mask)
+        for index, block in enumerate(self.blocks):
+            h = block(h, m, context[index] if self.held_context else context, mask)
         return self.after(h, m, context, mask, *kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from gen3dexport.models.trellis.slat_inputs import (
     mesh_inputs,
     window_inputs,
 )
-from gen3dexport.models.trellis.structure_stage import on_host, run_sampler, voxels
+from gen3dexport.models.trellis.structure_stage import on_host, run_sampler, solid_cells, voxels
 from gen3dexport.models.trellis.voxel_tables import Coords, real_rows, subdivided
 
 Array = Any
@@ -60,7 +61,7 @@ def run_flow(state: State, program: Call, settings: Settings, xp: Any) -> State:
     """The sampler loop on the occupied voxels; `slat` [1, T, 8] is still normalised."""
     state, inputs = prepared(state, settings, xp)
     start = inputs.pop("x")
-    return state | {"slat": run_sampler(program, start, state, _slat(settings).schedule, xp, inputs)}
+    return state | {"slat": run_sampler(program, start, state, _slat(settings), xp, inputs, "slat_flow")}
 
 
 def run_decoder(name: str, state: State, program: Call, settings: Settings, xp: Any) -> State:
@@ -88,11 +89,23 @@ def make_assets(state: State, settings: Settings) -> dict[str, Asset]:
 
 def make_asset(name: str, state: State, settings: Settings) -> Asset:
     """What the features of decoder `name` mean."""
+    asset, slat = _decoded(name, state, settings), _slat(settings)
+    if slat.cells == "occupied":
+        return asset
+    shift = np.float32(-0.5 / slat.resolution)  # the centre of crossed cell c is the lower corner of voxel c
+    if isinstance(asset, Mesh):
+        return replace(asset, vertices=asset.vertices + shift)
+    return replace(asset, positions=asset.positions + shift)
+
+
+def _decoded(name: str, state: State, settings: Settings) -> Asset:
+    """The asset as if the latent lay on voxels."""
     slat, coords, scale = _slat(settings), _coords(state), int(state["scale"][0])
     features, config = on_host(state[name])[0], slat.representations[name]
     if name == "slat_decoder_mesh":
         small = subdivided(subdivided(coords))
-        return mesh_of(features[: len(small)], small, 4 * slat.resolution, scale)
+        solid = solid_cells(state, scale) if slat.cells == "crossed" else None
+        return mesh_of(features[: len(small)], small, 4 * slat.resolution, scale, solid)
     features = features[: len(coords)]
     if name == "slat_decoder_gs":
         representation = Representation.of(config)

@@ -1,0 +1,121 @@
+"""Convolutions with int8 weights and 8-bit activations in recorded ranges, as ONNX's QLinearConv.
+
+One node through capture, with its ONNX form beside its torch form, which is the reference. Activations are unsigned in
+ONNX, for onnxruntime's kernels are faster so: a zero point is 128 higher than in the other backends, the step the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gen3dexport.calibration import HIGHEST, LOWEST, Ranges, Step
+from gen3dexport.int8_convolution import Convolution, int8_kernel, pads_of
+
+_SHIFT = 128  # from signed to unsigned
+
+
+@torch.library.custom_op("gen3dexport::int8_convolution", mutates_args=())
+def int8_convolution(
+    x: Tensor,
+    weight: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    steps: Sequence[float],
+    zero_points: Sequence[int],
+    stride: Sequence[int],
+    pads: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> Tensor:
+    """x [B, C, ...] float32, rounded to the first step, convolved with weight [O, C, ...] int8 times scale [O], plus
+    bias [O] int32 in steps of the product, rounded to the second step. Pads: zeros before each axis, then after."""
+    form = (LOWEST, HIGHEST)
+    rounded = torch.fake_quantize_per_tensor_affine(x, steps[0], zero_points[0], *form)
+    kernel = weight.float() * scale.view(-1, *[1] * (weight.dim() - 1))
+    half = len(pads) // 2
+    around = [n for k in reversed(range(half)) for n in (pads[k], pads[half + k])]
+    convolve: Callable[..., Tensor] = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}[weight.dim()]
+    y = convolve(F.pad(rounded, around), kernel, bias.float() * scale * steps[0], stride, 0, dilation, groups)
+    return torch.fake_quantize_per_tensor_affine(y, steps[1], zero_points[1], *form)
+
+
+@int8_convolution.register_fake
+def _(
+    x: Tensor,
+    weight: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    steps: Sequence[float],
+    zero_points: Sequence[int],
+    stride: Sequence[int],
+    pads: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> Tensor:
+    half = len(pads) // 2
+    reach = [dilation[k] * (weight.shape[2 + k] - 1) + 1 for k in range(half)]
+    size = [(x.shape[2 + k] + pads[k] + pads[half + k] - reach[k]) // stride[k] + 1 for k in range(half)]
+    return x.new_empty((x.shape[0], weight.shape[0], *size))
+
+
+def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
+    """The operator's ONNX form, as `torch.onnx.export` takes it."""
+    from onnx import TensorProto, helper
+    from onnxscript import opset18 as op  # every operator here is the same in later opsets
+
+    def scalar(value: float) -> Any:
+        return op.Constant(value_float=float(value))
+
+    def unsigned(value: int) -> Any:
+        return op.Constant(value=helper.make_tensor("zero_point", TensorProto.UINT8, [], [value + _SHIFT]))
+
+    def in_onnx(
+        x: Any, weight: Any, scale: Any, bias: Any, steps: Any, zero_points: Any, stride: Any, pads: Any,
+        dilation: Any, groups: int,
+    ) -> Any:  # fmt: skip
+        taken, given = ((scalar(s), unsigned(z)) for s, z in zip(steps, zero_points, strict=True))
+        signed = op.Constant(value=helper.make_tensor("weight_zero", TensorProto.INT8, [], [0]))
+        y = op.QLinearConv(
+            op.QuantizeLinear(x, *taken), *taken, weight, scale, signed, *given, bias,
+            strides=list(stride), pads=list(pads), dilations=list(dilation), group=groups,
+        )  # fmt: skip
+        return op.DequantizeLinear(y, *given)
+
+    return {torch.ops.gen3dexport.int8_convolution.default: in_onnx}
+
+
+class Int8Convolution(nn.Module):
+    """A convolution with int8 weights per output channel and recorded ranges of input and output."""
+
+    weight: Tensor
+    scale: Tensor
+    bias: Tensor
+
+    def __init__(self, convolution: Convolution, ranges: Ranges) -> None:
+        super().__init__()
+        weight, scale = int8_kernel(convolution)
+        bias = torch.zeros(len(scale)) if convolution.bias is None else convolution.bias.detach().float()
+        self.register_buffer("weight", weight)
+        self.register_buffer("scale", scale)
+        self.register_buffer("bias", (bias / (scale * ranges.input.scale)).round().to(torch.int32))
+        self.steps, self.zero_points = _fields((ranges.input, ranges.output))
+        sides = pads_of(convolution.padding, convolution.kernel_size, convolution.dilation)
+        self.pads = [before for before, _ in sides] + [after for _, after in sides]
+        self.stride, self.dilation = list(convolution.stride), list(convolution.dilation)
+        self.groups = convolution.groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = torch.ops.gen3dexport.int8_convolution(
+            x.float(), self.weight, self.scale, self.bias, self.steps, self.zero_points, self.stride, self.pads,
+            self.dilation, self.groups,
+        )  # fmt: skip
+        return y.to(x.dtype)
+
+
+def _fields(steps: Sequence[Step]) -> tuple[list[float], list[int]]:
+    return [s.scale for s in steps], [s.zero_point for s in steps]

@@ -1,0 +1,66 @@
+"""Drift: how far a program's latent has strayed from the float32 one after each step of a sampler. No torch.
+
+Both loops begin at the same noise. What a quantized network adds at one step is carried into the next, and later steps
+may heal it or not, which the error of a single call does not say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gen3dexport.backends import Program
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def trajectory(calls: Sequence[Mapping[str, Any]], state: str, time: str, final: Any) -> np.ndarray:
+    """The latent before each step of a sampler and after the last one, [steps + 1, ...], from the network's calls.
+
+    Args:
+        calls: inputs of every call; a guided step calls twice at one time, or once with the latent twice in a batch.
+        state, time: names of the latent and of the time among them.
+    """
+    latents: list[np.ndarray] = []
+    last, before = _on_host(final), None
+    for inputs in calls:
+        now = float(_on_host(inputs[time]).ravel()[0])
+        if now != before:
+            latents.append(_on_host(inputs[state])[: len(last)])
+        before = now
+    return np.stack([*latents, last])
+
+
+def snr_db(found: np.ndarray, expected: np.ndarray) -> list[float | None]:
+    """10 log10(|expected|^2 / |found - expected|^2) of each latent of a trajectory; None where they are equal."""
+    assert found.shape == expected.shape, f"{found.shape} against {expected.shape}"
+    ratios: list[float | None] = []
+    for a, b in zip(found.astype(np.float64), expected.astype(np.float64), strict=True):
+        noise, signal = float(np.square(a - b).sum()), float(np.square(b).sum())
+        ratios.append(10 * math.log10(signal / noise) if 0 < noise < math.inf and signal > 0 else None)
+    return ratios
+
+
+def _on_host(array: Any) -> np.ndarray:
+    return np.asarray(array.float().cpu() if hasattr(array, "cpu") else array)
+
+
+@dataclass(eq=False)
+class Watched:
+    """A program that keeps the latent and the time of every call; nothing is copied until it is asked for."""
+
+    program: Program
+    state: str
+    time: str
+    calls: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.xp: Any = self.program.xp
+
+    def __call__(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        self.calls.append({name: inputs[name] for name in (self.state, self.time)})
+        return self.program(inputs)

@@ -1,0 +1,83 @@
+"""DINOv2 with registers (Oquab et al. 2023; Darcet et al. 2023): tokens of an image for conditioning.
+
+Blocks are those of transformers' `Dinov2WithRegistersModel`; the rest is folded for one image size: the position
+embedding is added to the tokens that have one, and the patch convolution (stride = kernel) is a linear layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gen3dexport.models.pretrained import norms_in_float32, random_pretrained, read_pretrained, set_dtype
+
+
+class DinoTokenEncoder(nn.Module):
+    """Features [B, 1 + registers + patches, C] of images [B, 3, S, S] in ImageNet's normalisation.
+
+    Tokens are those after the last block, before the model's own final norm, through a layer norm without parameters
+    (eps 1e-5): class token, registers, patches row by row.
+    """
+
+    stack = "blocks"
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        parts: Any = model
+        embeddings = parts.embeddings
+        convolution = embeddings.patch_embeddings.projection
+        self.patch_size = int(convolution.kernel_size[0])
+        self.block_dtype = torch.float32
+        positions = embeddings.position_embeddings.detach()
+        prefix = torch.cat([embeddings.cls_token.detach() + positions[:, :1], embeddings.register_tokens.detach()], 1)
+        weight = convolution.weight.detach().flatten(1)
+        with torch.device("meta"):  # its weights are replaced at once
+            self.patch_projection = nn.Linear(weight.shape[1], weight.shape[0])
+        self.patch_projection.weight = nn.Parameter(weight, requires_grad=False)
+        self.patch_projection.bias = nn.Parameter(convolution.bias.detach(), requires_grad=False)
+        self.prefix = nn.Parameter(prefix, requires_grad=False)
+        self.positions = nn.Parameter(positions[:, 1:].clone(), requires_grad=False)
+        self.blocks: nn.ModuleList = parts.encoder.layer
+        norms_in_float32(self.blocks)
+
+    def set_block_dtype(self, dtype: torch.dtype) -> None:
+        """Run the blocks in `dtype`; their norms and everything around them stay float32."""
+        self.block_dtype = dtype
+        set_dtype(self.blocks, dtype)
+
+    def before(self, image: Tensor) -> tuple[Tensor]:
+        """Tokens [B, T, C] of images, in the blocks' dtype."""
+        p = self.patch_size
+        batch, channels, height, width = image.shape
+        patches = image.reshape(batch, channels, height // p, p, width // p, p).permute(0, 2, 4, 1, 3, 5)
+        tokens = self.patch_projection(patches.reshape(batch, -1, channels * p * p)) + self.positions
+        return (torch.cat([self.prefix.expand(batch, -1, -1), tokens], 1).to(self.block_dtype),)
+
+    def after(self, x: Tensor) -> Tensor:
+        """Features of the last tokens."""
+        return F.layer_norm(x.float(), x.shape[-1:], eps=1e-5)
+
+    def forward(self, image: Tensor) -> Tensor:
+        (x,) = self.before(image)
+        for block in self.blocks:
+            x = block(x)
+        return self.after(x)
+
+
+def dino_encoder(config: Mapping[str, Any], folder: Path | None) -> DinoTokenEncoder:
+    """The encoder of that configuration with the weights of `folder`, or random ones when there is none.
+
+    Raises:
+        UsageError: when the folder's weights are missing, damaged or do not fit.
+    """
+    from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
+
+    known = Dinov2WithRegistersConfig(**config, attn_implementation="sdpa")
+    if folder is None:
+        return DinoTokenEncoder(random_pretrained(Dinov2WithRegistersModel, known)).eval()
+    return DinoTokenEncoder(read_pretrained(Dinov2WithRegistersModel, known, folder)).eval()

@@ -1,0 +1,129 @@
+"""An image made ready for an image encoder, on the host: the subject cut out, centred on black, normalised. No torch.
+
+Source: SPEC section 11.3 (TRELLIS's preprocessing).
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from gen3dexport.errors import MissingError, UsageError
+
+_MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # ImageNet's
+_STD = np.array([0.229, 0.224, 0.225], np.float32)
+_SOLID = 0.8 * 255  # alpha from which a pixel counts as the subject
+_MARGIN = 1.2  # edge of the crop over the longer side of the subject
+_LONGEST = 1024  # pixels that background removal is given along the longer side
+
+
+def read_image(source: Any) -> Image.Image:
+    """An image in RGB or RGBA, turned upright by its EXIF note.
+
+    Args:
+        source: a file's path, an uint8 array [H, W, 3 or 4], or a Pillow image.
+
+    Raises:
+        UsageError: when it is none of these, or cannot be read.
+    """
+    if isinstance(source, np.ndarray):
+        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] not in (3, 4) or 0 in source.shape:
+            raise UsageError(f"image: needs uint8 [H, W, 3 or 4], not {source.dtype}{list(source.shape)}")
+        image = Image.fromarray(source)
+    elif isinstance(source, Image.Image):
+        image = source
+    else:
+        try:
+            image = Image.open(Path(source))
+            image.load()
+        except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+            raise UsageError(f"{source}: not a readable image ({error})") from error
+    upright = ImageOps.exif_transpose(image)
+    has_alpha = "A" in upright.getbands() or "transparency" in upright.info
+    return upright.convert("RGBA" if has_alpha else "RGB")
+
+
+def pixels(source: Any, size: int) -> np.ndarray:
+    """The subject of an image as [1, 3, size, size] float32 in ImageNet's normalisation.
+
+    Raises:
+        UsageError: when the image cannot be read, or is transparent all over.
+        MissingError: when its background must be removed first and the package or model for that is not here.
+    """
+    picture = centred(cut_out(read_image(source)), size).astype(np.float32) / 255
+    return np.ascontiguousarray(((picture - _MEAN) / _STD).transpose(2, 0, 1)[None])
+
+
+def cut_out(image: Image.Image) -> Image.Image:
+    """The image with its background transparent: as it is when it has any transparency, else by `rembg`.
+
+    Raises:
+        MissingError: when rembg or its model is needed and not here; nothing is downloaded.
+    """
+    if image.mode == "RGBA" and np.asarray(image.getchannel("A")).min() < 255:
+        return image
+    image = image.convert("RGB")
+    if max(image.size) > _LONGEST:
+        scale = _LONGEST / max(image.size)
+        image = image.resize(
+            (max(1, int(image.width * scale)), max(1, int(image.height * scale))), Image.Resampling.LANCZOS
+        )
+    return _without_background(image)
+
+
+def _without_background(image: Image.Image) -> Image.Image:
+    opaque = "image: has no transparency, so its background must be removed first"
+    if find_spec("rembg") is None:
+        raise MissingError(
+            f"{opaque}, which needs rembg; run: pip install 'gen3dexport[background]', or give a PNG whose background "
+            "is transparent"
+        )
+    import rembg
+    from rembg.sessions.u2net import U2netSession
+
+    if U2netSession.resolve_existing("u2net.onnx") is None:  # making a session would download it
+        raise MissingError(
+            f"{opaque}, and rembg's model u2net is not here; download it once with:\n"
+            "  python -c \"import rembg; rembg.new_session('u2net')\""
+        )
+    removed = rembg.remove(image, session=rembg.new_session("u2net"))
+    assert isinstance(removed, Image.Image)
+    return removed.convert("RGBA")
+
+
+def centred(image: Image.Image, size: int) -> np.ndarray:
+    """The subject of an RGBA image in the middle of a black square: uint8 [size, size, 3].
+
+    Raises:
+        UsageError: when no pixel is opaque enough, or all that are make one point.
+    """
+    rows, columns = np.nonzero(np.asarray(image.getchannel("A")) > _SOLID)
+    if not len(rows):
+        raise UsageError("image: nothing in it is opaque, so there is no subject; is its alpha channel right?")
+    left, top, right, bottom = (int(v) for v in (columns.min(), rows.min(), columns.max(), rows.max()))
+    half = int(_MARGIN * max(right - left, bottom - top)) // 2
+    if half == 0:
+        raise UsageError("image: its subject is a pixel or two wide; give a larger picture")
+    x, y = (left + right) / 2, (top + bottom) / 2
+    square = image.crop((round(x - half), round(y - half), round(x + half), round(y + half)))
+    scaled = np.asarray(square.resize((size, size), Image.Resampling.LANCZOS), np.float32) / 255
+    black: np.ndarray = (scaled[..., :3] * scaled[..., 3:] * 255).astype(np.uint8)
+    return black
+
+
+def sample_image(seed: int, size: int = 256) -> np.ndarray:
+    """A seeded picture for golden data, uint8 [size, size, 4]: a shaded, spotted ball on a transparent ground."""
+    rng = np.random.default_rng(seed)
+    y, x = (np.indices((size, size)) + 0.5) / size * 2 - 1
+    radius = np.hypot(x, y) / 0.8
+    light = np.sqrt(np.clip(1 - radius**2, 0, 1)) * (0.75 - 0.25 * x - 0.25 * y)
+    waves = rng.uniform(2, 12, (3, 2))
+    spots = [0.75 + 0.25 * np.sin(a * x * np.pi + b * y * np.pi + k) for k, (a, b) in enumerate(waves)]
+    colour = np.stack([light * spot for spot in spots], -1)
+    picture = np.concatenate([colour, (radius < 1)[..., None]], -1)
+    drawn: np.ndarray = (np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    return drawn

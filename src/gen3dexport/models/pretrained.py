@@ -1,0 +1,106 @@
+"""Networks of the transformers library as parts of this package's: read strictly from a local folder, never downloaded.
+
+Blocks keep the library's modules and names. Their norms are made to compute in float32, so that the blocks can run in
+half precision as those of the other networks do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gen3dexport.errors import UsageError
+
+MASKED = -3e4
+"""Added to a score that must not count: finite in half precision, so that no row becomes NaN; its exponential is 0."""
+
+
+class FloatNorm(nn.LayerNorm):
+    """Layer norm over the last axis in float32, cast back to the incoming dtype."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.float()).to(x.dtype)
+
+
+def norms_in_float32(module: nn.Module) -> None:
+    """Put a `FloatNorm` with the same weights in the place of every layer norm inside `module`."""
+    norms = [(name, part) for name, part in module.named_modules() if type(part) is nn.LayerNorm]
+    for name, norm in norms:
+        with torch.device("meta"):
+            own = FloatNorm(norm.normalized_shape, norm.eps)
+        own.weight, own.bias = norm.weight, norm.bias
+        module.set_submodule(name, own)
+
+
+def set_dtype(blocks: nn.ModuleList, dtype: torch.dtype) -> None:
+    """Cast the parameters of `blocks` but for those of their norms, which stay float32."""
+    blocks.to(dtype)
+    for part in blocks.modules():
+        if isinstance(part, FloatNorm):
+            part.float()
+
+
+def read_pretrained(model: Any, config: Any, folder: Path, unused: tuple[str, ...] = ()) -> nn.Module:
+    """A model of the transformers library with the weights of `folder`/model.safetensors, in float32.
+
+    Args:
+        model: its class; config: what it is built by.
+        unused: beginnings of the names of tensors that may be left over (other halves of a released file).
+
+    Raises:
+        UsageError: when the file is missing or damaged, or lacks a weight, has another one or one of another shape.
+    """
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        raise UsageError(f"{path}: encoder weights not found; copy the whole folder, in safetensors and in one file")
+    try:
+        with _quiet():
+            made, found = model.from_pretrained(
+                folder,
+                config=config,
+                local_files_only=True,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # reported below, with all the rest
+            )
+    except Exception as error:  # transformers raises many types on damaged files; the cause is kept
+        raise UsageError(f"{path}: transformers cannot read it ({error}); copy it again") from error
+    problems = [f"missing {key}" for key in found["missing_keys"]]
+    problems += [f"unexpected {key}" for key in found["unexpected_keys"] if not key.startswith(unused or ("\0",))]
+    problems += [f"{key[0] if isinstance(key, tuple) else key} has another shape" for key in found["mismatched_keys"]]
+    if problems:
+        shown = "; ".join(sorted(problems)[:8]) + (f"; and {len(problems) - 8} more" if len(problems) > 8 else "")
+        raise UsageError(f"{path}: does not fit its config.json: {shown}")
+    bad = [name for name, value in made.named_parameters() if not torch.isfinite(value).all()]
+    if bad:
+        raise UsageError(f"{path}: {len(bad)} tensors hold NaN or infinity, first {bad[0]}; the file is damaged")
+    return made.eval().requires_grad_(False)  # type: ignore[no-any-return]
+
+
+def random_pretrained(model: Any, config: Any, seed: int = 0) -> nn.Module:
+    """A model of the transformers library with seeded random weights: for sizing, never for assets."""
+    with torch.random.fork_rng(devices=[]), _quiet():
+        torch.manual_seed(seed)
+        return model(config).eval().requires_grad_(False)  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the library's progress bars and notes; what counts is raised."""
+    from transformers.utils import logging
+
+    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,157 @@
+"""The encoders that released pipelines name: where their weights lie, and what they take and give. No torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from gen3dexport.document import Record
+from gen3dexport.errors import UsageError
+
+Kind = Literal["dinov2", "clip"]
+
+
+class Encoder(Record):
+    """The network that makes the condition features; stored in the settings.
+
+    Attributes:
+        kind: DINOv2 with registers, of an image; CLIP's text model, of a prompt.
+        config: its configuration, in the names of its released `config.json`.
+        tokenizer: whether the bundle has its tokenizer; False where only the size of the programs counts.
+    """
+
+    kind: Kind
+    config: dict[str, Any]
+    tokenizer: bool = False
+
+    @property
+    def component(self) -> str:
+        """Its name in the pipeline."""
+        return "image_encoder" if self.kind == "dinov2" else "text_encoder"
+
+    @property
+    def condition(self) -> tuple[int, int]:
+        """Tokens and width of its features."""
+        c = self.config
+        if self.kind == "clip":
+            return c["max_position_embeddings"], c["hidden_size"]
+        return 1 + c["num_register_tokens"] + (c["image_size"] // c["patch_size"]) ** 2, c["hidden_size"]
+
+    @property
+    def image_size(self) -> int:
+        """Edge of the images that it takes, in pixels."""
+        return int(self.config["image_size"])
+
+
+@dataclass(frozen=True)
+class _Released:
+    kind: Kind
+    repository: str
+    config: Mapping[str, Any]
+
+
+_RELEASED = {
+    "dinov2_vitl14_reg": _Released(
+        "dinov2",
+        "facebook/dinov2-with-registers-large",
+        {
+            "hidden_size": 1024,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 16,
+            "mlp_ratio": 4,
+            "hidden_act": "gelu",
+            "layer_norm_eps": 1e-6,
+            "image_size": 518,
+            "patch_size": 14,
+            "num_channels": 3,
+            "qkv_bias": True,
+            "num_register_tokens": 4,
+            "use_swiglu_ffn": False,
+        },
+    ),
+    "openai/clip-vit-large-patch14": _Released(
+        "clip",
+        "openai/clip-vit-large-patch14",
+        {
+            "vocab_size": 49408,
+            "hidden_size": 768,
+            "intermediate_size": 3072,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 12,
+            "max_position_embeddings": 77,
+            "hidden_act": "quick_gelu",
+            "layer_norm_eps": 1e-5,
+        },
+    ),
+}
+_MODEL_TYPES: dict[Kind, tuple[str, ...]] = {
+    "dinov2": ("dinov2_with_registers",),
+    "clip": ("clip", "clip_text_model"),
+}
+
+
+def component_of(name: str | None) -> str | None:
+    """The component that an encoder is, by the name that `pipeline.json` gives it; None for one unknown here."""
+    released = _RELEASED.get(name or "")
+    return None if released is None else Encoder(kind=released.kind, config={}).component
+
+
+def read_encoder(
+    folder: Path, name: str | None, chosen: str | None, random_weights: bool
+) -> tuple[Encoder, str] | None:
+    """The encoder that a pipeline names, and its checkpoint relative to the weights `folder`; None when it is left out.
+
+    It lies in `folder`/encoders/NAME, NAME being the last part of its name, in the transformers library's layout:
+    config.json, model.safetensors and, of a text encoder, tokenizer.json. Where it does not, it is left out, and
+    features are given instead; for sizing, its released configuration is enough.
+
+    Args:
+        name: what `pipeline.json` calls it.
+        chosen: the recipe's choice: another folder, or `none`.
+
+    Raises:
+        UsageError: when the chosen folder is not there, or is not such an encoder.
+    """
+    released = _RELEASED.get(name or "")
+    if chosen not in (None, "none") and released is None:
+        known = ", ".join(_RELEASED)
+        raise UsageError(f"encoder: {folder / 'pipeline.json'} names none of {known}, so there is none to replace")
+    if released is None or chosen == "none":
+        return None
+    assert name is not None
+    own = f"encoders/{name.rpartition('/')[2]}"
+    place = folder / own if chosen is None else Path(chosen).expanduser().absolute()
+    if (place / "config.json").is_file():
+        checkpoint = f"{own}/model" if chosen is None else f"{place}/model"
+        return _read(place, released, random_weights), checkpoint
+    if chosen is not None:
+        raise UsageError(f"encoder: {place}: no config.json; {how_to_get(name)} and name that folder")
+    return (Encoder(kind=released.kind, config=dict(released.config)), f"{own}/model") if random_weights else None
+
+
+def how_to_get(name: str) -> str:
+    """What a user does to have the encoder of that name."""
+    released = _RELEASED[name]
+    files = "config.json, model.safetensors" + (", tokenizer.json" if released.kind == "clip" else "")
+    return f"copy {files} of {released.repository} into a folder"
+
+
+def _read(place: Path, released: _Released, random_weights: bool) -> Encoder:
+    path = place / "config.json"
+    try:
+        given = json.loads(path.read_text())
+        model_type = given["model_type"]
+        given = given.get("text_config", given) if released.kind == "clip" else given
+        config = {key: given.get(key, value) for key, value in released.config.items()}
+    except (OSError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path}: not a configuration of the transformers library ({error!r})") from error
+    if model_type not in _MODEL_TYPES[released.kind]:
+        known = " or ".join(_MODEL_TYPES[released.kind])
+        raise UsageError(f"{path}: model_type {model_type}, and this pipeline takes {known} ({released.repository})")
+    tokenizer = (place / "tokenizer.json").is_file()
+    if released.kind == "clip" and not tokenizer and not random_weights:
+        raise UsageError(f"{place / 'tokenizer.json'}: not found; copy it from {released.repository}")
+    return Encoder(kind=released.kind, config=config, tokenizer=tokenizer)
