@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from gen3dexport.backends import ProgramRecord, eager
 from gen3dexport.budgets import Budgets
 from gen3dexport.bundle import File, Unquantized, read_manifest
 from gen3dexport.gates import against_unquantized, time_in_turn, worst_slowdown
+from gen3dexport.measure import time_calls
 from gen3dexport.models.component import Component
 from gen3dexport.report import _judge
 from gen3dexport.target import Measure
@@ -208,3 +210,15 @@ def test_times_are_taken_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = time_in_turn(call("own", 3), call("other", 2), Measure(warmup=1, runs=6))
     assert facts["slowdown"] == pytest.approx(0.5, abs=1e-6)
     assert order[:6] == ["own", "other", "other", "own", "own", "other"]
+
+
+def test_slow_programs_are_timed_by_fewer_calls() -> None:
+    calls: list[int] = []
+
+    def call() -> None:
+        calls.append(0)
+        time.sleep(0.002)
+
+    slow = time_calls(call, Measure(warmup=1, runs=50, seconds=0.001))
+    assert slow["runs"] == 5 and len(calls) == 6
+    assert time_calls(lambda: None, Measure(warmup=0, runs=8))["runs"] == 8

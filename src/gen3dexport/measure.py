@@ -34,6 +34,7 @@ from gen3dexport.runtime.pipeline import LoadedBundle, load, to_numpy
 from gen3dexport.target import Measure
 
 Facts = dict[str, Any]
+_LEAST_RUNS = 5
 VIEWS = 4  # of pictures and depths that are compared
 
 
@@ -134,15 +135,16 @@ def _on_device(inputs: Mapping[str, np.ndarray], program: Program) -> dict[str, 
 
 
 def time_calls(call: Callable[[], object], measure: Measure) -> Facts:
-    """Percentiles in milliseconds of `measure.runs` calls after `measure.warmup` that do not count."""
+    """Percentiles in milliseconds of `measure.runs` calls after `measure.warmup` that do not count; of fewer, five at
+    least, when `measure.seconds` have passed."""
     for _ in range(measure.warmup):
         call()
-    times = []
-    for _ in range(measure.runs):
+    times: list[float] = []
+    while len(times) < measure.runs and (len(times) < _LEAST_RUNS or sum(times) < 1e3 * measure.seconds):
         start = time.perf_counter()
         call()
         times.append(1e3 * (time.perf_counter() - start))
-    return {"kind": "measured", "threads": measure.threads, "warmup": measure.warmup, "runs": measure.runs} | (
+    return {"kind": "measured", "threads": measure.threads, "warmup": measure.warmup, "runs": len(times)} | (
         _percentiles(times)
     )
 

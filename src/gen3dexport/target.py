@@ -16,11 +16,16 @@ from gen3dexport.shipped import did_you_mean, documents, locate
 
 
 class Measure(Record):
-    """How programs are timed: calls that do not count, calls that do, CPU threads."""
+    """How programs are timed: calls that do not count, calls that do, CPU threads.
+
+    Attributes:
+        seconds: a program of which so many calls take longer is timed by fewer, five at least.
+    """
 
     warmup: int = Field(default=3, ge=0)
     runs: int = Field(default=20, ge=1)
     threads: int = Field(default=2, ge=1)
+    seconds: float = Field(default=20, gt=0)
 
 
 class Target(Record):
