@@ -1,4 +1,4 @@
-"""`make demo`: build trellis-mini for the default target, make an asset with the built bundle, and say where it is."""
+"""`make demo`: build trellis-mini-color for ExecuTorch, make an asset with the built bundle, and say where it is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 OUT = Path("out/demo")
-PROMPT = "a medium-width chair with a low seat, a tall backrest, four thick legs and no armrests, facing the back"
+PROMPT = (
+    "a double pink metal bed with a low headboard, a footboard, four legs, no bedposts, two pillows and a green mattress, "
+    "facing left"
+)
 
 
 def gen3dexport(*arguments: str) -> None:
@@ -18,16 +21,18 @@ def gen3dexport(*arguments: str) -> None:
 
 
 def main() -> None:
-    """The demo's three commands."""
+    """The demo's commands."""
     prompt = sys.argv[1] if len(sys.argv) > 1 else PROMPT
     bundle = OUT / "bundle"
-    gen3dexport("build", "trellis-mini", "--target", "executorch", "-o", str(bundle))
-    gen3dexport("run", str(bundle), "--prompt", prompt, "-o", str(OUT / "asset.glb"), "--render")
+    gen3dexport("build", "trellis-mini-color", "--target", "executorch", "-o", str(bundle))
+    files = [OUT / f"asset.{ending}" for ending in ("glb", "ply", "html")]
+    gen3dexport("run", str(bundle), "--prompt", prompt, *(a for f in files for a in ("-o", str(f))), "--render")
     shutil.copyfile(bundle / "report.html", OUT / "report.html")
     print(
-        f"\nasset    {OUT / 'asset.glb'}\npicture  {OUT / 'asset.png'}\nreport   {OUT / 'report.html'}\n"
+        f"\nmesh     {files[0]}\nsplats   {files[1]}, to turn: {files[2]}\n"
+        f"picture  {OUT / 'asset.png'}\nreport   {OUT / 'report.html'}\n"
         f"\ntry next:\n  .venv/bin/gen3dexport run {bundle} --prompt "
-        '"a tall lamp with a round base, a thin pole and a wide cone shade" -o lamp.glb --render\n'
+        '"a tall red lamp with a round base, a thin pole and a wide yellow cone shade" -o lamp.glb --render\n'
         "  .venv/bin/gen3dexport build --target tpu\n  .venv/bin/gen3dexport ls targets"
     )
 
