@@ -9,8 +9,8 @@ from pathlib import Path
 
 OUT = Path("out/demo")
 PROMPT = (
-    "a double pink metal bed with a low headboard, a footboard, four legs, no bedposts, two pillows and a green mattress, "
-    "facing left"
+    "a double pink metal bed with a low headboard, a footboard, four legs, no bedposts, two pillows and a green "
+    "mattress, facing left"
 )
 
 
