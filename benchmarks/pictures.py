@@ -13,7 +13,6 @@ import argparse
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -21,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gen3dexport.gaussian_render import render_gaussians
+from gen3dexport.measure import StageTimes
 from gen3dexport.metrics import picture_quality
 from gen3dexport.models import Request
 from gen3dexport.render import render
@@ -41,28 +41,19 @@ def heldout(weights: str, count: int) -> list[tuple[str, int]]:
 
 def through(bundle: Path, prompts: list[tuple[str, int]]) -> tuple[list[list[np.ndarray]], dict[str, float]]:
     """Pictures of every prompt's assets, and seconds per component over all prompts."""
-    loaded, pictures, seconds = load(bundle), [], {}
-    seen: set[str] = set()
+    loaded, pictures = load(bundle), []
     loaded.load_programs()
-
-    def timed(name: str, step: Any) -> Any:
-        start = time.perf_counter()
-        state = step()
-        to_numpy({k: v for k, v in state.items() if k not in seen})  # waits for the device
-        seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
-        seen.update(state)
-        return state
-
+    stages, assets = StageTimes(loaded.manifest.components), 0.0
     for prompt, seed in prompts:
-        seen.clear()
-        state = to_numpy(loaded.run(Request(prompt, seed), timed))
+        stages.begin()
+        state = to_numpy(loaded.run(Request(prompt, seed), stages))
         start = time.perf_counter()
         made = loaded.pipeline.make_assets(state, loaded.settings)
-        seconds["assets"] = seconds.get("assets", 0.0) + time.perf_counter() - start
+        assets += time.perf_counter() - start
         shown = [render(made["mesh"], size=SIZE)] if "mesh" in made else []
         shown += [render_gaussians(made["gaussians"], size=SIZE)] if "gaussians" in made else []
         pictures.append(shown)
-    return pictures, seconds
+    return pictures, stages.seconds | {"assets": assets}
 
 
 def sheet(names: list[str], prompts: list[tuple[str, int]], pictures: list[list[list[np.ndarray]]]) -> Image.Image:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +101,6 @@ def turntable(asset: Any) -> NDArray[np.uint8]:
 
 def counts(asset: Any) -> Mapping[str, int]:
     """How large an asset is."""
-    of: dict[type, Callable[[Any], Mapping[str, int]]] = {
-        Mesh: lambda mesh: {"vertices": len(mesh.vertices), "faces": len(mesh.faces)},
-        Gaussians: lambda gaussians: {"gaussians": len(gaussians.positions)},
-    }
-    return of.get(type(asset), lambda field: {"voxels": len(field.positions)})(asset)
+    if isinstance(asset, Mesh):
+        return {"vertices": len(asset.vertices), "faces": len(asset.faces)}
+    return {"gaussians" if isinstance(asset, Gaussians) else "voxels": len(asset.positions)}

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gen3dexport.arrays import on_host
 from gen3dexport.backends import Program
 
 Arrays = Mapping[str, np.ndarray]
@@ -26,11 +27,11 @@ def trajectory(calls: Sequence[Mapping[str, Any]], state: str, time: str, final:
         state, time: names of the latent and of the time among them.
     """
     latents: list[np.ndarray] = []
-    last, before = _on_host(final), None
+    last, before = on_host(final), None
     for inputs in calls:
-        now = float(_on_host(inputs[time]).ravel()[0])
+        now = float(on_host(inputs[time]).ravel()[0])
         if now != before:
-            latents.append(_on_host(inputs[state])[: len(last)])
+            latents.append(on_host(inputs[state])[: len(last)])
         before = now
     return np.stack([*latents, last])
 
@@ -43,10 +44,6 @@ def snr_db(found: np.ndarray, expected: np.ndarray) -> list[float | None]:
         noise, signal = float(np.square(a - b).sum()), float(np.square(b).sum())
         ratios.append(10 * math.log10(signal / noise) if 0 < noise < math.inf and signal > 0 else None)
     return ratios
-
-
-def _on_host(array: Any) -> np.ndarray:
-    return np.asarray(array.float().cpu() if hasattr(array, "cpu") else array)
 
 
 @dataclass(eq=False)

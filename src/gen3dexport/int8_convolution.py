@@ -14,16 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen3dexport.calibration import HIGHEST, LOWEST, Ranges, Step
-from gen3dexport.int8_linear import LEVELS, TINY
+from gen3dexport.int8_linear import int8_weight
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
-
-
-def int8_kernel(convolution: Convolution) -> tuple[Tensor, Tensor]:
-    """Weight [O, C, ...] int8 of a convolution, scale [O] float32 per output channel: symmetric, 127 the largest."""
-    weight = convolution.weight.detach().float()
-    scale = weight.flatten(1).abs().amax(1).clamp_min(TINY) / LEVELS
-    return (weight / scale.view(-1, *[1] * (weight.dim() - 1))).round().to(torch.int8), scale
+BY_DIMENSIONS: dict[int, Callable[..., Tensor]] = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}
+"""The function by the dimensions of its weight."""
 
 
 def pads_of(padding: Sequence[int] | str, kernel: Sequence[int], dilation: Sequence[int]) -> list[tuple[int, int]]:
@@ -45,15 +40,14 @@ class Int8Convolution(nn.Module):
 
     def __init__(self, convolution: Convolution, ranges: Ranges) -> None:
         super().__init__()
-        weight, scale = int8_kernel(convolution)
+        weight, scale = int8_weight(convolution.weight)
         self.register_buffer("weight", weight)
         self.register_buffer("scale", scale.view(-1, *[1] * (weight.dim() - 1)))
         self.bias = convolution.bias
         self.ranges = ranges
         self.stride, self.dilation, self.groups = convolution.stride, convolution.dilation, convolution.groups
         self.padding = convolution.padding
-        functions: dict[int, Callable[..., Tensor]] = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}
-        self.function = functions[weight.dim()]
+        self.function = BY_DIMENSIONS[weight.dim()]
 
     def forward(self, x: Tensor) -> Tensor:
         kernel = self.weight.float() * self.scale

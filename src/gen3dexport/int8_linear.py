@@ -17,11 +17,11 @@ _CUDA_ROWS = 32  # CUDA's integer product takes no fewer than 17
 TINY = 1e-8  # keeps rows of zeros (masked tokens) from a division by zero
 
 
-def int8_weight(linear: nn.Linear) -> tuple[Tensor, Tensor]:
-    """Weight [N, K] int8 of a linear layer, scale [N] float32 per output channel: symmetric, 127 the largest."""
-    weight = linear.weight.detach().float()
-    scale = weight.abs().amax(1).clamp_min(TINY) / LEVELS
-    return (weight / scale[:, None]).round().to(torch.int8), scale
+def int8_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """A layer's weight [N, ...] in int8, and its scale [N] float32 per output channel: symmetric, 127 the largest."""
+    weight = weight.detach().float()
+    scale = weight.flatten(1).abs().amax(1).clamp_min(TINY) / LEVELS
+    return (weight / scale.view(-1, *[1] * (weight.dim() - 1))).round().to(torch.int8), scale
 
 
 class Int8Linear(nn.Module):
@@ -37,7 +37,7 @@ class Int8Linear(nn.Module):
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        weight, scale = int8_weight(linear)
+        weight, scale = int8_weight(linear.weight)
         self.register_buffer("weight", weight)
         self.register_buffer("scale", scale)
         self.bias = linear.bias

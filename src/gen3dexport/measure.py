@@ -154,33 +154,45 @@ def _percentiles(times: Sequence[float]) -> Facts:
     return {"p50_ms": p50, "p90_ms": p90, "p99_ms": p99, "mean_ms": float(np.mean(times)), "min_ms": min(times)}
 
 
+class StageTimes:
+    """Seconds of every component over all assets, as the timer of `LoadedBundle.run`."""
+
+    def __init__(self, components: Sequence[str]) -> None:
+        self.seconds = dict.fromkeys(components, 0.0)
+        self._seen: set[str] = set()
+
+    def begin(self) -> None:
+        """Another asset begins."""
+        self._seen.clear()
+
+    def __call__(self, name: str, step: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        start = time.perf_counter()
+        state = step()
+        to_numpy({k: v for k, v in state.items() if k not in self._seen})  # waits for the device
+        self.seconds[name] += time.perf_counter() - start
+        self._seen.update(state)
+        return state
+
+
 def _measure_assets(loaded: LoadedBundle, measure: Measure, out: Path) -> Facts:
     golden = loaded.manifest.recipe["golden"]
     reference = load_file(loaded.folder / "golden" / "assets.safetensors")
-    quality, stages = [], dict.fromkeys(loaded.manifest.components, 0.0)
+    quality, stages = [], StageTimes(loaded.manifest.components)
     generated: dict[str, np.ndarray] = {}
-
-    def timed(name: str, step: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        start = time.perf_counter()
-        state = step()
-        to_numpy({k: v for k, v in state.items() if k not in seen})  # waits for the device
-        stages[name] += time.perf_counter() - start
-        seen.update(state)
-        return state
-
     times = []
     drift: dict[str, list[list[float | None]]] = {}
     for k, prompt in enumerate(golden["prompts"]):
-        seen: set[str] = set()
+        stages.begin()
         request = loaded.pipeline.golden_request(loaded.settings, Request(prompt, golden["seed"] + k))
         start = time.perf_counter()
         with _watched(loaded) as watched:
-            state = loaded.run(request, timed)
+            state = loaded.run(request, stages)
         times.append(1e3 * (time.perf_counter() - start))
         for name, program in watched.items():
             final = loaded.pipeline.sampler_output(name, to_numpy(state))
             found = trajectory(program.calls, program.state, program.time, final)
-            drift.setdefault(name, []).append(snr_db(found, _trajectories(loaded, name)[k]))
+            (expected,) = of_prompt(load_file(_trajectory_file(loaded, name)), k).values()
+            drift.setdefault(name, []).append(snr_db(found, expected))
         arrays = loaded.pipeline.golden_arrays(state, loaded.settings)
         generated |= {f"{k}.{name}": np.ascontiguousarray(value) for name, value in arrays.items()}
         quality.append({"prompt": prompt, **_quality(loaded, arrays, of_prompt(reference, k))})
@@ -190,7 +202,7 @@ def _measure_assets(loaded: LoadedBundle, measure: Measure, out: Path) -> Facts:
     latency: Facts = {"kind": "unmeasured", "reason": reason}
     if reason is None:
         latency = {"kind": "measured", "threads": measure.threads, "warmup": 0, "runs": count, **_percentiles(times)}
-    shares = {name: 1e3 * seconds / count for name, seconds in stages.items()} if reason is None else {}
+    shares = {name: 1e3 * seconds / count for name, seconds in stages.seconds.items()} if reason is None else {}
     return {"quality": quality, "latency": latency, "stages": shares, "drift": drift}
 
 
@@ -214,12 +226,6 @@ def _watched(loaded: LoadedBundle) -> Iterator[dict[str, Watched]]:
 
 def _trajectory_file(loaded: LoadedBundle, component: str) -> Path:
     return loaded.folder / "golden" / f"{component}.trajectory.safetensors"
-
-
-def _trajectories(loaded: LoadedBundle, component: str) -> list[np.ndarray]:
-    """The float32 trajectories of a component, by golden prompt."""
-    found = load_file(_trajectory_file(loaded, component))
-    return [found[name] for name in sorted(found, key=lambda name: int(name.partition(".")[0]))]
 
 
 def of_prompt(arrays: Mapping[str, np.ndarray], k: int) -> dict[str, np.ndarray]:

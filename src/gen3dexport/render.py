@@ -111,16 +111,12 @@ def depth_map(mesh: Mesh, azimuth: float = 35, elevation: float = 22, size: int 
     """Depth [size, size] of the surface behind the unit cube's sphere as that camera sees it: 0 at the sphere's nearest
     point, in edges of the cube; inf where there is none. Framed by that sphere, so that meshes can be compared."""
     radius = math.sqrt(0.75)
-    right, up, back = camera_axes(azimuth, elevation)
-    distance, focal = framing(radius, size)
-    vertices = mesh.vertices.astype(np.float64)
-    nearness = 1 / (distance - vertices @ back)
-    column = size / 2 + focal * (vertices @ right) * nearness
-    row = size / 2 - focal * (vertices @ up) * nearness
-    face, weights = rasterise(np.stack([column, row, nearness], axis=1), mesh.faces, size, size)
+    camera = _camera(radius, azimuth, elevation, size)
+    shown = _project(mesh.vertices.astype(np.float64), camera)
+    face, weights = rasterise(shown, mesh.faces, size, size)
     depth = np.full((size, size), np.inf)
     seen = face >= 0
-    depth[seen] = 1 / (weights[seen] * nearness[mesh.faces[face[seen]]]).sum(1) - (distance - radius)
+    depth[seen] = 1 / (weights[seen] * shown[mesh.faces[face[seen]], 2]).sum(1) - (camera.distance - radius)
     return depth
 
 
@@ -128,17 +124,14 @@ def _draw(
     mesh: Mesh, scene: Stage, sky: Light, azimuth: float, elevation: float, size: int, shadow: bool
 ) -> NDArray[np.uint8]:
     pixels = size * _SUPERSAMPLING
-    distance, focal = framing(scene.radius, pixels)
-    camera = _Camera(*camera_axes(azimuth, elevation), distance=distance, focal=focal, pixels=pixels)
+    camera = _camera(scene.radius, azimuth, elevation, pixels)
     towards = camera_axes(azimuth - 50, 48)[2]  # the light turns with the camera, so that every view is lit alike
     key = key_light(scene, towards)
-    nearness = 1 / (camera.distance - scene.vertices @ camera.back)
-    column = pixels / 2 + camera.focal * (scene.vertices @ camera.right) * nearness
-    row = pixels / 2 - camera.focal * (scene.vertices @ camera.up) * nearness
-    face, weights = rasterise(np.stack([column, row, nearness], axis=1), scene.faces, pixels, pixels)
+    shown = _project(scene.vertices, camera)
+    face, weights = rasterise(shown, scene.faces, pixels, pixels)
     drawn = face >= 0
     corners = scene.faces[face[drawn]]
-    inside = weights[drawn] * nearness[corners]  # perspective-correct
+    inside = weights[drawn] * shown[corners, 2]  # perspective-correct
     inside /= inside.sum(1, keepdims=True)
     image = _backdrop(camera)
     if shadow:
@@ -146,6 +139,19 @@ def _draw(
     image[drawn] = _shade(mesh, scene, corners, inside, (key, towards), sky, camera)
     fine = image.reshape(size, _SUPERSAMPLING, size, _SUPERSAMPLING, 3)
     return _encode(fine.mean(axis=(1, 3)))
+
+
+def _camera(radius: float, azimuth: float, elevation: float, pixels: int) -> _Camera:
+    distance, focal = framing(radius, pixels)
+    return _Camera(*camera_axes(azimuth, elevation), distance=distance, focal=focal, pixels=pixels)
+
+
+def _project(vertices: Floats, camera: _Camera) -> Floats:
+    """Column, row and nearness (1 / depth) [V, 3] of points."""
+    nearness = 1 / (camera.distance - vertices @ camera.back)
+    column = camera.pixels / 2 + camera.focal * (vertices @ camera.right) * nearness
+    row = camera.pixels / 2 - camera.focal * (vertices @ camera.up) * nearness
+    return np.stack([column, row, nearness], axis=1)
 
 
 def framing(radius: float, pixels: int) -> tuple[float, float]:

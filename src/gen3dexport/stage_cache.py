@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from gen3dexport.bundle import digest
+from gen3dexport.caches import cache_folder
 
 _SOURCES = (
     "backends", "models", "export.py", "quantize.py", "int8_linear.py", "int8_convolution.py", "calibration.py",
@@ -24,7 +23,7 @@ _SOURCES = (
 
 def folder() -> Path:
     """Where entries lie: `$GEN3DEXPORT_CACHE`, or the user's cache folder."""
-    return Path(os.environ.get("GEN3DEXPORT_CACHE") or platformdirs.user_cache_path("gen3dexport")) / "stages"
+    return cache_folder("stages")
 
 
 def key(parts: Mapping[str, Any]) -> str:

@@ -292,7 +292,7 @@ def test_rebuilds_are_byte_identical(tmp_path: Path) -> None:
         assert torch.equal(torch.get_rng_state(), state)
         made.append((tmp_path / name / "linear.pt2").read_bytes())
     assert made[0] == made[1]
-    assert sorted(p.name for p in toolchain.cache_folder().iterdir()) == ["cache", "lock"]  # nothing else stays
+    assert sorted(p.name for p in toolchain.work_folder().iterdir()) == ["cache", "lock"]  # nothing else stays
 
 
 def test_strided_inputs_are_refused(tmp_path: Path) -> None:

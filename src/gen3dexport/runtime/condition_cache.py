@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from gen3dexport.assets import write_atomically
 from gen3dexport.backends import Program, ProgramRecord
+from gen3dexport.caches import cache_folder
 from gen3dexport.errors import UsageError
 
 Arrays = Mapping[str, np.ndarray]
@@ -34,7 +34,7 @@ _LOCK_SECONDS = 5.0
 
 def folder() -> Path:
     """Where entries lie: `$GEN3DEXPORT_CACHE`, or the user's cache folder."""
-    return Path(os.environ.get("GEN3DEXPORT_CACHE") or platformdirs.user_cache_path("gen3dexport")) / "conditions"
+    return cache_folder("conditions")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gen3dexport import backends, bundle, models
+from gen3dexport.arrays import on_host
 from gen3dexport.assets import Mesh
 from gen3dexport.backends import Program, ProgramRecord
 from gen3dexport.bundle import Manifest
@@ -163,4 +164,4 @@ def load(folder: str | Path, check_digests: bool = True, conditions: str | Path 
 
 def to_numpy(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Arrays of any library on the host; waits for asynchronous devices."""
-    return {name: np.asarray(a.float().cpu() if hasattr(a, "cpu") else a) for name, a in arrays.items()}
+    return {name: on_host(a) for name, a in arrays.items()}

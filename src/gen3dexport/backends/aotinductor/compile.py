@@ -21,7 +21,7 @@ from torch.export import ExportedProgram
 from gen3dexport.backends._quiet import quiet
 from gen3dexport.backends.aotinductor.host_code import LEVELS, HostCode, host_code
 from gen3dexport.backends.aotinductor.inspect_package import CONSTANTS_FILE
-from gen3dexport.backends.aotinductor.toolchain import cache_folder
+from gen3dexport.backends.aotinductor.toolchain import work_folder
 from gen3dexport.errors import ExportError, GenExportError
 
 _NEWER = frozenset({"cpp.march", "aot_inductor.enable_line_tables", "use_static_triton_launcher"})
@@ -126,7 +126,7 @@ def _known(options: Mapping[str, object]) -> dict[str, object]:
 @contextlib.contextmanager
 def _workplace(name: str) -> Iterator[Path]:
     """An empty folder of a fixed name; nobody else builds meanwhile, and nothing stays but the compiler's cache."""
-    root = cache_folder()
+    root = work_folder()
     root.mkdir(parents=True, exist_ok=True)
     environment = mock.patch.dict(os.environ, {"TORCHINDUCTOR_CACHE_DIR": str(root / "cache")})
     with filelock.FileLock(root / "lock"), environment, quiet("torch.utils.cpp_extension"):  # no GPU: it says so

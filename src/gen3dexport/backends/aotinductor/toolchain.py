@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-import platformdirs
-
+from gen3dexport.caches import cache_folder
 from gen3dexport.errors import MissingError
 
 CHECKED: Mapping[str, str] = {"2.14.1": "3.8.0", "2.11.0": "3.6.0"}
@@ -112,8 +111,7 @@ def missing(device: str) -> list[str]:
     return problems
 
 
-def cache_folder() -> Path:
+def work_folder() -> Path:
     """Where the compiler works: fixed for a user and a torch version, because its path ends up inside packages and
     packages are to be reproducible."""
-    root = Path(os.environ.get("GEN3DEXPORT_CACHE") or platformdirs.user_cache_path("gen3dexport"))
-    return root / "aotinductor" / f"torch-{installed('torch')}"
+    return cache_folder("aotinductor") / f"torch-{installed('torch')}"

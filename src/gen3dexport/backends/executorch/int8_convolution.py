@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from gen3dexport.backends.executorch.convolution import as_3d, kernel_2d, lay_out
 from gen3dexport.calibration import HIGHEST, LOWEST, Ranges, Step
 from gen3dexport.errors import UsageError
-from gen3dexport.int8_convolution import Convolution, int8_kernel, pads_of
+from gen3dexport.int8_convolution import Convolution, pads_of
+from gen3dexport.int8_linear import int8_weight
 
 
 class Int8Convolution(nn.Module):
@@ -34,7 +35,7 @@ class Int8Convolution(nn.Module):
             )
         import torchao.quantization.pt2e.quantize_pt2e  # noqa: F401  registers quantized_decomposed
 
-        weight, scale = int8_kernel(convolution)
+        weight, scale = int8_weight(convolution.weight)
         self.taps = weight.shape[2] if weight.dim() == 5 else None
         self.register_buffer("weight", kernel_2d(weight) if self.taps else weight)
         self.register_buffer("scale", scale)

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen3dexport.calibration import HIGHEST, LOWEST, Ranges, Step
-from gen3dexport.int8_convolution import Convolution, int8_kernel, pads_of
+from gen3dexport.int8_convolution import BY_DIMENSIONS, Convolution, pads_of
+from gen3dexport.int8_linear import int8_weight
 
 _SHIFT = 128  # from signed to unsigned
 
@@ -39,8 +40,8 @@ def int8_convolution(
     kernel = weight.float() * scale.view(-1, *[1] * (weight.dim() - 1))
     half = len(pads) // 2
     around = [n for k in reversed(range(half)) for n in (pads[k], pads[half + k])]
-    convolve: Callable[..., Tensor] = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}[weight.dim()]
-    y = convolve(F.pad(rounded, around), kernel, bias.float() * scale * steps[0], stride, 0, dilation, groups)
+    rest = (stride, 0, dilation, groups)
+    y = BY_DIMENSIONS[weight.dim()](F.pad(rounded, around), kernel, bias.float() * scale * steps[0], *rest)
     return torch.fake_quantize_per_tensor_affine(y, steps[1], zero_points[1], *form)
 
 
@@ -98,7 +99,7 @@ class Int8Convolution(nn.Module):
 
     def __init__(self, convolution: Convolution, ranges: Ranges) -> None:
         super().__init__()
-        weight, scale = int8_kernel(convolution)
+        weight, scale = int8_weight(convolution.weight)
         bias = torch.zeros(len(scale)) if convolution.bias is None else convolution.bias.detach().float()
         self.register_buffer("weight", weight)
         self.register_buffer("scale", scale)

@@ -74,7 +74,7 @@ class Int8Linear(nn.Module):
 
     def __init__(self, linear: nn.Linear, per_token: bool) -> None:
         super().__init__()
-        weight, scale = int8_weight(linear)
+        weight, scale = int8_weight(linear.weight)
         self.register_buffer("weight", weight.t().contiguous())
         self.register_buffer("scale", scale)
         self.bias = linear.bias

@@ -80,12 +80,7 @@ def tokenize(prompt: str, length: int, tokenizer: Path) -> tuple[np.ndarray, np.
     Raises:
         UsageError: when the prompt has more tokens than the model takes.
     """
-    from tokenizers import Tokenizer
-
-    reader = Tokenizer.from_file(str(tokenizer))
-    reader.no_truncation()
-    reader.no_padding()
-    ids = reader.encode(prompt).ids
+    ids = _ids(prompt, tokenizer)
     if len(ids) > length:
         raise UsageError(
             f"prompt: {len(ids) - 2} tokens, and the model takes {length - 2}; shorten it by {len(ids) - length}"
@@ -100,16 +95,22 @@ def tokenize_padded(prompt: str, length: int, tokenizer: Path) -> np.ndarray:
 
     Warns when the prompt is cut: CLIP was trained so, and no prompt has a meaning past that.
     """
+    ids = _ids(prompt, tokenizer)
+    if len(ids) > length:
+        warnings.warn(f"prompt: cut by {len(ids) - length} tokens to the model's {length - 2}", stacklevel=2)
+        ids = [*ids[: length - 1], ids[-1]]
+    return np.asarray([ids + [ids[-1]] * (length - len(ids))], np.int64)
+
+
+def _ids(prompt: str, tokenizer: Path) -> list[int]:
+    """Start mark, words, end mark: as many as there are."""
     from tokenizers import Tokenizer
 
     reader = Tokenizer.from_file(str(tokenizer))
     reader.no_truncation()
     reader.no_padding()
-    ids = reader.encode(prompt).ids  # start mark, words, end mark
-    if len(ids) > length:
-        warnings.warn(f"prompt: cut by {len(ids) - length} tokens to the model's {length - 2}", stacklevel=2)
-        ids = [*ids[: length - 1], ids[-1]]
-    return np.asarray([ids + [ids[-1]] * (length - len(ids))], np.int64)
+    found: list[int] = reader.encode(prompt).ids
+    return found
 
 
 def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:

@@ -23,7 +23,7 @@ from gen3dexport.models.trellis.slat_inputs import (
     mesh_inputs,
     window_inputs,
 )
-from gen3dexport.models.trellis.structure_stage import on_host, run_sampler, solid_cells, voxels
+from gen3dexport.models.trellis.structure_stage import in_float32, run_sampler, solid_cells, voxels
 from gen3dexport.models.trellis.voxel_tables import Coords, real_rows, subdivided
 
 Array = Any
@@ -54,7 +54,7 @@ def prepared(state: State, settings: Settings, xp: Any) -> tuple[State, dict[str
     state = state | {"coords": fitted.coords, "scale": np.asarray([fitted.scale], np.int32)}
     kept = real_rows(len(fitted.coords), slat.tokens)[None, :, None]
     tables = _on_device(flow_tables(fitted.coords, slat.budget), xp)
-    return state, {"x": xp.asarray(on_host(state["slat_noise"]) * kept), **tables}
+    return state, {"x": xp.asarray(in_float32(state["slat_noise"]) * kept), **tables}
 
 
 def run_flow(state: State, program: Call, settings: Settings, xp: Any) -> State:
@@ -72,7 +72,7 @@ def run_decoder(name: str, state: State, program: Call, settings: Settings, xp: 
 def decoder_inputs(name: str, state: State, settings: Settings, xp: Any) -> dict[str, Array]:
     """The de-normalised latent, zeros on padding, and the tables of a decoder."""
     slat, coords = _slat(settings), _coords(state)
-    latent = on_host(state["slat"]) * np.asarray(slat.std, np.float32) + np.asarray(slat.mean, np.float32)
+    latent = in_float32(state["slat"]) * np.asarray(slat.std, np.float32) + np.asarray(slat.mean, np.float32)
     feats = latent * real_rows(len(coords), slat.tokens)[None, :, None]
     tables = (mesh_inputs if name == "slat_decoder_mesh" else window_inputs)(coords, slat.tokens, slat.windows[name])
     return {"feats": xp.asarray(feats), **_on_device(tables, xp)}
@@ -101,7 +101,7 @@ def make_asset(name: str, state: State, settings: Settings) -> Asset:
 def _decoded(name: str, state: State, settings: Settings) -> Asset:
     """The asset as if the latent lay on voxels."""
     slat, coords, scale = _slat(settings), _coords(state), int(state["scale"][0])
-    features, config = on_host(state[name])[0], slat.representations[name]
+    features, config = in_float32(state[name])[0], slat.representations[name]
     if name == "slat_decoder_mesh":
         small = subdivided(subdivided(coords))
         solid = solid_cells(state, scale) if slat.cells == "crossed" else None

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gen3dexport.arrays import on_host
 from gen3dexport.errors import AccuracyError
 from gen3dexport.models.trellis.sampler import sample
 from gen3dexport.models.trellis.settings import Sampling, Settings
@@ -18,9 +19,9 @@ State = dict[str, Any]
 Call = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
 
-def on_host(array: Array) -> np.ndarray:
+def in_float32(array: Array) -> np.ndarray:
     """An array of any library as float32 NumPy."""
-    return np.asarray(array.float().cpu() if hasattr(array, "cpu") else array, dtype=np.float32)
+    return np.asarray(on_host(array), dtype=np.float32)
 
 
 def run_sampler(
@@ -61,7 +62,7 @@ def run_sampler(
 
 def occupancy_logits(state: State) -> np.ndarray:
     """Logits [R, R, R] of a finished state, as NumPy on the host."""
-    logits = on_host(state["logits"])
+    logits = in_float32(state["logits"])
     return logits.reshape(logits.shape[2:])
 
 
