@@ -135,7 +135,7 @@ def _component(plan: Plan, name: str, states: list[State], on_stage: OnStage) ->
         rules = plan.modules.get(name, {})
         component = quantize_by_rules(plan.backend, recording.component, plan.schemes[name], rules, plan.options)
         (entry / "golden").mkdir()
-        save_file(golden_tensors(recording.calls, component), entry / "golden" / f"{name}.safetensors")
+        save_file(golden_tensors(recording, component), entry / "golden" / f"{name}.safetensors")
         if recording.trajectories and (loop := component.loop) is not None:
             latents = {f"{k}.{loop.state}.{loop.time}": value for k, value in enumerate(recording.trajectories)}
             save_file(latents, entry / "golden" / f"{name}.trajectory.safetensors")

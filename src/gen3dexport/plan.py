@@ -65,7 +65,7 @@ def make_plan(recipe: Recipe, target: Target, allow_pickle: bool = False) -> Pla
     backend = backends.find(target.backend)
     pipeline = models.pipeline(recipe.family)
     knobs = (recipe.sampler, recipe.slat_sampler, recipe.voxels, recipe.decoders)
-    settings = pipeline.read_settings(recipe.weights_folder(), *knobs, recipe.encoder, recipe.random_weights)
+    settings = pipeline.read_settings(recipe.weights_folder(), *knobs, recipe.encoder_folder(), recipe.random_weights)
     names = pipeline.components(settings)
     problems = [
         f"recipe {recipe.name}: components.{name}: no such component{did_you_mean(name, names)}"

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from gen3dexport import backends
+from gen3dexport import backends, hub
 from gen3dexport.budgets import Budgets
 from gen3dexport.document import Record, parse, parse_assignment, read_yaml, with_overrides
 from gen3dexport.errors import UsageError
@@ -63,13 +63,14 @@ class Voxels(Record):
     Attributes:
         budget: rows for voxels; a third as many are kept for occupied cells of half the resolution.
         on_overflow: what an asset with more voxels does: `error`, or `coarsen` to half the resolution with a warning.
-        gather: how sparse convolutions gather neighbours: `all-at-once` (faster, 27 times the memory), `per-offset`,
-            or `auto`: all at once while that takes less than 1 GiB.
+        gather: how sparse convolutions gather their 27 neighbours: `all-at-once`, `per-plane` (9 at a time),
+            `per-line` (3), `per-offset` (1; the least memory), or `auto`: for every convolution as many at a time as
+            take 256 MiB.
     """
 
     budget: int | None = Field(default=None, ge=8, le=262144)
     on_overflow: Literal["error", "coarsen"] = "error"
-    gather: Literal["auto", "all-at-once", "per-offset"] = "auto"
+    gather: Literal["auto", "all-at-once", "per-plane", "per-line", "per-offset"] = "auto"
 
 
 class Golden(Record):
@@ -104,15 +105,15 @@ class Recipe(Record):
     Attributes:
         schema_version: format of this file (`schema: 1`).
         family: the model family under `models/`.
-        weights: a folder in the released layout: a shipped name, or a path.
+        weights: a folder in the released layout: a shipped name, a path, or an address on the hub (`hub.fetched`).
         random_weights: build with random weights (sizing only; said in manifest and report).
         components: choices by component name.
         sampler: knobs of the (first) sampler; slat_sampler: of the structured latent's.
         voxels: budget of the structured latent.
         decoders: what the structured latent is decoded to; everything that the checkpoint can when not set.
         encoder: folder of the encoder of images or prompts that the checkpoint names, in the transformers library's
-            layout; `encoders/NAME` in the weights folder when not set, and left out where that is not there; `none`
-            leaves it out always. Without it, assets are made of given features.
+            layout, or its address on the hub; `encoders/NAME` in the weights folder when not set, and left out where
+            that is not there; `none` leaves it out always. Without it, assets are made of given features.
         calibration: prompts that int8-static needs.
         targets: per-target exceptions, dotted path -> value, by target name, its first word (`cuda`), alias or backend.
     """
@@ -144,11 +145,14 @@ class Recipe(Record):
         return self.components.get(component, ComponentChoice()).modules
 
     def weights_folder(self) -> Path:
-        """Where the weights lie.
+        """Where the weights lie; those of a hub's address are downloaded first.
 
         Raises:
-            UsageError: when there is no such folder.
+            UsageError: when there is no such folder, or the address is wrong.
+            MissingError: when the hub does not give them.
         """
+        if self.weights.startswith(hub.PREFIX):
+            return hub.fetched(self.weights)
         places = (shipped("weights") / self.weights, Path(self.weights).expanduser())
         found = [folder for folder in places if (folder / "pipeline.json").is_file()]
         for folder in found:  # a shipped folder may have a model's shapes alone
@@ -160,6 +164,12 @@ class Recipe(Record):
             f"recipe {self.name}: weights {self.weights!r}: no folder with a pipeline.json; give the local folder of "
             "the checkpoint with weights=FOLDER"
         )
+
+    def encoder_folder(self) -> str | None:
+        """`encoder`, downloaded first where it is a hub's address."""
+        if self.encoder is not None and self.encoder.startswith(hub.PREFIX):
+            return str(hub.fetched(self.encoder, hub.ENCODER))
+        return self.encoder
 
 
 def read_recipe(name: str, target: Target | None = None, assignments: Sequence[str] = ()) -> Recipe:

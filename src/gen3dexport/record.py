@@ -53,6 +53,7 @@ class Recording:
         component: with its example inputs set to the first call's.
         calls: (inputs, outputs) of the first, the middle and the last call of the first golden prompt.
         count: calls that one asset needs.
+        rows: of the calls' outputs, along their second axis, that are no padding; None where nothing is padded.
         states: the pipeline's state after this component, per golden prompt.
         calibrated: likewise per calibration prompt.
         trajectories: of a sampler's network, per golden prompt, the latent before each step and after the last; none
@@ -65,6 +66,7 @@ class Recording:
     states: tuple[State, ...]
     calibrated: tuple[State, ...] = ()
     trajectories: tuple[np.ndarray, ...] = ()
+    rows: int | None = None
 
 
 def record(
@@ -102,17 +104,35 @@ def record(
                 eager = Eager(component, once=not assets)
                 calibrated.append(pipeline.advance(component.name, state, eager, settings, xp))
         made = replace(made, ranges=observed.ranges())
-    return Recording(made, tuple(calls), len(first.calls), tuple(after), tuple(calibrated), tuple(trajectories))
+    return Recording(
+        component=made,
+        calls=tuple(calls),
+        count=len(first.calls),
+        states=tuple(after),
+        calibrated=tuple(calibrated),
+        trajectories=tuple(trajectories),
+        rows=pipeline.output_rows(component.name, after[0], settings),
+    )
 
 
-def golden_tensors(calls: Sequence[tuple[Arrays, Arrays]], quantized: Component) -> dict[str, np.ndarray]:
-    """The golden file of a component: `K.in.NAME`, `K.fp32.NAME` and `K.quantized.NAME` of each kept call."""
+def golden_tensors(recording: Recording, quantized: Component) -> dict[str, np.ndarray]:
+    """The golden file of a component: `K.in.NAME`, `K.fp32.NAME` and `K.quantized.NAME` of each kept call.
+
+    Outputs have their real rows alone; what is equal in float32 and quantized is there once, as float32.
+    """
     tensors: dict[str, np.ndarray] = {}
-    for k, (inputs, outputs) in enumerate(calls):
+    for k, (inputs, outputs) in enumerate(recording.calls):
         tensors |= {f"{k}.in.{name}": value for name, value in inputs.items()}
-        tensors |= {f"{k}.fp32.{name}": value for name, value in outputs.items()}
-        tensors |= {f"{k}.quantized.{name}": value for name, value in run_eager(quantized, inputs).items()}
+        for name, value in run_eager(quantized, inputs).items():
+            tensors[f"{k}.fp32.{name}"] = expected = real_rows(outputs[name], recording.rows)
+            if not np.array_equal(found := real_rows(value, recording.rows), expected):
+                tensors[f"{k}.quantized.{name}"] = found
     return {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+
+
+def real_rows(output: np.ndarray, rows: int | None) -> np.ndarray:
+    """An output [B, T, ...] without its padding: the first `rows` rows; None where nothing is padded."""
+    return output if rows is None else output[:, :rows]
 
 
 def sampler_tensors(

@@ -100,7 +100,7 @@ def test_folded_convolutions_are_linear_layers_with_the_same_result(name: str) -
     made = component(name)
     expected = tiny(name)(*made.inputs.values())
     assert not any(".conv." in key for key in made.module.state_dict())
-    for gather in ("all-at-once", "per-offset", "all-at-once"):
+    for gather in ("all-at-once", "per-plane", "per-line", "per-offset", "all-at-once"):
         set_neighbour_gather(made.module, gather)  # type: ignore[arg-type]
         torch.testing.assert_close(made.run()["out"], expected, rtol=1e-4, atol=1e-5)
     assert sum(p.numel() for p in made.module.parameters()) == sum(p.numel() for p in tiny(name).parameters())

@@ -47,7 +47,7 @@ def test_whole_golden_parity(name: str) -> None:
     assert result["passed"], result
 
 
-@pytest.mark.parametrize("gather", ["all-at-once", "per-offset"])
+@pytest.mark.parametrize("gather", ["all-at-once", "per-plane", "per-line", "per-offset"])
 def test_mesh_decoder_after_its_trunk(gather: str) -> None:
     """Both subdivisions and the output layer, with weights of the set slat_dec_mesh."""
     folder = GOLDEN / "slat_dec_mesh_refine"

@@ -17,6 +17,7 @@
     occupancy_logits(state) -> ndarray           logits [R, R, R] of a finished state
     golden_arrays(state, settings) -> dict[str, ndarray]  what golden assets keep: `logits`, and what `surface` reads
     surface(arrays) -> Mesh | None               the surface that quality is measured on
+    output_rows(name, state, settings) -> int | None   real rows of a component's outputs; None: nothing is padded
     asset_kinds(settings) -> tuple[str, ...]     what the pipeline makes: mesh, gaussians, ...
     ends_with_occupancy(settings) -> bool        whether the occupancy is all that it makes
     make_assets(state, settings) -> dict[str, Asset]  the assets of a finished state, by kind

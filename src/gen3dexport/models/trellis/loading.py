@@ -24,11 +24,11 @@ from gen3dexport.models.trellis.held_context import FlowContext, hold_context
 from gen3dexport.models.trellis.mesh_decoder import SLatMeshDecoder
 from gen3dexport.models.trellis.networks import SparseStructureDecoder, SparseStructureEncoder, SparseStructureFlow
 from gen3dexport.models.trellis.pipeline import inputs_of
-from gen3dexport.models.trellis.settings import Sampling, Settings, Slat
+from gen3dexport.models.trellis.settings import Sampling, Settings
 from gen3dexport.models.trellis.slat_decoders import SLatEncoder, SLatGaussianDecoder, SLatRadianceFieldDecoder
 from gen3dexport.models.trellis.slat_flow import SLatFlow
 from gen3dexport.models.trellis.slat_inputs import flow_tables, mesh_inputs, window_inputs
-from gen3dexport.models.trellis.sparse_layers import NeighbourGather, fold_convolutions, set_neighbour_gather
+from gen3dexport.models.trellis.sparse_layers import fit_neighbour_gather, fold_convolutions, set_neighbour_gather
 from gen3dexport.models.trellis.structure_stage import shell
 
 _CLASSES: dict[str, type[nn.Module]] = {
@@ -51,7 +51,7 @@ _FIXED = {
 }
 _IGNORED = ("use_fp16",)  # weights are up-cast to float32; half precision is a scheme of the build
 
-_GATHERED = 2**30  # bytes of gathered rows that a sparse convolution may hold
+_GATHERED = 2**28  # bytes of gathered rows that a sparse convolution may hold
 
 
 def network(name: str, args: Mapping[str, Any]) -> nn.Module:
@@ -172,22 +172,21 @@ def _held(name: str, module: nn.Module, settings: Settings) -> nn.Module:
 
 def _folded(module: nn.Module, settings: Settings) -> nn.Module:
     """Sparse convolutions as linear layers, gathering as the settings say."""
-    if settings.slat is not None:
-        set_neighbour_gather(module, _gather(module, settings.slat))
+    if (slat := settings.slat) is not None:
+        for part, rows in _grids(module, slat.tokens):
+            if slat.gather == "auto":
+                fit_neighbour_gather(part, rows, _GATHERED)
+            else:
+                set_neighbour_gather(part, slat.gather)
     fold_convolutions(module)
     return module
 
 
-def _gather(module: nn.Module, slat: Slat) -> NeighbourGather:
-    """How this network gathers: all at once as long as its largest convolution holds less than `_GATHERED` bytes so."""
-    if slat.gather != "auto":
-        return slat.gather
-    largest = 0  # values in the rows that the widest convolution reads
-    if isinstance(module, SLatFlow):
-        largest = slat.tokens * 2 * module.model_channels  # the first block after the transformer
-    elif isinstance(module, SLatMeshDecoder):
-        largest = 64 * slat.tokens * module.model_channels // 4  # the first convolution of the finest grid
-    return "all-at-once" if 4 * 27 * largest <= _GATHERED else "per-offset"
+def _grids(module: nn.Module, tokens: int) -> list[tuple[nn.Module, int]]:
+    """The parts of a network that convolve, with the most rows of their grids."""
+    if isinstance(module, SLatMeshDecoder):
+        return [(block, 8**level * tokens) for level, block in enumerate(module.upsample, 1)]
+    return [(module, tokens)]
 
 
 def _encoder(encoder: Encoder, folder: Path | None) -> nn.Module:

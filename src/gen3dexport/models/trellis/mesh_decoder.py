@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.trellis.sparse_layers import (
-    NeighbourGather,
     PointwiseConv3d,
     SparseConv3d,
     SparseGroupNorm,
@@ -23,6 +22,7 @@ from gen3dexport.models.trellis.sparse_layers import (
     set_sparse_dtype,
     subdivide,
 )
+from gen3dexport.models.trellis.voxel_tables import NeighbourGather
 from gen3dexport.models.trellis.window_attention import WindowTrunk
 
 GROUPS = 32

@@ -41,6 +41,7 @@ __all__ = [
     "left_out",
     "make_assets",
     "occupancy_logits",
+    "output_rows",
     "read_settings",
     "sampler_inputs",
     "sampler_output",
@@ -135,6 +136,11 @@ def sampler_inputs(name: str, state: State, settings: Settings, xp: Any) -> Mapp
 def sampler_output(name: str, state: State) -> np.ndarray:
     """What the sampler loop as one program gives as `x`: the latent in the (NumPy) state after the component."""
     return np.asarray(state["z" if name == "flow" else "slat"])
+
+
+def output_rows(name: str, state: State, settings: Settings) -> int | None:
+    """Real rows of a component's outputs [B, T, ...], given the state after it; None where nothing is padded."""
+    return slat_stage.output_rows(name, state) if name in ("slat_flow", *ASSETS) else None
 
 
 def asset_kinds(settings: Settings) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from gen3dexport.models.trellis.configs import CONDITION_TOKENS
 from gen3dexport.models.trellis.encoders import Encoder, component_of, read_encoder
 from gen3dexport.models.trellis.sampler import Schedule
 from gen3dexport.models.trellis.voxel_budget import Budget, OnOverflow
+from gen3dexport.models.trellis.voxel_tables import NeighbourGather
 from gen3dexport.shipped import did_you_mean
 
 Kind = Literal["gaussian", "mesh", "radiance_field"]
@@ -79,7 +80,7 @@ class Slat(Sampling):
     tokens: int
     coarse: int
     on_overflow: OnOverflow
-    gather: Literal["auto", "all-at-once", "per-offset"]
+    gather: NeighbourGather | Literal["auto"]
     windows: dict[str, int]
     representations: dict[str, dict[str, Any]]
 

@@ -20,13 +20,13 @@ from gen3dexport.models.trellis.networks import (
     position_features,
 )
 from gen3dexport.models.trellis.sparse_layers import (
-    NeighbourGather,
     SparseConv3d,
     downsample,
     set_neighbour_gather,
     set_sparse_dtype,
     upsample,
 )
+from gen3dexport.models.trellis.voxel_tables import NeighbourGather
 
 
 class SparseResBlock(nn.Module):

@@ -78,6 +78,11 @@ def decoder_inputs(name: str, state: State, settings: Settings, xp: Any) -> dict
     return {"feats": xp.asarray(feats), **_on_device(tables, xp)}
 
 
+def output_rows(name: str, state: State) -> int:
+    """Rows of a component's output that are no padding: one for each voxel, 64 of the mesh decoder."""
+    return len(_coords(state)) * (64 if name == "slat_decoder_mesh" else 1)
+
+
 def make_assets(state: State, settings: Settings) -> dict[str, Asset]:
     """The assets of a finished state, by kind.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +16,7 @@ from torch import Tensor, nn
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.trellis.networks import set_linear_dtype, unflatten
-from gen3dexport.models.trellis.voxel_tables import subdivision_columns
-
-NeighbourGather = Literal["all-at-once", "per-offset"]
+from gen3dexport.models.trellis.voxel_tables import GATHERED_OFFSETS, NeighbourGather, subdivision_columns
 
 
 def gather_rows(x: Tensor, index: Tensor) -> Tensor:
@@ -41,13 +38,14 @@ class SparseConv3d(nn.Module):
     """Submanifold convolution, kernel 3: y[n] = b + sum over the 27 offsets of W[:, k] x[neighbour k of n].
 
     Attributes:
-        gather: "all-at-once" is one matrix product over [T, 27 C], which it holds in memory; "per-offset" adds up 27
-            products of [T, C], for memory-bound devices.
-        products: the weight as linear layers, one or 27 (see `fold_convolutions`); None in the released form.
+        gather: "all-at-once" is one matrix product over [T, 27 C], which it holds in memory; the others add up products
+            over the offsets of a plane, a line or one offset, which hold 9, 3 and 1 times [T, C].
+        products: the weight as linear layers, one for each part (see `fold_convolutions`); None in the released form.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
+        self.in_channels = in_channels
         self.conv: _Kernel | None = _Kernel(in_channels, out_channels, 3)
         self.gather: NeighbourGather = "all-at-once"
         self.products: nn.ModuleList | None = None
@@ -56,46 +54,46 @@ class SparseConv3d(nn.Module):
         """x [B, T, C], neighbours [T, 27] -> [B, T, out]."""
         products: Sequence[Callable[[Tensor], Tensor]] = self.linears() or self._products()
         first, *others = products
-        x = F.pad(x, (0, 0, 0, 1))
-        if self.gather == "all-at-once":
-            return first(x.index_select(1, neighbours.flatten()).reshape(x.shape[0], neighbours.shape[0], -1))
-        out = first(x.index_select(1, neighbours[:, 0]))
-        for offset, product in enumerate(others, 1):
-            out = out + product(x.index_select(1, neighbours[:, offset] + _after(out)))
+        x, width = F.pad(x, (0, 0, 0, 1)), GATHERED_OFFSETS[self.gather]
+        out = first(_rows(x, neighbours[:, :width] if others else neighbours))
+        for part, product in enumerate(others, 1):
+            out = out + product(_rows(x, neighbours[:, part * width : (part + 1) * width] + _after(out)))
         return out
 
     def fold(self) -> None:
         """Into linear layers, in the present way of gathering."""
         weight, bias = self._weight()
-        parts = [weight.flatten(1)] if self.gather == "all-at-once" else list(weight.unbind(1))
-        self.products = nn.ModuleList(_linear(part, None if k else bias) for k, part in enumerate(parts))
+        parts = torch.split(weight, GATHERED_OFFSETS[self.gather], 1)
+        self.products = nn.ModuleList(_linear(part.flatten(1), None if k else bias) for k, part in enumerate(parts))
         self.conv = None
 
     def _products(self) -> list[Callable[[Tensor], Tensor]]:
         weight, bias = self._weight()
-        if self.gather == "all-at-once":
-            return [partial(F.linear, weight=weight.flatten(1), bias=bias)]
-        return [partial(F.linear, weight=weight[:, k], bias=None if k else bias) for k in range(27)]
+        parts = torch.split(weight, GATHERED_OFFSETS[self.gather], 1)
+        return [partial(F.linear, weight=part.flatten(1), bias=None if k else bias) for k, part in enumerate(parts)]
 
     def _weight(self) -> tuple[Tensor, Tensor]:
         """[out, 27, in] and [out], from whichever form there is."""
         if self.conv is not None:
             return self.conv.weight.flatten(1, 3), self.conv.bias
         layers = self.linears()
-        parts = [layer.weight for layer in layers]
-        weight = unflatten(parts[0], 1, (27, -1)) if len(parts) == 1 else torch.stack(parts, 1)
-        return weight, layers[0].bias
+        return unflatten(torch.cat([layer.weight for layer in layers], 1), 1, (27, -1)), layers[0].bias
 
     def linears(self) -> list[nn.Linear]:
         """The linear layers of the folded form; none in the released one."""
         return [layer for layer in self.products or () if isinstance(layer, nn.Linear)]
 
 
+def _rows(x: Tensor, index: Tensor) -> Tensor:
+    """Rows of x [B, T + 1, C] at index [T, K], side by side: [B, T, K C]."""
+    return x.index_select(1, index.flatten()).reshape(x.shape[0], index.shape[0], -1)
+
+
 def _after(x: Tensor) -> Tensor:
     """The integer 0, known only when x is.
 
-    Without this dependence a backend that runs gathers apart from products (ExecuTorch's delegates) does all 27 gathers
-    first and holds them all, which is what gathering per offset is to avoid.
+    Without this dependence a backend that runs gathers apart from products (ExecuTorch's delegates) does all gathers
+    first and holds them all, which is what gathering in parts is to avoid.
     """
     first = x[0, 0, :1]
     return torch.ne(first, first).to(torch.int32) * 0  # an integer product: 0 even where x is not finite
@@ -214,10 +212,20 @@ def set_neighbour_gather(module: nn.Module, gather: NeighbourGather) -> None:
     Raises:
         UsageError: for an unknown way.
     """
-    if gather not in get_args(NeighbourGather):
-        raise UsageError(f"neighbour_gather={gather!r}: unknown; there are {', '.join(get_args(NeighbourGather))}")
-    for part in module.modules():
-        if isinstance(part, SparseConv3d):
-            part.gather = gather
-            if part.products is not None:
-                part.fold()
+    if gather not in GATHERED_OFFSETS:
+        raise UsageError(f"neighbour_gather={gather!r}: unknown; there are {', '.join(GATHERED_OFFSETS)}")
+    for part in _convolutions(module):
+        part.gather = gather
+        if part.products is not None:
+            part.fold()
+
+
+def fit_neighbour_gather(module: nn.Module, rows: int, most: int) -> None:
+    """Let each sparse convolution inside `module`, on `rows` rows, gather as much at a time as takes `most` bytes."""
+    for part in _convolutions(module):
+        fitting = (way for way, count in GATHERED_OFFSETS.items() if 4 * rows * count * part.in_channels <= most)
+        set_neighbour_gather(part, next(fitting, "per-offset"))
+
+
+def _convolutions(module: nn.Module) -> list[SparseConv3d]:
+    return [part for part in module.modules() if isinstance(part, SparseConv3d)]

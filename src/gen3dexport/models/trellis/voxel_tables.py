@@ -6,7 +6,9 @@ for T rows the index T means "a row of zeros": absent neighbours, absent childre
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,9 @@ Index = NDArray[np.int32]
 
 # Kernel offsets -1, 0, 1 per axis, the last axis fastest: the order of a weight [out, 3, 3, 3, in] when flattened.
 OFFSETS = np.stack(np.meshgrid(*[np.arange(-1, 2)] * 3, indexing="ij"), -1).reshape(27, 3)
+NeighbourGather = Literal["all-at-once", "per-plane", "per-line", "per-offset"]
+GATHERED_OFFSETS: Mapping[NeighbourGather, int] = {"all-at-once": 27, "per-plane": 9, "per-line": 3, "per-offset": 1}
+"""Kernel offsets whose rows a sparse convolution gathers together, by way of gathering."""
 # Children of a cell, the last axis fastest.
 CHILDREN = np.stack(np.meshgrid(*[np.arange(2)] * 3, indexing="ij"), -1).reshape(8, 3)
 

@@ -1,0 +1,65 @@
+"""Released checkpoints from the Hugging Face hub at a pinned commit: `hf://OWNER/NAME@COMMIT[,OWNER/NAME@COMMIT...]`.
+
+The first repository is the checkpoint; the others are those that its `pipeline.json` points into. They come to lie next
+to each other in the cache, which is where `settings.locate` looks for them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from filelock import FileLock
+
+from gen3dexport.caches import cache_folder
+from gen3dexport.errors import MissingError, UsageError
+
+PREFIX = "hf://"
+_REPOSITORY = re.compile(r"(?P<owner>[\w.-]+)/(?P<name>[\w.-]+)@(?P<commit>[0-9a-f]{40})")
+CHECKPOINT = ("pipeline.json", "ckpts/*.json", "ckpts/*.safetensors", "encoders/*")
+ENCODER = ("*.json", "model.safetensors", "merges.txt", "vocab.*")
+"""Files that are needed, as patterns: of a released checkpoint, of an encoder in the layout of transformers."""
+_WHOLE = ".whole"  # written when every file of a repository has come
+
+
+def fetched(address: str, wanted: Sequence[str] = CHECKPOINT) -> Path:
+    """The folder of an address's first repository; what is not in the cache yet is downloaded.
+
+    Raises:
+        UsageError: when the address is not one, or names a branch or tag instead of a commit.
+        MissingError: when huggingface_hub is not installed, or a repository or commit cannot be had.
+    """
+    repositories = [_REPOSITORY.fullmatch(part.strip()) for part in address.removeprefix(PREFIX).split(",")]
+    if not all(repositories):
+        raise UsageError(
+            f"weights {address!r}: need {PREFIX}OWNER/NAME@COMMIT, the 40 hexadecimal digits of a commit (a branch "
+            "may change under a build); further repositories that the checkpoint points into follow after commas"
+        )
+    place = cache_folder("hub") / hashlib.sha256(address.encode()).hexdigest()[:16]
+    place.mkdir(parents=True, exist_ok=True)
+    found = [match for match in repositories if match]
+    with FileLock(place / ".lock"):
+        for match in found:
+            if not (place / match["name"] / _WHOLE).is_file():
+                _download(f"{match['owner']}/{match['name']}", match["commit"], place / match["name"], wanted)
+    return place / found[0]["name"]
+
+
+def _download(repository: str, commit: str, folder: Path, wanted: Sequence[str]) -> None:
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    except ImportError:
+        raise MissingError(
+            "huggingface_hub is not installed; run: pip install 'gen3dexport[torch]', or give weights=FOLDER"
+        ) from None
+    try:
+        snapshot_download(repository, revision=commit, local_dir=folder, allow_patterns=list(wanted))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise MissingError(
+            f"weights {PREFIX}{repository}@{commit}: cannot be downloaded ({type(error).__name__}: "
+            f"{str(error).splitlines()[0]}); download it elsewhere and give its folder with weights=FOLDER"
+        ) from error
+    (folder / _WHOLE).touch()
