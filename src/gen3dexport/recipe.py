@@ -65,7 +65,7 @@ class Voxels(Record):
         on_overflow: what an asset with more voxels does: `error`, or `coarsen` to half the resolution with a warning.
         gather: how sparse convolutions gather their 27 neighbours: `all-at-once`, `per-plane` (9 at a time),
             `per-line` (3), `per-offset` (1; the least memory), or `auto`: for every convolution as many at a time as
-            take 256 MiB.
+            take 128 MiB.
     """
 
     budget: int | None = Field(default=None, ge=8, le=262144)

@@ -9,13 +9,8 @@ fixed. A copy from before holds everything else in place. Continue with `train_s
 
 from __future__ import annotations
 
-import argparse
 import copy
 import functools
-import json
-import math
-import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,11 +20,12 @@ from torch import Tensor
 from gen3dexport.models.trellis.networks import position_features
 from gen3dexport.models.trellis.slat_flow import SLatFlow
 from training.trellis_mini.cells import MIDDLE, cells_of, lattice_points
-from training.trellis_mini.checkpoint import save_state, write_text
+from training.trellis_mini.checkpoint import save_state
 from training.trellis_mini.color_dataset import COLOR_RUNS, LOOKS, Item, training_features, training_items
 from training.trellis_mini.dataset import category_weights
 from training.trellis_mini.fast_gather import use_fast_gather
 from training.trellis_mini.looks import paint
+from training.trellis_mini.run import Run, adamw, read_options
 from training.trellis_mini.shapes import Shape, all_shapes, field
 from training.trellis_mini.text import FeatureCache
 from training.trellis_mini.train_slat_encoder import LATENT
@@ -95,17 +91,7 @@ def fit_reading(
 
 def main() -> None:
     """Train the blocks of the flow's last state and of its average, and write both back."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--minutes", type=float, help="end after this time instead of a number of steps")
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--cells", type=int, default=24)
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--run", type=Path, default=COLOR_RUNS)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.manual_seed(options.seed)
+    options = read_options(__doc__, COLOR_RUNS, minutes=True, steps=600, batch=64, cells=24, lr=1e-3)
     use_fast_gather()
     shapes, _ = all_shapes()
     items = training_items(shapes)
@@ -118,17 +104,10 @@ def main() -> None:
     print(f"reading: mean error {error.item():.3f}", flush=True)
     basis = torch.linalg.qr(weight[:-1])[0]
     teacher = copy.deepcopy(model).requires_grad_(False)
-    parameters = [p for block in model.blocks for p in block.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=options.lr, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
-    history: list[dict[str, float]] = []
-    sums = np.zeros(4)
-    start, step, done = time.time(), 0, False
-    while not done:
-        progress = (time.time() - start) / (60 * options.minutes) if options.minutes else step / options.steps
-        generator = np.random.default_rng([options.seed, 8, step])
-        for group in optimiser.param_groups:
-            warm = min(1.0, (step + 1) / 50)
-            group["lr"] = options.lr * warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(progress, 1))))
+    run = Run("teach", options, model, adamw(model.blocks.parameters(), options.lr), 0.0, clip=[model.blocks])
+    while True:
+        generator = run.begin(8)
+        run.set_rate(50, 0.05, run.progress)
         rows, places, colors, accents = [], [], [], []
         for shape in generator.choice(len(shapes), options.batch, p=chance):
             item, coarse = LOOKS * int(shape) + int(generator.integers(LOOKS)), coarse_of(int(shape))
@@ -155,27 +134,16 @@ def main() -> None:
         change = after[:_HELD] - before
         rest = (change - change @ basis @ basis.mT).square().mean()
         loss = gaps.mean() + 0.02 * rest
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        step += 1
-        sums += [loss.item(), gaps[~accent].mean().item(), gaps[accent].mean().item(), rest.item()]
-        done = progress >= 1 if options.minutes else step >= options.steps
-        if step % 20 == 0:
-            row = {"step": step, **dict(zip(("loss", "main", "accent", "rest"), (sums / 20).tolist(), strict=True))}
-            sums[:] = 0
-            history.append(row)
-            print(json.dumps({k: round(v, 4) for k, v in row.items()}), round(time.time() - start), flush=True)
-    state["model"] = model.state_dict()
-    state["average"] = {key: value.detach().clone() for key, value in model.named_parameters()}
+        run.update([loss], main=gaps[~accent].mean(), accent=gaps[accent].mean(), rest=rest)
+        run.note_means(20)
+        if run.done:
+            break
+    state["model"], state["average"] = model.state_dict(), run.average.values
     optimiser_state = state["optimiser"]["state"]
     for entry in optimiser_state.values():  # moments of another loss
         entry["exp_avg"].zero_()
     save_state(options.run / "slat_flow.pt", state)
-    write_text(
-        options.run / "teach_report.json", json.dumps({"seconds": time.time() - start, "history": history}) + "\n"
-    )
+    run.report()
 
 
 if __name__ == "__main__":

@@ -1,14 +1,11 @@
 """Train the structure flow (after train_vae): `python -m training.trellis_mini.train_flow`.  Resumes its last state.
 
-Rectified flow on the VAE's latents: x_t = (1-t) x_0 + (s + (1-s) t) eps, velocity (1-s) eps - x_0, t logit-normal.
+Rectified flow on the VAE's latents, at logit-normal times.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import math
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +14,9 @@ from torch import Tensor, nn
 
 from gen3dexport.models.trellis import networks
 from gen3dexport.models.trellis.networks import SparseStructureEncoder, SparseStructureFlow
-from training.trellis_mini.checkpoint import (
-    DECODER,
-    ENCODER,
-    FLOW,
-    RUNS,
-    Average,
-    load_release,
-    save_release,
-    save_state,
-    write_text,
-)
+from training.trellis_mini.checkpoint import DECODER, ENCODER, FLOW, RELEASE, RUNS, load_release, save_release
 from training.trellis_mini.dataset import category_weights, training_features
+from training.trellis_mini.run import Run, adamw, decay_groups, flow_loss, read_options
 from training.trellis_mini.sampler import Settings, generate, ious, load_held_out
 from training.trellis_mini.shapes import all_shapes, pack
 from training.trellis_mini.text import TextEncoder
@@ -46,7 +34,6 @@ FLOW_ARGS = {
     "patch_size": 2,
     "qk_rms_norm": True,
 }
-SIGMA_MIN = 1e-5
 DROP = 0.1
 
 
@@ -79,86 +66,55 @@ def draw_times(generator: np.random.Generator, count: int) -> Tensor:
     return torch.from_numpy(1 / (1 + np.exp(-(1 + generator.standard_normal(count))))).float()
 
 
+class HeldOutScore:
+    """IoU of what a structure flow makes of the held-out captions, or of others of the same shapes."""
+
+    def __init__(self, captions: Sequence[str] = ()) -> None:
+        self.held_out, self.decoder, text = load_held_out(), load_release(DECODER), TextEncoder()
+        self.features, self.empty = text(captions or self.held_out.captions), text([""])
+
+    def __call__(self, flow: nn.Module, settings: Settings, count: int | None) -> float:
+        """Mean over the first `count` captions."""
+        truth, seeds = self.held_out.occupancy[:count], self.held_out.seeds[:count]
+        answer = generate(flow, self.decoder, self.features[:count], self.empty, seeds, settings)
+        return float(ious(answer > 0, truth).mean())
+
+
+def release(run: Run, copy: nn.Module, score: HeldOutScore, settings: Settings, folder: Path = RELEASE) -> None:
+    """Write the average, in a copy of the model, and the run; score it, before the last step on 64 captions."""
+    run.average.copy_to(copy)
+    run.history[-1]["held_out_iou"] = score(copy, settings, None if run.done else 64)
+    print("held-out IoU", round(run.history[-1]["held_out_iou"], 4), flush=True)
+    save_release(FLOW, "SparseStructureFlowModel", {**FLOW_ARGS, "pe_mode": "ape"}, copy, folder)
+    run.save()
+    run.report(steps=run.options.steps, batch=run.options.batch)
+
+
 def main() -> None:
     """Train, and refresh the released EMA weights every `--release-every` steps."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=5800)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--lr", type=float, default=8e-4)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--release-every", type=int, default=250)
-    parser.add_argument("--run", type=Path, default=RUNS)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
+    options = read_options(__doc__, RUNS, steps=5800, batch=64, lr=8e-4, release_every=250)
     networks.attend = plain_attention
     shapes, _ = all_shapes()
     captions, cache = training_features(shapes, options.run)
-    encoder, decoder = load_release(ENCODER), load_release(DECODER)
+    encoder = load_release(ENCODER)
     assert isinstance(encoder, SparseStructureEncoder)
     latents = encode_all(encoder, pack(shapes))
     chance = category_weights(shapes)
-    held_out = load_held_out()
-    text = TextEncoder()
-    features, empty = text(held_out.captions), text([""])
+    score = HeldOutScore()
     model = SparseStructureFlow(**FLOW_ARGS)  # type: ignore[arg-type]
     initialise(model)
-    decay = [p for p in model.parameters() if p.ndim > 1]
-    rest = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": decay, "weight_decay": 0.01}, {"params": rest, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=options.lr, betas=(0.9, 0.98), fused=True)
-    average = Average(model, 0.998)
-    history: list[dict[str, float]] = []
-    step, spent, losses = 0, 0.0, []
-    state_path = options.run / "flow.pt"
-    if state_path.exists():
-        state = torch.load(state_path, weights_only=False)
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        average.values, average.count = state["average"], state["count"]
-        history, step, spent = state["history"], state["step"], state["spent"]
+    run = Run("flow", options, model, adamw(decay_groups(model), options.lr), 0.998)
     copy = SparseStructureFlow(**FLOW_ARGS).eval()  # type: ignore[arg-type]
-    start = time.time() - spent
-    while step < options.steps:
-        generator = np.random.default_rng([options.seed, 2, step])
+    while not run.done:
+        generator = run.begin(2)
+        run.set_rate(200, 0.01)
         chosen = generator.choice(len(shapes), options.batch, p=chance)
         wording = captions.rows[chosen, generator.integers(0, captions.rows.shape[1], options.batch)]
         wording[generator.random(options.batch) < DROP] = captions.empty
-        clean = latents[chosen]
-        noise = torch.from_numpy(generator.standard_normal(tuple(clean.shape), np.float32))
-        t = draw_times(generator, options.batch)
-        mix = t[:, None, None, None, None]
-        noisy = (1 - mix) * clean + (SIGMA_MIN + (1 - SIGMA_MIN) * mix) * noise
-        for group in optimiser.param_groups:
-            warm = min(1.0, (step + 1) / 200)
-            group["lr"] = options.lr * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / options.steps)))
-        with torch.autocast("cpu", torch.bfloat16):
-            velocity = model(noisy, 1000 * t, cache.batch(wording.tolist())).float()
-        loss = (velocity - ((1 - SIGMA_MIN) * noise - clean)).square().mean()
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        average.update(model)
-        step += 1
-        losses.append(loss.item())
-        if step % 25 == 0:
-            history.append({"step": step, "loss": sum(losses[-25:]) / len(losses[-25:])})
-            print(step, round(history[-1]["loss"], 4), round(time.time() - start), flush=True)
-        if step % options.release_every == 0 or step == options.steps:
-            average.copy_to(copy)
-            some = slice(0, None if step == options.steps else 64)
-            answer = generate(copy, decoder, features[some], empty, held_out.seeds[some], Settings(8, 1.0))
-            score = float(ious(answer > 0, held_out.occupancy[some]).mean())
-            history[-1]["held_out_iou"] = score
-            print("held-out IoU", round(score, 4), flush=True)
-            save_release(FLOW, "SparseStructureFlowModel", {**FLOW_ARGS, "pe_mode": "ape"}, copy)
-            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "average": average.values}
-            state |= {"count": average.count, "history": history, "step": step, "spent": time.time() - start}
-            save_state(state_path, state)
-            report = {"steps": options.steps, "batch": options.batch, "step": step, "seconds": time.time() - start}
-            write_text(options.run / "flow_report.json", json.dumps(report | {"history": history}) + "\n")
+        run.update([flow_loss(model, latents[chosen], generator, draw_times, cache.batch(wording.tolist()))])
+        run.note_means(25)
+        if run.step % options.release_every == 0 or run.done:
+            release(run, copy, score, Settings(8, 1.0))
 
 
 if __name__ == "__main__":

@@ -7,10 +7,8 @@ cover it, flat along it, opaque and of its colour. Latents get noise, for a flow
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
-import time
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,11 +22,12 @@ from gen3dexport.models.trellis.mesh_decoder import SLatMeshDecoder
 from gen3dexport.models.trellis.slat_decoders import SLatGaussianDecoder
 from gen3dexport.models.trellis.voxel_tables import neighbours
 from training.trellis_mini.cells import Cells, box_of_cells, cells_of, corner_points, sample_cells
-from training.trellis_mini.checkpoint import Average, load_release, save_release, save_state, write_text
+from training.trellis_mini.checkpoint import load_release, save_release
 from training.trellis_mini.color_dataset import COLOR_RELEASE, COLOR_RUNS
 from training.trellis_mini.dataset import category_weights
 from training.trellis_mini.fast_gather import refine, use_fast_gather
 from training.trellis_mini.looks import Look
+from training.trellis_mini.run import Run, adamw, read_options
 from training.trellis_mini.shapes import all_shapes
 from training.trellis_mini.surface_points import SurfacePoints, mended, surface_points
 from training.trellis_mini.train_slat_encoder import LATENT, SLAT_ENCODER, WINDOW, encode, tables_of, training_look
@@ -131,18 +130,9 @@ def initialise(mesh: SLatMeshDecoder, gaussians: SLatGaussianDecoder) -> None:
 
 def main() -> None:
     """Train; refresh the released EMA weights every `--release-every` steps."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--minutes", type=float, help="end after this time instead of a number of steps")
-    parser.add_argument("--cells", type=int, default=450)
-    parser.add_argument("--lr", type=float, default=1.5e-3)
-    parser.add_argument("--noise", type=float, default=0.8)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--release-every", type=int, default=500)
-    parser.add_argument("--run", type=Path, default=COLOR_RUNS)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.manual_seed(options.seed)
+    options = read_options(
+        __doc__, COLOR_RUNS, minutes=True, steps=4000, cells=450, lr=1.5e-3, noise=0.8, release_every=500
+    )
     use_fast_gather()
     shapes, _ = all_shapes()
     chance = category_weights(shapes)
@@ -150,31 +140,16 @@ def main() -> None:
     mesh, gaussians = SLatMeshDecoder(**MESH_ARGS), SLatGaussianDecoder(**GAUSSIAN_ARGS)
     initialise(mesh, gaussians)
     models = nn.ModuleList([mesh, gaussians])
-    optimiser = torch.optim.AdamW(models.parameters(), lr=options.lr, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
-    average = Average(models, 0.997)
-    history: list[dict[str, float]] = []
-    step, spent, losses = 0, 0.0, []
-    state_path = options.run / "slat_decoders.pt"
-    if state_path.exists():
-        state = torch.load(state_path, weights_only=False)
-        models.load_state_dict(state["models"])
-        optimiser.load_state_dict(state["optimiser"])
-        average.values, average.count = state["average"], state["count"]
-        history, step, spent = state["history"], state["step"], state["spent"]
+    run = Run("slat_decoders", options, models, adamw(models.parameters(), options.lr), 0.997, clip=[mesh, gaussians])
     copies = nn.ModuleList([SLatMeshDecoder(**MESH_ARGS), SLatGaussianDecoder(**GAUSSIAN_ARGS)]).eval()
     scale: Tensor | None = None
-    start = time.time() - spent
-    done = False
-    while not done:
-        progress = (time.time() - start) / (60 * options.minutes) if options.minutes else step / options.steps
-        generator = np.random.default_rng([options.seed, 6, step])
-        for group in optimiser.param_groups:
-            warm = min(1.0, (step + 1) / 100)
-            group["lr"] = options.lr * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1))))
+    while True:
+        generator = run.begin(6)
+        run.set_rate(100, 0.01, run.progress)
         shape = shapes[int(generator.choice(len(shapes), p=chance))]
         coords, look = cells_of(shape), training_look(Random(int(generator.integers(2**31))))
         latent = encode(encoder, sample_cells(shape, coords, False), [look])[0]
-        whole = progress > 0.8 and generator.random() < 0.3
+        whole = run.progress > 0.8 and generator.random() < 0.3
         box = box_of_cells(coords, generator, 2000 if whole else options.cells)
         cells, latent = mended(sample_cells(shape, coords[box])), latent[box]
         scale = latents_deviation(options.run) if scale is None else scale
@@ -189,29 +164,16 @@ def main() -> None:
         shape_loss, color_loss = mesh_loss(features, cells, look)
         parts = gaussian_loss(gaussians, splats, surface_points(cells, look, 24, generator))
         loss = shape_loss + color_loss + sum(_WEIGHTS[name] * value for name, value in parts.items())
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        for model in models:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        average.update(models)
-        step += 1
-        row = {"loss": loss, "mesh_shape": shape_loss, "mesh_color": color_loss, **parts}
-        losses.append({name: value.item() for name, value in row.items()})
-        done = progress >= 1 if options.minutes else step >= options.steps
-        if step % 50 == 0:
-            means = {name: float(np.mean([row[name] for row in losses[-50:]])) for name in losses[-1]}
-            history.append({"step": step, **means})
-            print(json.dumps({k: round(v, 4) for k, v in history[-1].items()}), round(time.time() - start), flush=True)
-        if step % options.release_every == 0 or done:
-            average.copy_to(copies)
+        run.update([loss], mesh_shape=shape_loss, mesh_color=color_loss, **parts)
+        run.note_means(50)
+        if run.step % options.release_every == 0 or run.done:
+            run.average.copy_to(copies)
             save_release(MESH, "SLatMeshDecoder", MESH_ARGS, copies[0], COLOR_RELEASE)
             save_release(GAUSSIANS, "SLatGaussianDecoder", GAUSSIAN_ARGS, copies[1], COLOR_RELEASE)
-            state = {"models": models.state_dict(), "optimiser": optimiser.state_dict(), "average": average.values}
-            state |= {"count": average.count, "history": history, "step": step, "spent": time.time() - start}
-            save_state(state_path, state)
-            report = {"cells": options.cells, "step": step, "seconds": time.time() - start, "history": history}
-            write_text(options.run / "slat_decoders_report.json", json.dumps(report) + "\n")
+            run.save()
+            run.report(cells=options.cells)
+        if run.done:
+            break
 
 
 def latents_deviation(run: Path) -> Tensor:

@@ -6,12 +6,7 @@ on the frozen latent (`train_slat_decoders`), so that they and the flow can trai
 
 from __future__ import annotations
 
-import argparse
-import json
-import math
-import time
 from collections.abc import Sequence
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -25,10 +20,11 @@ from gen3dexport.models.trellis.slat_decoders import SLatEncoder
 from gen3dexport.models.trellis.slat_inputs import WINDOW_TABLES, window_inputs
 from gen3dexport.models.trellis.window_attention import WindowTrunk, final_norm
 from training.trellis_mini.cells import COARSE, FEATURES, Cells, box_of_cells, cells_of, sample_cells
-from training.trellis_mini.checkpoint import Average, save_release, save_state, write_text
+from training.trellis_mini.checkpoint import save_release
 from training.trellis_mini.color_dataset import COLOR_RELEASE, COLOR_RUNS
 from training.trellis_mini.dataset import category_weights
 from training.trellis_mini.looks import Look, draw_look
+from training.trellis_mini.run import Run, adamw, read_options
 from training.trellis_mini.shapes import Shape, all_shapes
 from training.trellis_mini.train_flow import plain_attention
 
@@ -110,44 +106,21 @@ def encode(encoder: nn.Module, cells: Cells, looks: Sequence[Look]) -> Tensor:
 
 def main() -> None:
     """Train, and write the encoder in the released layout."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=2500)
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--cells", type=int, default=600)
-    parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--run", type=Path, default=COLOR_RUNS)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.manual_seed(options.seed)
+    options = read_options(__doc__, COLOR_RUNS, steps=2500, batch=4, cells=600, lr=2e-3)
     vars(window_attention)["attend"] = plain_attention
     shapes, _ = all_shapes()
     chance = category_weights(shapes)
     encoder, probe = SLatEncoder(**ENCODER_ARGS), Probe()
     models = nn.ModuleList([encoder, probe])
-    optimiser = torch.optim.AdamW(models.parameters(), lr=options.lr, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
-    average = Average(models, 0.995)
-    history: list[dict[str, float]] = []
-    step, spent = 0, 0.0
-    state_path = options.run / "slat_encoder.pt"
-    if state_path.exists():
-        state = torch.load(state_path, weights_only=False)
-        models.load_state_dict(state["models"])
-        optimiser.load_state_dict(state["optimiser"])
-        average.values, average.count = state["average"], state["count"]
-        history, step, spent = state["history"], state["step"], state["spent"]
-    start = time.time() - spent
-    sums = np.zeros(4)
-    while step < options.steps:
-        generator = np.random.default_rng([options.seed, 4, step])
+    run = Run("slat_encoder", options, models, adamw(models.parameters(), options.lr), 0.995)
+    while not run.done:
+        generator = run.begin(4)
+        run.set_rate(100, 0.02)
         parts, looks = draw_cells(shapes, chance, generator, options.batch, options.cells)
         feats = torch.cat([part.features(look) for part, look in zip(parts, looks, strict=True)])[None]
         tables = tables_of([part.coords for part in parts])
         distance, colors = targets_of(parts, looks, COARSE)
         noise = torch.from_numpy(generator.standard_normal((1, len(distance), LATENT), np.float32))
-        warm = min(1.0, (step + 1) / 100)
-        for group in optimiser.param_groups:
-            group["lr"] = options.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / options.steps)))
         with torch.autocast("cpu", torch.bfloat16):
             mean, log_variance = encoder(feats, *tables)
             mean, log_variance = mean.float(), log_variance.float().clamp(-20, 10)
@@ -159,28 +132,13 @@ def main() -> None:
         color_loss = (near * gaps).sum() / near.sum()
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
         loss = shape_loss + color_loss + KL_WEIGHT * kl
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(models.parameters(), 1.0)
-        optimiser.step()
-        average.update(models)
-        step += 1
-        sums += [loss.item(), shape_loss.item(), color_loss.item(), kl.item()]
-        if step % 50 == 0:
-            row = {"step": step, **dict(zip(("loss", "shape", "color", "kl"), (sums / 50).tolist(), strict=True))}
-            sums[:] = 0
-            history.append(row)
-            print(json.dumps({k: round(v, 4) for k, v in row.items()}), round(time.time() - start), flush=True)
-        if step % 500 == 0 or step == options.steps:
-            state = {"models": models.state_dict(), "optimiser": optimiser.state_dict(), "average": average.values}
-            state |= {"count": average.count, "history": history, "step": step, "spent": time.time() - start}
-            save_state(state_path, state)
-    average.copy_to(models)
+        run.update([loss], shape=shape_loss, color=color_loss, kl=kl)
+        run.note_means(50)
+        if run.step % 500 == 0 or run.done:
+            run.save()
+    run.average.copy_to(models)
     save_release(SLAT_ENCODER, "SLatEncoder", ENCODER_ARGS, encoder, COLOR_RELEASE)
-    write_text(
-        options.run / "slat_encoder_report.json",
-        json.dumps({"seconds": time.time() - start, "history": history}) + "\n",
-    )
+    run.report()
 
 
 if __name__ == "__main__":

@@ -7,10 +7,8 @@ start from those of the trained structure flow, which have the same width and re
 
 from __future__ import annotations
 
-import argparse
 import json
-import math
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +31,7 @@ from training.trellis_mini.cells import (
     sample_cells,
     with_surroundings,
 )
-from training.trellis_mini.checkpoint import FLOW, RELEASE, Average, load_release, save_release, save_state, write_text
+from training.trellis_mini.checkpoint import FLOW, load_release, save_release, write_text
 from training.trellis_mini.color_dataset import (
     COLOR_RELEASE,
     COLOR_RUNS,
@@ -47,9 +45,10 @@ from training.trellis_mini.color_dataset import (
 from training.trellis_mini.dataset import category_weights
 from training.trellis_mini.fast_gather import use_fast_gather
 from training.trellis_mini.looks import Look, nearest_accent, nearest_main
+from training.trellis_mini.run import Run, adamw, decay_groups, flow_loss, read_options
 from training.trellis_mini.shapes import Shape, all_shapes, field
 from training.trellis_mini.text import TextEncoder
-from training.trellis_mini.train_flow import DROP, SIGMA_MIN, draw_times
+from training.trellis_mini.train_flow import DROP, draw_times
 from training.trellis_mini.train_slat_encoder import LATENT, SLAT_ENCODER, Probe, encode, nearness, tables_of
 
 SLAT_FLOW = "slat_flow_txt_mini"
@@ -190,18 +189,9 @@ def latent_scale(
 
 def main() -> None:
     """Train; refresh the released EMA weights every `--release-every` steps."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--minutes", type=float, help="end after this time instead of a number of steps")
-    parser.add_argument("--cells", type=int, default=100)
-    parser.add_argument("--boxes", type=int, default=4)
-    parser.add_argument("--lr", type=float, default=7e-4)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--release-every", type=int, default=500)
-    parser.add_argument("--run", type=Path, default=COLOR_RUNS)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.manual_seed(options.seed)
+    options = read_options(
+        __doc__, COLOR_RUNS, minutes=True, steps=6000, cells=100, boxes=4, lr=7e-4, release_every=500
+    )
     use_fast_gather()
     shapes, _ = all_shapes()
     chance = category_weights(shapes)
@@ -218,34 +208,14 @@ def main() -> None:
     mean, std = latent_scale(options.run, encoder, shapes, items, chance, options.seed)
     watch = Watch(options.run, mean, std, encoder)
     model = SLatFlow(**SLAT_FLOW_ARGS)
-    initialise(model, load_release(FLOW, RELEASE))
-    decay = [p for p in model.parameters() if p.ndim > 1]
-    rest = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": decay, "weight_decay": 0.01}, {"params": rest, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=options.lr, betas=(0.9, 0.98), fused=True)
-    average = Average(model, 0.997)
-    history: list[dict[str, float]] = []
-    step, spent, losses = 0, 0.0, []
-    state_path = options.run / "slat_flow.pt"
-    if state_path.exists():
-        state = torch.load(state_path, weights_only=False)
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        average.values, average.count = state["average"], state["count"]
-        history, step, spent = state["history"], state["step"], state["spent"]
+    initialise(model, load_release(FLOW))
+    run = Run("slat_flow", options, model, adamw(decay_groups(model), options.lr), 0.997)
     copy = SLatFlow(**SLAT_FLOW_ARGS).eval()
-    start = time.time() - spent
-    done = False
-    while not done:
-        progress = (time.time() - start) / (60 * options.minutes) if options.minutes else step / options.steps
-        generator = np.random.default_rng([options.seed, 5, step])
-        whole = progress > 0.75 and generator.random() < 0.4
+
+    def losses(generator: np.random.Generator) -> Iterator[Tensor]:
+        """The loss of every box of a step."""
+        whole = run.progress > 0.75 and generator.random() < 0.4
         boxes = 1 if whole else options.boxes
-        for group in optimiser.param_groups:
-            warm = min(1.0, (step + 1) / 200)
-            group["lr"] = options.lr * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1))))
-        optimiser.zero_grad(set_to_none=True)
-        total = 0.0
         for _ in range(boxes):
             shape = int(generator.choice(len(shapes), p=chance))
             coords, centres = cells_of(shapes[shape]), None
@@ -255,35 +225,23 @@ def main() -> None:
             wording = LOOKS * shape + generator.permutation(LOOKS)[: 2 if whole else LOOKS]
             clean = (latents_of(shape, coords, box, [items[k].look for k in wording]) - mean) / std
             wording[generator.random(len(wording)) < DROP] = LOOKS * len(shapes)
-            noise = torch.from_numpy(generator.standard_normal(tuple(clean.shape), np.float32))
-            t = draw_late_times(generator, len(wording))
-            mix = t[:, None, None]
-            noisy = (1 - mix) * clean + (SIGMA_MIN + (1 - SIGMA_MIN) * mix) * noise
-            with torch.autocast("cpu", torch.bfloat16):
-                velocity = model(noisy, 1000 * t, cache.batch(wording.tolist()), *flow_inputs(coords[box])).float()
-            loss = (velocity - ((1 - SIGMA_MIN) * noise - clean)).square().mean() / boxes
-            loss.backward()
-            total += loss.item()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        average.update(model)
-        step += 1
-        losses.append(total)
-        done = progress >= 1 if options.minutes else step >= options.steps
-        if step % 50 == 0:
-            history.append({"step": step, "loss": sum(losses[-50:]) / len(losses[-50:])})
-            print(step, round(history[-1]["loss"], 4), round(time.time() - start), flush=True)
-        if step % options.release_every == 0 or done:
-            average.copy_to(copy)
+            inputs = cache.batch(wording.tolist()), *flow_inputs(coords[box])
+            yield flow_loss(model, clean, generator, draw_late_times, *inputs) / boxes
+
+    while True:
+        generator = run.begin(5)
+        run.set_rate(200, 0.01, run.progress)
+        run.update(losses(generator))
+        run.note_means(50)
+        if run.step % options.release_every == 0 or run.done:
+            run.average.copy_to(copy)
             scores = watch.score(copy, Schedule(6, 1.5, (0.0, 1.0), 6.0))
-            history.append({"step": step, "loss": sum(losses[-50:]) / len(losses[-50:]), **scores})
-            print(json.dumps({k: round(v, 4) for k, v in scores.items()}), round(time.time() - start), flush=True)
+            run.note({**run.means(50), **scores})
             save_release(SLAT_FLOW, "SLatFlowModel", {**SLAT_FLOW_ARGS, "pe_mode": "ape"}, copy, COLOR_RELEASE)
-            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "average": average.values}
-            state |= {"count": average.count, "history": history, "step": step, "spent": time.time() - start}
-            save_state(state_path, state)
-            report = {"boxes": options.boxes, "cells": options.cells, "step": step, "seconds": time.time() - start}
-            write_text(options.run / "slat_flow_report.json", json.dumps(report | {"history": history}) + "\n")
+            run.save()
+            run.report(boxes=options.boxes, cells=options.cells)
+        if run.done:
+            break
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ _FIXED = {
 }
 _IGNORED = ("use_fp16",)  # weights are up-cast to float32; half precision is a scheme of the build
 
-_GATHERED = 2**28  # bytes of gathered rows that a sparse convolution may hold
+_GATHERED = 2**27  # bytes of gathered rows that a sparse convolution may hold
 
 
 def network(name: str, args: Mapping[str, Any]) -> nn.Module:
