@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gen3dexport.models.component import Component
 
 GOLDEN = Path(__file__).parent / "golden" / "trellis"
 
@@ -54,6 +61,27 @@ def tiny_recipe(tiny_weights: Path, tmp_path: Path) -> Path:
     path = tmp_path / "trellis-tiny.yaml"
     path.write_text(TINY_RECIPE.format(weights=tiny_weights))
     return path
+
+
+@pytest.fixture(scope="session")
+def golden_sampler() -> tuple[Component, dict[str, Tensor]]:
+    """The golden set of a sampler's loop as a component with its loop, and the set's tensors."""
+    import torch
+
+    from gen3dexport.models.component import Component, Euler
+    from gen3dexport.models.golden import read_golden
+    from gen3dexport.models.trellis.sampler import Schedule
+
+    golden = read_golden(GOLDEN / "sampler")
+    extra, tensors = golden.extra, golden.tensors
+    schedule = Schedule(extra["steps"], extra["cfg_strength"], tuple(extra["cfg_interval"]), extra["rescale_t"])
+    times = schedule.times
+    moves = tuple(a - b for a, b in itertools.pairwise(times))
+    loop = Euler(tuple(1000 * t for t in times[:-1]), moves, schedule.weights)
+    assert 1.0 in loop.guidance and len(set(loop.guidance)) == 2  # both kinds of steps
+    inputs = {"x": tensors["in.noise"], "t": torch.tensor([1000.0]), "cond": tensors["in.cond"]}
+    assert golden.component is not None
+    return Component("flow", golden.component.module, inputs, ("v",), stack="blocks", loop=loop), tensors
 
 
 @pytest.fixture

@@ -516,3 +516,22 @@ def test_the_gpu_host_s_script_runs_on_a_cpu(tmp_path: Path) -> None:
     rows = json.loads((tmp_path / "cuda_gpu_cpu.json").read_text())["rows"]
     assert [row["program"] for row in rows] == ["eager", "native"]
     assert all(row["relative_l2_eager"] < 2e-5 and row["p50_ms"] > 0 for row in rows)
+
+
+def test_sampler_is_one_program(golden_sampler: tuple[Component, dict[str, Tensor]], tmp_path: Path) -> None:
+    made, tensors = golden_sampler
+    lowered = aotinductor.lower(Captured(made), CPU.model_copy(update={"sampler": True}), tmp_path)
+    extra = lowered.extra["flow_sampler"]
+    assert extra.facts["network_calls"] == len(tensors["mid.calls"]) > extra.facts["steps"] == 6
+    assert extra.facts["package_bytes"] < 1.3 * lowered.facts["package_bytes"]  # it holds the network once
+    program = aotinductor.load(tmp_path, recorded("flow_sampler", extra, {}, {}))
+    inputs = {"x": tensors["in.noise"], "cond": tensors["in.cond"], "neg_cond": tensors["in.neg_cond"]}
+    found = torch.as_tensor(program({k: program.xp.asarray(v.numpy()) for k, v in inputs.items()})["x"])
+    torch.testing.assert_close(found, tensors["out.samples"], rtol=1e-4, atol=1e-4)
+
+
+@needs_cuda_tools
+@needs_no_gpu
+def test_sampler_for_a_gpu(golden_sampler: tuple[Component, dict[str, Tensor]], tmp_path: Path) -> None:
+    extra = aotinductor.lower(Captured(golden_sampler[0]), SM90.model_copy(update={"sampler": True}), tmp_path).extra
+    assert set(extra["flow_sampler"].facts["cubins"]) == {"sm_90"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import os
@@ -35,9 +34,8 @@ from gen3dexport.backends.xla.operators import convolution, einsum_attention, ru
 from gen3dexport.backends.xla.roofline import roofline  # noqa: E402
 from gen3dexport.errors import ExportError, MissingError, UsageError, VerificationError  # noqa: E402
 from gen3dexport.export import Captured  # noqa: E402
-from gen3dexport.models.component import Component, Euler  # noqa: E402
+from gen3dexport.models.component import Component  # noqa: E402
 from gen3dexport.models.golden import read_golden  # noqa: E402
-from gen3dexport.models.trellis.sampler import Schedule  # noqa: E402
 
 OFF = {"compile": False}
 V5E = CHIPS["v5e"]
@@ -187,25 +185,8 @@ def test_schemes_agree_with_their_eager_form(scheme: str, floor: float, tmp_path
     assert case.lowered.facts["weights_bytes"] < 0.65 * 4 * component("ss_flow_patch2").parameters
 
 
-def golden_sampler() -> tuple[Component, dict[str, Tensor]]:
-    golden = read_golden(GOLDEN / "sampler")
-    extra = golden.extra
-    schedule = Schedule(extra["steps"], extra["cfg_strength"], tuple(extra["cfg_interval"]), extra["rescale_t"])
-    times = schedule.times
-    loop = Euler(
-        tuple(1000 * t for t in times[:-1]),
-        tuple(a - b for a, b in itertools.pairwise(times)),
-        schedule.weights,
-    )
-    assert 1.0 in loop.guidance and len(set(loop.guidance)) == 2  # both kinds of steps
-    tensors = golden.tensors
-    inputs = {"x": tensors["in.noise"], "t": torch.tensor([1000.0]), "cond": tensors["in.cond"]}
-    made = golden.component
-    return Component("flow", made.module, inputs, ("v",), stack="blocks", loop=loop), tensors
-
-
-def test_sampler_is_one_program(tmp_path: Path) -> None:
-    made, tensors = golden_sampler()
+def test_sampler_is_one_program(golden_sampler: tuple[Component, dict[str, Tensor]], tmp_path: Path) -> None:
+    made, tensors = golden_sampler
     lowered = xla.lower(Captured(made), xla.Options(compile=False), tmp_path)
     assert set(lowered.extra) == {"flow_sampler"}
     extra = lowered.extra["flow_sampler"]

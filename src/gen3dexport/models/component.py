@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from gen3dexport.calibration import Ranges
+
+T = TypeVar("T")
+
+
+class Call(NamedTuple):
+    """One call of the network in a sampler loop, which adds its share to the step's velocity.
+
+    Attributes:
+        time: what the network gets as `t`.
+        share: factor of its answer.
+        negative: whether it is under the negative condition.
+        last: whether the step ends with it: x <- x - move * velocity.
+    """
+
+    time: float
+    share: float
+    negative: bool
+    move: float
+    last: bool
 
 
 @dataclass(frozen=True)
@@ -32,6 +52,24 @@ class Euler:
     state: str = "x"
     time: str = "t"
     cond: str = "cond"
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The loop as single calls: two in a guided step, one in any other.
+
+        A program that loops over calls holds the network once, and no step pays for guidance that it does not use.
+        """
+        found = []
+        for time, dt, weight in zip(self.timesteps, self.dts, self.guidance, strict=True):
+            guided = not math.isclose(weight, 1.0, rel_tol=0, abs_tol=1e-12)
+            found.append(Call(time, weight, False, dt, not guided))
+            if guided:
+                found.append(Call(time, 1 - weight, True, dt, True))
+        return tuple(found)
+
+    def outer(self, inputs: Mapping[str, T]) -> dict[str, T]:
+        """The loop's inputs: the component's without the time, and `neg_` + condition beside the condition."""
+        return {k: v for k, v in inputs.items() if k != self.time} | {f"neg_{self.cond}": inputs[self.cond]}
 
 
 @dataclass(frozen=True)

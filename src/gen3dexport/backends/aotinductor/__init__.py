@@ -8,12 +8,13 @@ linkage, every weight's bytes); its latency is unmeasured.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gen3dexport.backends import Lowered, Program, ProgramRecord
+from gen3dexport.backends import Lowered, Program, ProgramRecord, specs
 from gen3dexport.backends.aotinductor.toolchain import PORTABLE, installed, missing, release
 from gen3dexport.errors import ExportError, MissingError, UsageError
 
@@ -58,6 +59,8 @@ class Options(BaseModel):
         arch: architecture of the GPU, for `device: cuda`.
         march: what the host code may use of the CPU: x86-64-v3 (AVX2) or x86-64-v4 (AVX-512).
         min_features: linears with fewer inputs than this stay as they are in the int8 and float8 schemes.
+        sampler: whether a sampler's network is packed a second time as the whole loop, NAME_sampler.pt2: one program
+            from noise to latent, with its own copy of the weights.
         rest: what the repeated blocks compute in beside int8 or float8 linears, where the network has such a form.
     """
 
@@ -68,6 +71,7 @@ class Options(BaseModel):
     march: Literal["x86-64-v3", "x86-64-v4"] = PORTABLE
     min_features: int = Field(default=128, ge=1)
     rest: Literal["fp32", "fp16", "bf16"] = "fp32"
+    sampler: bool = False
 
     @model_validator(mode="after")
     def _arch_of_cuda(self) -> Options:
@@ -112,13 +116,29 @@ def quantize(component: Component, scheme: str, options: Options, layers: Sequen
 
 
 def lower(captured: Captured, options: Options, out: Path) -> Lowered:
-    """Compile the component into NAME.pt2 and check what can be checked on this machine.
+    """Compile the component into NAME.pt2, and its sampler loop if the options ask for it; check what can be checked on
+    this machine.
 
     Raises:
         ExportError: when the compiler refuses it.
         MissingError: when the machine cannot build it.
         VerificationError: when the package is not what was asked for.
     """
+    lowered, component = _package(captured, options, out), captured.component
+    if component.loop is None or not options.sampler:
+        return lowered
+    from gen3dexport.backends.aotinductor.sampler import sampler
+    from gen3dexport.export import Captured
+
+    whole = sampler(component, component.loop)
+    run = {"network_calls": len(component.loop.calls), "steps": len(component.loop.timesteps)}
+    made = _package(Captured(whole), options, out)
+    state = {component.loop.state: component.inputs[component.loop.state]}
+    made = replace(made, facts={**made.facts, **run}, inputs=specs(whole.inputs), outputs=specs(state))
+    return replace(lowered, extra={whole.name: made})
+
+
+def _package(captured: Captured, options: Options, out: Path) -> Lowered:
     import torch
 
     from gen3dexport.backends.aotinductor.compile import compile_package

@@ -27,7 +27,7 @@ from gen3dexport.backends.xla.flash import FlashAttention
 from gen3dexport.backends.xla.network import Network, network
 from gen3dexport.backends.xla.operators import rules
 from gen3dexport.backends.xla.roofline import Cost, roofline
-from gen3dexport.backends.xla.sampler import calls, sample, sampler_inputs
+from gen3dexport.backends.xla.sampler import sample
 from gen3dexport.backends.xla.weights import dtype_of, write_weights
 from gen3dexport.errors import ExportError, GenExportError
 from gen3dexport.export import Captured
@@ -115,8 +115,8 @@ def _drafts(component: Component, made: Network, min_tokens: int) -> list[Draft]
         drafts.append(Draft(f"{component.name}_flash", fast, inputs, ("tpu",), {**twin, "twin_of": component.name}))
     if (loop := component.loop) is None:
         return drafts
-    name, outer = f"{component.name}_sampler", sampler_inputs(inputs, loop)
-    run = {"network_calls": calls(loop), "steps": len(loop.timesteps)}
+    name, outer = f"{component.name}_sampler", loop.outer(inputs)
+    run = {"network_calls": len(loop.calls), "steps": len(loop.timesteps)}
     slow = _sampling(function, loop, component.outputs[0], inputs[loop.time])
     drafts.append(Draft(name, slow, outer, _BOTH, {"attention": "einsum", **run}))
     if shapes:
