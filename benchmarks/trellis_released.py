@@ -1,6 +1,7 @@
 """TRELLIS at its released size, random weights: build time, peak memory and size of every component, per target.
 
     python benchmarks/trellis_released.py [RECIPE] --target executorch --target tpu-v5e --target cuda-sm90 -o OUT.json
+    python benchmarks/trellis_released.py              # the table of what was measured before
 
 Every component is built in a process of its own, which resumes from the stage cache what the components before it made,
 so that its peak memory is its own. Rows go into the JSON as they finish; rows of other runs that it has are kept.
@@ -21,6 +22,9 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
+from rich.table import Table
 
 
 def build_until(recipe: str, target_name: str, assignments: list[str], wanted: str, out: str) -> None:
@@ -50,7 +54,7 @@ def build_until(recipe: str, target_name: str, assignments: list[str], wanted: s
         for name in plan.schemes:
             if name == wanted:
                 break
-            states, _ = building._collect(building._component(plan, name, states, on_stage), fresh(Path(scratch)))
+            states = states_after(plan, name, states, fresh(Path(scratch)))
         memory, start = PeakMemory(), time.perf_counter()
         entry = building._component(plan, wanted, states, on_stage)
         seconds = time.perf_counter() - start
@@ -76,6 +80,20 @@ def build_until(recipe: str, target_name: str, assignments: list[str], wanted: s
         "settings": {"voxels": plan.settings.slat.tokens, "cells": plan.settings.slat.coarse},
     }
     Path(out).write_text(json.dumps(row))
+
+
+def states_after(plan: Any, name: str, states: list[dict[str, Any]], draft: Path) -> list[dict[str, Any]]:
+    """The pipeline's states after a component: from the stage cache, else of its float32 eager form, nothing built."""
+    from gen3dexport import build as building
+    from gen3dexport import models, stage_cache
+    from gen3dexport.record import record
+
+    found = stage_cache.find(stage_cache.key(building._key_parts(plan, name, states)))
+    if found is not None:
+        return building._collect(found, draft)[0]
+    loading, recipe = models.loading(plan.recipe.family), plan.recipe
+    component = loading.load(name, plan.settings, recipe.weights_folder(), recipe.random_weights, plan.allow_pickle)
+    return list(record(component, plan.pipeline, plan.settings, states, recipe.golden.assets).states)
 
 
 def fresh(folder: Path) -> Path:
@@ -105,8 +123,8 @@ def measure(recipe: str, target: str, assignments: list[str], wanted: str) -> di
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("recipe", nargs="?", default="trellis-image-large")
-    parser.add_argument("--target", action="append", required=True)
-    parser.add_argument("--component", action="append", help="only this one (those before it must be cached)")
+    parser.add_argument("--target", action="append", default=[])
+    parser.add_argument("--component", action="append", help="only this one; those before it are recorded")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a recipe's field")
     parser.add_argument("-o", "--out", type=Path, default=Path("benchmarks/results/trellis_released.json"))
     options = parser.parse_args()
@@ -131,7 +149,35 @@ def main() -> int:
             print(key, row.get("failed") or line(row), flush=True)
             if "failed" in row:
                 return 1
+    Console(width=140).print(table(result["rows"]))
     return 0
+
+
+def table(rows: dict[str, Any]) -> Table:
+    """Every component on every target; estimates say so."""
+    columns = ("component", "target", "parameters", "scheme", "build", "peak memory", "program", "needs", "one call")
+    found = Table(*columns, title="random weights; needs and one call by cost models")
+    for key, row in rows.items():
+        _, target, component = key.rsplit("/", 2)
+        if "failed" in row:
+            found.add_row(component, target, row["failed"])
+            continue
+        programs = {program["name"]: program for program in row["programs"]}
+        program = programs.get(f"{component}_flash") or programs[component]
+        needs = program["estimates"].get("run_memory_bytes") or program["estimates"].get("memory_bytes")
+        calls = [f"{e['value']:.0f} ms ({e['by'].split()[0]})" for e in program["estimates"].get("latency_ms", ())]
+        found.add_row(
+            component,
+            target,
+            f"{row['parameters'] / 1e6:.0f} M",
+            row["scheme"],
+            "cached" if row["build_seconds"] is None else f"{row['build_seconds']:.0f} s",
+            f"{max(row['peak_resident_bytes'], row['children_peak_resident_bytes']) / 2**30:.1f} GiB",
+            f"{row['program_bytes'] / 1e6:.0f} MB",
+            f"{needs[0]['value'] / 2**30:.2f} GiB" if needs else program["unmeasured"],
+            ", ".join(calls) or "unmeasured",
+        )
+    return found
 
 
 def line(row: dict[str, Any]) -> str:
