@@ -13,9 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gen3dexport.models.trellis import networks, window_attention
-from gen3dexport.models.trellis.mesh_decoder import SubdivideBlock
+from gen3dexport.models.trellis.mesh_decoder import SubdivideBlock, real_children
 from gen3dexport.models.trellis.sparse_layers import SparseConv3d, subdivide
-from gen3dexport.models.trellis.voxel_tables import subdivision_columns
 from gen3dexport.models.trellis.window_attention import WindowAttention
 from training.trellis_mini.train_flow import plain_attention
 
@@ -73,30 +72,15 @@ def _sparse_convolution(self: SparseConv3d, x: Tensor, neighbours: Tensor) -> Te
     return out + self.conv.bias.to(out.dtype)
 
 
-def _plan() -> tuple[Tensor, Tensor]:
-    """Per child: its 8 parent offsets [8, 8], and which kernel offsets read each [8, 8, 27]."""
-    columns = torch.from_numpy(subdivision_columns()[0]).long()
-    reached = torch.stack([row.unique() for row in columns])
-    return reached, (columns[:, None] == reached[:, :, None]).float()
-
-
-_REACHED, _READ = _plan()
-
-
-def _subdivide(self: SubdivideBlock, x: Tensor, real: Tensor, neighbours: Tensor, parents: Tensor) -> Tensor:
-    """`SubdivideBlock.forward` with the first convolution on parents [T, 27]: all children of one are alike in it."""
+def _subdivide(self: SubdivideBlock, x: Tensor, real: Tensor, neighbours: Tensor, children: Tensor) -> Tensor:
+    """`SubdivideBlock.forward`."""
     first: Any = self.out_layers[0]
-    h = _low(F.silu(self.act_layers[0](x, real)))
-    kernel = first.conv.weight.flatten(1, 3)
-    parts = []
-    for child in range(8):
-        weight = _low(torch.einsum("okc,jk->ojc", kernel, _READ[child]))
-        reached = _REACHED[child]
-        table, back = parents[:, reached], parents[:, 26 - reached]
-        parts.append(_Convolution.apply(h, weight, table, back))
+    h, parts = _low(F.silu(self.act_layers[0](x, real))), []
+    for reached, kernel in zip(first.reached.long().reshape(8, 8), first.kernels(), strict=True):
+        table, back = neighbours[:, reached], neighbours[:, 26 - reached]
+        parts.append(_Convolution.apply(h, _low(kernel), table, back))
     h = torch.stack(parts, 2).flatten(1, 2) + first.conv.bias.to(h.dtype)
-    children = real[:, None].expand(-1, 8).flatten()
-    h = self.out_layers[3](F.silu(self.out_layers[1](h, children)), neighbours)
+    h = self.out_layers[3](F.silu(self.out_layers[1](h, real_children(real))), children)
     return h + subdivide(self.skip_connection(x))  # type: ignore[no-any-return]
 
 
@@ -104,8 +88,8 @@ def refine(decoder: Any, h: Tensor, neighbours: Tensor, real: Tensor) -> Tensor:
     """`SLatMeshDecoder.refine`."""
     for block in decoder.upsample:
         children = decoder.subdivided_neighbours(neighbours)
-        h = _subdivide(block, h, real, children, neighbours)
-        real, neighbours = real[:, None].expand(-1, 8).flatten(), children
+        h = _subdivide(block, h, real, neighbours, children)
+        real, neighbours = real_children(real), children
     return decoder.out_layer(h.float())  # type: ignore[no-any-return]
 
 

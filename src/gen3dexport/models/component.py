@@ -117,5 +117,6 @@ class Component:
 
     @property
     def parameters(self) -> int:
-        """Number of parameters; buffers (stored position embeddings) are not counted."""
+        """Number of parameters as they are now (a folded `SubdividedConv3d` has 64/27 of the released ones); buffers
+        (stored position embeddings) are not counted."""
         return sum(p.numel() for p in self.module.parameters())

@@ -83,7 +83,7 @@ def outlined(module: Any, processed: bytes | None = None, data: Any = None) -> A
         if n.op == "placeholder" and n.name in source.graph_signature.user_inputs
     ]
     outputs = [n.meta["val"] for n in source.graph.output_node().args[0]]
-    examples = tuple(torch.zeros(tuple(v.shape), dtype=v.dtype) for v in inputs)
+    examples = tuple(torch.empty(tuple(v.shape), dtype=v.dtype) for v in inputs)
     outline = torch.export.export(_Outline([(tuple(v.shape), v.dtype) for v in outputs]), examples, strict=False)
     lowered = LoweredBackendModule(
         edge_program=outline,

@@ -17,6 +17,7 @@ from gen3dexport.models.trellis.sparse_layers import (
     PointwiseConv3d,
     SparseConv3d,
     SparseGroupNorm,
+    SubdividedConv3d,
     SubdividedNeighbours,
     set_neighbour_gather,
     set_sparse_dtype,
@@ -29,6 +30,11 @@ GROUPS = 32
 COLOUR_CHANNELS = 48  # 8 corners of rgb and normal
 
 
+def real_children(real: Tensor) -> Tensor:
+    """1 on the eight children [8 T] of real rows [T]."""
+    return real[:, None].expand(-1, 8).flatten()
+
+
 class SubdivideBlock(nn.Module):
     """Every voxel into its eight children, and a residual block on them."""
 
@@ -37,7 +43,7 @@ class SubdivideBlock(nn.Module):
         self.act_layers = nn.ModuleList([SparseGroupNorm(GROUPS, in_channels)])
         self.out_layers = nn.ModuleList(
             [
-                SparseConv3d(in_channels, out_channels),
+                SubdividedConv3d(in_channels, out_channels),
                 SparseGroupNorm(GROUPS, out_channels),
                 nn.SiLU(),
                 SparseConv3d(out_channels, out_channels),
@@ -46,12 +52,10 @@ class SubdivideBlock(nn.Module):
         same = in_channels == out_channels
         self.skip_connection = nn.Identity() if same else PointwiseConv3d(in_channels, out_channels)
 
-    def forward(self, x: Tensor, real: Tensor, neighbours: Tensor) -> Tensor:
-        """x [1, T, in], real [T], neighbours [8 T, 27] of the children -> [1, 8 T, out]."""
-        children = real[:, None].expand(-1, 8).flatten()
-        h = subdivide(F.silu(self.act_layers[0](x, real)))
-        h = self.out_layers[0](h, neighbours)
-        h = self.out_layers[3](F.silu(self.out_layers[1](h, children)), neighbours)
+    def forward(self, x: Tensor, real: Tensor, neighbours: Tensor, children: Tensor) -> Tensor:
+        """x [1, T, in], real [T], neighbours [T, 27], and those of the children [8 T, 27] -> [1, 8 T, out]."""
+        h = self.out_layers[0](F.silu(self.act_layers[0](x, real)), neighbours)
+        h = self.out_layers[3](F.silu(self.out_layers[1](h, real_children(real))), children)
         return h + subdivide(self.skip_connection(x))  # type: ignore[no-any-return]
 
 
@@ -123,7 +127,7 @@ class SLatMeshDecoder(WindowTrunk):
     def refine(self, h: Tensor, neighbours: Tensor, real: Tensor) -> Tensor:
         """Features of the 64 T small cubes, from the trunk's tokens [1, T, C]."""
         for block in self.upsample:
-            neighbours = self.subdivided_neighbours(neighbours)
-            h = block(h, real, neighbours)
-            real = real[:, None].expand(-1, 8).flatten()
+            children = self.subdivided_neighbours(neighbours)
+            h = block(h, real, neighbours, children)
+            neighbours, real = children, real_children(real)
         return self.out_layer(h.float())  # type: ignore[no-any-return]

@@ -10,8 +10,10 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gen3dexport.errors import UsageError
@@ -82,6 +84,52 @@ class SparseConv3d(nn.Module):
     def linears(self) -> list[nn.Linear]:
         """The linear layers of the folded form; none in the released one."""
         return [layer for layer in self.products or () if isinstance(layer, nn.Linear)]
+
+
+class SubdividedConv3d(SparseConv3d):
+    """The same convolution on the children of every voxel where all eight have their parent's features.
+
+    Children are alike in it, so it gathers and multiplies on parents: each child reads 8 of the parent's 27 neighbours,
+    with the sum of the kernel over the offsets that end in the same one. That is 64 products a parent, not 216.
+    """
+
+    reached: Tensor
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels)
+        self.register_buffer("reached", torch.tensor(_reached()[0].reshape(-1), dtype=torch.int32), persistent=False)
+
+    def forward(self, x: Tensor, neighbours: Tensor) -> Tensor:
+        """x [B, T, C] and neighbours [T, 27] of the parents -> [B, 8 T, out] of the children, parent-major."""
+        products: Sequence[Callable[[Tensor], Tensor]] = self.linears() or self._products()
+        x, columns, found = F.pad(x, (0, 0, 0, 1)), neighbours.index_select(1, self.reached), list[Tensor]()
+        for child, product in enumerate(products):
+            index = columns[:, 8 * child : 8 * child + 8]
+            found.append(product(_rows(x, index + _after(found[-1]) if found else index)))
+        return torch.stack(found, 2).flatten(1, 2)
+
+    def fold(self) -> None:
+        """Into eight linear layers, one for each child."""
+        if self.conv is not None:
+            self.products = nn.ModuleList(_linear(part.flatten(1), self.conv.bias) for part in self.kernels())
+            self.conv = None
+
+    def kernels(self) -> list[Tensor]:
+        """What each child reads of the 8 neighbours of its parent that it reaches: [out, 8, in]."""
+        assert self.conv is not None
+        kernel = self.conv.weight.flatten(1, 3)
+        return [torch.einsum("okc,jk->ojc", kernel, torch.from_numpy(read).to(kernel)) for read in _reached()[1]]
+
+    def _products(self) -> list[Callable[[Tensor], Tensor]]:
+        assert self.conv is not None
+        return [partial(F.linear, weight=part.flatten(1), bias=self.conv.bias) for part in self.kernels()]
+
+
+def _reached() -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Of each child: the 8 neighbours of its parent that it reaches [8, 8], and by which offsets [8, 8, 27]."""
+    columns = subdivision_columns()[0]
+    reached = np.stack([np.unique(row) for row in columns])
+    return reached, (columns[:, None] == reached[:, :, None]).astype(np.float32)
 
 
 def _rows(x: Tensor, index: Tensor) -> Tensor:
@@ -228,4 +276,5 @@ def fit_neighbour_gather(module: nn.Module, rows: int, most: int) -> None:
 
 
 def _convolutions(module: nn.Module) -> list[SparseConv3d]:
-    return [part for part in module.modules() if isinstance(part, SparseConv3d)]
+    """Those that can gather in several ways."""
+    return [part for part in module.modules() if type(part) is SparseConv3d]
