@@ -143,6 +143,17 @@ def test_run_writes_gaussians(built: Path, features: Path, tmp_path: Path, cli: 
     np.testing.assert_allclose(rows[:, 10:13], np.log(gaussians.scales), atol=1e-4)
 
 
+def test_too_many_voxels_are_refused_or_coarsened(built: Path, features: Path, tmp_path: Path, cli: Cli) -> None:
+    arguments = ("run", built, "--features", features, "-o", tmp_path / "asset.ply")
+    code, _, error = cli(*arguments, "--on-overflow", "error")
+    assert code == UsageError.exit_code and "build with a budget of" in error and "--on-overflow=coarsen" in error
+    assert not (tmp_path / "asset.ply").exists()
+    with pytest.warns(UserWarning, match="coarsened 4x"):
+        assert cli(*arguments, "--on-overflow=coarsen")[0] == 0
+    code, _, error = cli(*arguments, "--on-overflow", "coarse")
+    assert code == UsageError.exit_code and "did you mean 'coarsen'" in error
+
+
 def test_every_asset_is_of_the_same_voxels(built: Path, features: Path) -> None:
     loaded = load(built)
     from gen3dexport.models import Request

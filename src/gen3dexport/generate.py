@@ -25,6 +25,7 @@ def generate(
     image: Path | None = None,
     cache: bool = True,
     kind: str = "",
+    on_overflow: str = "",
 ) -> dict[str, Any]:
     """Make the assets of one prompt and write them, with a turntable PNG beside the first if asked.
 
@@ -33,6 +34,7 @@ def generate(
         image: a picture to make it of, instead of a prompt.
         cache: keep what the encoder makes of a prompt or image, and use it when the same comes again.
         kind: of asset that every file must hold: mesh, gaussians, radiance_field; "" leaves it to the endings.
+        on_overflow: what too many voxels do, `error` or `coarsen`; "" leaves it to the recipe that the bundle is of.
 
     Raises:
         UsageError: for a bad prompt, image, features or output, before any network runs where it can be told.
@@ -48,6 +50,8 @@ def generate(
     loaded = load(bundle, conditions=condition_cache.folder() if cache else None)
     if loaded.manifest.random_weights:
         raise UsageError(f"{bundle}: was built with random weights, for sizing; its assets would mean nothing")
+    if on_overflow:
+        loaded.settings = loaded.pipeline.with_overflow(loaded.settings, on_overflow)
     made_kinds = loaded.pipeline.asset_kinds(loaded.settings)
     chosen = {out: asset_files.choose(out, made_kinds, kind) for out in outputs}
     start = time.perf_counter()

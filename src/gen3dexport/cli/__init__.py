@@ -6,6 +6,7 @@ import json
 import logging
 import signal
 import sys
+import warnings
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,6 +28,7 @@ def main() -> None:
     as_json = "--json" in sys.argv
     for name in ("torch.utils._pytree", "torch.onnx"):  # notes on packages that are not ours to change
         logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:

@@ -92,13 +92,16 @@ def run(
     kind: Annotated[
         str, typer.Option(help="mesh, gaussians or radiance_field, where a file could hold another too.")
     ] = "",
+    on_overflow: Annotated[
+        str, typer.Option(help="More voxels than the bundle has room for: error, or coarsen (default: the recipe's).")
+    ] = "",
     render: Annotated[bool, typer.Option("--render", help="Also write a turntable picture beside the asset.")] = False,
     as_json: Json = False,
 ) -> None:
     """Make an asset with a bundle."""
     from gen3dexport.generate import generate
 
-    made = generate(bundle, prompt, seed, features, out or [Path("asset.glb")], render, image, cache, kind)
+    made = generate(bundle, prompt, seed, features, out or [Path("asset.glb")], render, image, cache, kind, on_overflow)
     lines = []
     for file in made["assets"]:
         counts = ", ".join(f"{value:,} {name}" for name, value in file.items() if name not in ("path", "kind"))

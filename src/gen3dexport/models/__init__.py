@@ -20,6 +20,7 @@
     output_rows(name, state, settings) -> int | None   real rows of a component's outputs; None: nothing is padded
     asset_kinds(settings) -> tuple[str, ...]     what the pipeline makes: mesh, gaussians, ...
     ends_with_occupancy(settings) -> bool        whether the occupancy is all that it makes
+    with_overflow(settings, choice) -> Settings  what assets with too many voxels do: `error`, `coarsen`
     make_assets(state, settings) -> dict[str, Asset]  the assets of a finished state, by kind
 
 `loading` (torch)

@@ -37,7 +37,7 @@ def lower_capture(captured: Captured, opset: int, threads: int, out: Path) -> Lo
                 dynamo=True,
                 opset_version=opset,
                 input_names=list(component.inputs),
-                output_names=list(component.outputs),
+                output_names=[f"{n}_out" if n in component.inputs else n for n in component.outputs],  # all differ
                 custom_translation_table={
                     **int4_linear.translations(),
                     **int8_linear.translations(),

@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from gen3dexport.assets import Mesh, from_occupancy_logits
-from gen3dexport.errors import AccuracyError
+from gen3dexport.errors import AccuracyError, UsageError
 from gen3dexport.gaussians import Gaussians, to_arrays
 from gen3dexport.models import Request
 from gen3dexport.models.trellis import conditioning, slat_stage, structure_stage
@@ -25,6 +25,8 @@ from gen3dexport.models.trellis.conditioning import host_files, text_encoder_fol
 from gen3dexport.models.trellis.settings import Settings, read_settings
 from gen3dexport.models.trellis.slat_stage import ASSETS, Asset
 from gen3dexport.models.trellis.structure_stage import occupancy_logits
+from gen3dexport.models.trellis.voxel_budget import OnOverflow
+from gen3dexport.shipped import did_you_mean
 
 __all__ = [
     "Settings",
@@ -48,6 +50,7 @@ __all__ = [
     "surface",
     "text_encoder_folder",
     "tokenize",
+    "with_overflow",
 ]
 
 Array = Any
@@ -148,6 +151,19 @@ def asset_kinds(settings: Settings) -> tuple[str, ...]:
     if settings.slat is None:
         return ("mesh",)
     return tuple(kind for name, kind in ASSETS.items() if name in settings.slat.windows)
+
+
+def with_overflow(settings: Settings, choice: str) -> Settings:
+    """The settings where an asset with more voxels than there is room for is an `error`, or made to `coarsen`.
+
+    Raises:
+        UsageError: for another choice, or without a structured latent.
+    """
+    if choice not in get_args(OnOverflow):
+        raise UsageError(f"--on-overflow {choice}: unknown{did_you_mean(choice, get_args(OnOverflow))}")
+    if settings.slat is None:
+        raise UsageError("--on-overflow: this bundle has no structured latent, so its voxels cannot be too many")
+    return settings.model_copy(update={"slat": settings.slat.model_copy(update={"on_overflow": choice})})
 
 
 def ends_with_occupancy(settings: Settings) -> bool:
