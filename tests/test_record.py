@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
+from gen3dexport.backends import ProgramRecord, TensorSpec
+from gen3dexport.errors import VerificationError
+from gen3dexport.measure import _real_rows
 from gen3dexport.models.component import Component
 from gen3dexport.record import Recording, golden_tensors, run_eager
 
@@ -40,6 +44,15 @@ def test_golden_outputs_of_a_quantized_component() -> None:
     tensors = golden_tensors(made, Component("double", Double(0.5), made.component.inputs, ("y",)))
     np.testing.assert_array_equal(tensors["0.quantized.y"], 2 * x + 0.5)
     np.testing.assert_array_equal(tensors["0.fp32.y"], 2 * x)
+
+
+def test_an_output_of_another_shape_is_refused() -> None:
+    spec = TensorSpec(shape=(1, 6, 4), dtype="float32")
+    record = ProgramRecord(name="double", component="double", files=("d",), inputs={}, outputs={"y": spec})
+    x = np.arange(24, dtype=np.float32).reshape(1, 6, 4)
+    np.testing.assert_array_equal(_real_rows(record, "y", x, x[:, :4]), x[:, :4])
+    with pytest.raises(VerificationError, match=r"y has shape \[1, 7, 4\], and the manifest says \[1, 6, 4\]"):
+        _real_rows(record, "y", np.zeros((1, 7, 4), np.float32), x[:, :4])
 
 
 def test_half_convolutions_sum_in_float32() -> None:

@@ -31,15 +31,15 @@ def fetched(address: str, wanted: Sequence[str] = CHECKPOINT) -> Path:
         UsageError: when the address is not one, or names a branch or tag instead of a commit.
         MissingError: when huggingface_hub is not installed, or a repository or commit cannot be had.
     """
-    repositories = [_REPOSITORY.fullmatch(part.strip()) for part in address.removeprefix(PREFIX).split(",")]
-    if not all(repositories):
+    parts = [part.strip() for part in address.removeprefix(PREFIX).split(",")]
+    found = [match for match in map(_REPOSITORY.fullmatch, parts) if match]
+    if len(found) < len(parts):
         raise UsageError(
-            f"weights {address!r}: need {PREFIX}OWNER/NAME@COMMIT, the 40 hexadecimal digits of a commit (a branch "
+            f"{address!r}: need {PREFIX}OWNER/NAME@COMMIT, the 40 hexadecimal digits of a commit (a branch "
             "may change under a build); further repositories that the checkpoint points into follow after commas"
         )
     place = cache_folder("hub") / hashlib.sha256(address.encode()).hexdigest()[:16]
     place.mkdir(parents=True, exist_ok=True)
-    found = [match for match in repositories if match]
     with FileLock(place / ".lock"):
         for match in found:
             if not (place / match["name"] / _WHOLE).is_file():
@@ -53,13 +53,14 @@ def _download(repository: str, commit: str, folder: Path, wanted: Sequence[str])
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ImportError:
         raise MissingError(
-            "huggingface_hub is not installed; run: pip install 'gen3dexport[torch]', or give weights=FOLDER"
+            "huggingface_hub is not installed; run: pip install 'gen3dexport[torch]', or give a folder instead"
         ) from None
     try:
         snapshot_download(repository, revision=commit, local_dir=folder, allow_patterns=list(wanted))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
         raise MissingError(
-            f"weights {PREFIX}{repository}@{commit}: cannot be downloaded ({type(error).__name__}: "
-            f"{str(error).splitlines()[0]}); download it elsewhere and give its folder with weights=FOLDER"
+            f"{PREFIX}{repository}@{commit}: cannot be downloaded ({reason}); "
+            "download it elsewhere and give its folder (weights=FOLDER, encoder=FOLDER)"
         ) from error
     (folder / _WHOLE).touch()

@@ -22,7 +22,7 @@ from safetensors.numpy import load_file, save_file
 from gen3dexport.assets import Mesh
 from gen3dexport.backends import Program, ProgramRecord, stand_in
 from gen3dexport.drift import Watched, snr_db, trajectory
-from gen3dexport.errors import GenExportError, MissingError
+from gen3dexport.errors import GenExportError, MissingError, VerificationError
 from gen3dexport.gates import time_against_unquantized
 from gen3dexport.gaussian_render import render_gaussians
 from gen3dexport.gaussians import Gaussians, from_arrays
@@ -91,7 +91,7 @@ def _measure_program(loaded: LoadedBundle, record: ProgramRecord, measure: Measu
         outputs = to_numpy(program(_on_device(call["in"], program)))
         for kind, worst in errors.items():
             for name, expected in call.get(kind, {}).items():
-                error = tensor_error(outputs[name][:, : expected.shape[1]], expected).as_dict()  # real rows alone
+                error = tensor_error(_real_rows(record, name, outputs[name], expected), expected).as_dict()
                 if name not in worst or float(error["relative_l2"]) > float(worst[name]["relative_l2"]):
                     worst[name] = error
     facts: Facts = {"errors": errors, "calls": len(calls)}
@@ -104,6 +104,21 @@ def _measure_program(loaded: LoadedBundle, record: ProgramRecord, measure: Measu
         facts["latency"] = {"kind": "unmeasured", "reason": reason}
         facts["peak_memory"] = {"kind": "unmeasured", "reason": reason}
     return facts
+
+
+def _real_rows(record: ProgramRecord, name: str, found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """An output without its padding, of which golden data has nothing.
+
+    Raises:
+        VerificationError: when the output is not of the shape that the manifest says.
+    """
+    wanted = record.outputs[name].shape
+    if found.shape != wanted:
+        raise VerificationError(
+            f"program {record.name}: {name} has shape {list(found.shape)}, and the manifest says {list(wanted)}; "
+            "build the bundle again"
+        )
+    return found[:, : expected.shape[1]]
 
 
 def device_memory(program: Program) -> Facts | None:

@@ -141,14 +141,14 @@ def golden_tensors(recording: Recording, quantized: Component) -> dict[str, np.n
     for k, (inputs, outputs) in enumerate(recording.calls):
         tensors |= {f"{k}.in.{name}": value for name, value in inputs.items()}
         for name, value in run_eager(quantized, inputs).items():
-            tensors[f"{k}.fp32.{name}"] = expected = real_rows(outputs[name], recording.rows)
-            if not np.array_equal(found := real_rows(value, recording.rows), expected):
+            tensors[f"{k}.fp32.{name}"] = expected = without_padding(outputs[name], recording.rows)
+            if not np.array_equal(found := without_padding(value, recording.rows), expected):
                 tensors[f"{k}.quantized.{name}"] = found
     return {name: np.ascontiguousarray(value) for name, value in tensors.items()}
 
 
-def real_rows(output: np.ndarray, rows: int | None) -> np.ndarray:
-    """An output [B, T, ...] without its padding: the first `rows` rows; None where nothing is padded."""
+def without_padding(output: np.ndarray, rows: int | None) -> np.ndarray:
+    """The first `rows` rows of an output [B, T, ...]; all of them where nothing is padded (None)."""
     return output if rows is None else output[:, :rows]
 
 
