@@ -1,14 +1,16 @@
 """On a GPU host: native and deviceless CUDA packages against eager torch, on the same inputs and the same torch.
 
-    python benchmarks/cuda_gpu.py [--blocks 24] [--schemes fp16 bf16 int8-dynamic] [--runs 100] [--device cpu]
+    python benchmarks/cuda_gpu.py [--blocks 24] [--schemes fp16 bf16 int8-dynamic float8-dynamic int4-weight] [--runs 100] [--device cpu]
 
 For each scheme the released structure flow (random weights) is built twice, each time in a fresh process: natively, and
 without a GPU (the child gets no CUDA device). Both packages are loaded from disk and compared with the eager model in
-the same scheme: error, latency (p50, p90, p99 over `--runs` calls, synchronised), device memory, build time.
-Prints a table and writes benchmarks/results/cuda_gpu_DEVICE.json.
+the same scheme: error, latency (p50, p90, p99 over `--runs` calls, synchronised), device memory, build time. In bf16 on
+a GPU the model also runs through torch.compile, as it is and with max-autotune.
+Prints a table, and how each package stands to bf16 (eager and the faster compiled); writes
+benchmarks/results/cuda_gpu_DEVICE.json.
 
 Needs a checkout (or the wheel) of this package, torch with CUDA of a version that deviceless builds are checked on,
-Triton, a C++ compiler, and what `--check` lists; int8 schemes need torchao (carry its wheel: pip install --no-deps).
+Triton, a C++ compiler, and what `--check` lists; int8-weight and float8-weight need torchao (carry its wheel: pip install --no-deps).
 `--device cpu` runs the same script on a CPU with the small golden size, so that it is tested where there is no GPU.
 """
 
@@ -30,13 +32,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))  # runs from a bare checkout
 
 RESULTS = Path(__file__).parent / "results"
+COMPILED = {"torch.compile": None, "max-autotune": "max-autotune"}  # name -> mode
 NETWORK = "ss_flow_img_dit_L_16l8_fp16"
 NEEDED = ("torch", "numpy", "pydantic", "safetensors", "array_api_compat", "platformdirs", "filelock", "ruamel.yaml")
 
 
 def missing(schemes: list[str]) -> list[str]:
     """Packages that are not installed here."""
-    wanted = (*NEEDED, *(("torchao",) if any(s.startswith("int8") for s in schemes) else ()))
+    wanted = (*NEEDED, *(("torchao",) if {"int8-weight", "float8-weight"} & {*schemes} else ()))
     lacking = []
     for name in wanted:
         try:
@@ -130,7 +133,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     from safetensors.torch import load_file, save_file
 
     expected = given.folder.parent / "expected.safetensors"
-    if given.folder.name == "eager":
+    if given.folder.name in ("eager", *COMPILED):
         call, facts = _eager(given, expected)
     else:
         call, facts = _package(given)
@@ -160,7 +163,9 @@ def _eager(given: argparse.Namespace, expected: Path) -> tuple[Callable[[], Any]
         {"fp32": made.run()["v"].double().contiguous()}, expected
     )  # float32 on the CPU, before anything is quantized
     made = aotinductor.quantize(made, given.scheme, options(given.device))
-    module = made.module.to(given.device)
+    module: Any = made.module.to(given.device)
+    if given.folder.name in COMPILED:
+        module = torch.compile(module, mode=COMPILED[given.folder.name])
     inputs = [value.to(given.device) for value in made.inputs.values()]
 
     def call() -> Any:
@@ -199,11 +204,12 @@ def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
     for scheme in given.schemes:
         with tempfile.TemporaryDirectory() as name:
             kinds = ("native", "deviceless") if given.device == "cuda" else ("native",)
-            for kind in ("eager", *kinds):
+            compiled = tuple(COMPILED) if scheme == "bf16" and given.device == "cuda" else ()
+            for kind in ("eager", *compiled, *kinds):
                 folder = Path(name) / kind
                 folder.mkdir()
                 chosen = ["--scheme", scheme, "--folder", str(folder)]
-                if kind != "eager":
+                if kind in kinds:
                     child(given, "--build", *chosen, hidden=kind == "deviceless")
                 rows.append(json.loads(child(given, "--run", *chosen).splitlines()[-1]))
     return rows
@@ -238,11 +244,26 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join("  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) for line in lines)
 
 
+def ratios(rows: list[dict[str, Any]]) -> list[str]:
+    """Each package's time and memory as shares of bf16's: eager, and the faster compiled."""
+    bf16 = {row["program"]: row for row in rows if row["scheme"] == "bf16"}
+    if not {"eager", *COMPILED} <= {*bf16}:
+        return []
+    eager, compiled = bf16["eager"], min((bf16[name] for name in COMPILED), key=lambda row: row["p50_ms"])
+    return [
+        f"{row['scheme']} {row['program']}: {eager['p50_ms'] / row['p50_ms']:.2f} times as fast as eager bf16, "
+        f"{compiled['p50_ms'] / row['p50_ms']:.2f} times as fast as compiled bf16, "
+        f"{row['device_bytes'] / eager['device_bytes']:.2f} of eager bf16's memory"
+        for row in rows
+        if row["program"] in ("native", "deviceless")
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--blocks", type=int, default=None, help="of the flow; default 24, on the CPU 1")
-    parser.add_argument("--schemes", nargs="+", default=None, help="default fp16 bf16, and int8-dynamic with torchao")
+    parser.add_argument("--schemes", nargs="+", default=None, help="default fp32 on a CPU, else five")
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--check", action="store_true", help="only say what is missing here")
@@ -260,8 +281,7 @@ def main() -> None:
         print(json.dumps(run(given)))
         return
     if given.schemes is None:
-        with_torchao = ["int8-dynamic"] if importlib.util.find_spec("torchao") else []
-        given.schemes = (["fp32"] if cpu else ["fp16", "bf16"]) + with_torchao
+        given.schemes = ["fp32"] if cpu else ["fp16", "bf16", "int8-dynamic", "float8-dynamic", "int4-weight"]
     problems = [f"{name}: not installed" for name in missing(given.schemes)]
     if not problems:
         from gen3dexport.backends.aotinductor import toolchain
@@ -280,6 +300,7 @@ def main() -> None:
     rows = measure(given)
     device = f"{platform.machine()} CPU" if cpu else torch.cuda.get_device_name(0)
     print(table(rows))
+    print(*ratios(rows), sep="\n")
     facts = {
         "device": device,
         "torch": torch.__version__,

@@ -107,18 +107,14 @@ def goals(found: dict[str, Turns]) -> list[tuple[str, float, float]]:
     rows = {name: turns.row(found["eager fp32"]) for name, turns in found.items() if turns.reason is None}
     eager, bf16 = rows["eager fp32"], min((rows[n]["p50_ms"] for n in BF16 if n in rows), default=float("nan"))
     wanted = []
-    if (row := rows.get("executorch int8-dynamic, modulation int4")) is not None:
-        wanted += [
-            ("executorch int8, modulation int4: bytes × fp32", row["bytes"] / eager["bytes"], 0.25),
-            ("executorch int8, modulation int4: 1 - cosine", 1 - row["cosine"], 1e-3),
-        ]
-    if (row := rows.get("executorch int8-dynamic")) is not None:
-        wanted += [
-            ("executorch int8: time × eager fp32", row["ratio"], 0.40),
-            ("executorch int8: time × the faster bf16", row["p50_ms"] / bf16, 0.80),
-            ("executorch int8: bytes × fp32", row["bytes"] / eager["bytes"], 0.25),
-            ("executorch int8: 1 - cosine", 1 - row["cosine"], 1e-3),
-        ]
+    for name in ("executorch int8-dynamic", "executorch int8-dynamic, modulation int4"):
+        if (row := rows.get(name)) is not None:
+            wanted += [
+                (f"{name}: time × eager fp32", row["ratio"], 0.40),
+                (f"{name}: time × the faster bf16", row["p50_ms"] / bf16, 0.80),
+                (f"{name}: bytes × fp32", row["bytes"] / eager["bytes"], 0.25),
+                (f"{name}: 1 - cosine", 1 - row["cosine"], 1e-3),
+            ]
     if (row := rows.get("cpu-aoti-avx512 int8-dynamic")) is not None:
         wanted.append(("cpu-aoti-avx512 int8: time × eager fp32", row["ratio"], 0.32))
     return wanted

@@ -24,8 +24,9 @@ BYTES: Mapping[str, float] = {
     "int8-weight": 1,
     "int8-static": 1,
     "float8-weight": 1,
+    "float8-dynamic": 1,
     "int4-dynamic": 0.5 + 2 / 32,  # a half-precision scale for each group of 32
-    "int4-weight": 1 + 4 / 32,  # in bytes, with a float32 scale for each group; onnx packs two in a byte
+    "int4-weight": 0.5 + 2.5 / 32,  # a half-precision scale and four bits of zero point for each group of 32
 }
 
 

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gen3dexport.backends import Lowered, ProgramRecord, aotinductor, recorded, specs
-from gen3dexport.backends.aotinductor import attention, host_code, int_mm, offline_cuda, replaced, retarget, toolchain
+from gen3dexport.backends.aotinductor import attention, host_code, offline_cuda, products, replaced, retarget, toolchain
 from gen3dexport.backends.aotinductor.elf import Elf
 from gen3dexport.backends.aotinductor.gpu_table import GPUS
 from gen3dexport.backends.aotinductor.inspect_package import check_weights, read_package
@@ -156,10 +156,18 @@ def test_cuda_means_sm_90() -> None:
     assert read_target("cpu-aoti").backend_options() == CPU
 
 
-@pytest.mark.parametrize("scheme", ["fp16", "int8-weight", "float8-weight"])
+@pytest.mark.parametrize("scheme", ["fp16", "int8-weight", "float8-weight", "float8-dynamic", "int4-weight"])
 def test_schemes_that_are_slower_on_the_cpu_are_refused(scheme: str) -> None:
     with pytest.raises(UsageError, match=rf"ss_flow: scheme {scheme} is refused on the CPU: .*use .*int8-dynamic"):
         quantized(flow(), scheme, CPU)
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_86"])
+def test_float8_products_need_a_matrix_unit_that_takes_them(arch: str) -> None:
+    options = aotinductor.Options(device="cuda", arch=arch)
+    with pytest.raises(UsageError, match=r"float8-dynamic is refused on the CUDA: .*sm_89 and later"):
+        quantized(flow(), "float8-dynamic", options)
+    assert aotinductor.refused_for("float8-weight", options) is None
 
 
 def test_int8_keeps_the_rest_in_half_precision() -> None:
@@ -399,19 +407,20 @@ def test_integer_products_for_cuda_are_exact() -> None:
     component = quantized(flow(), "int8-dynamic", aotinductor.Options(min_features=64))
     original = Captured(component).whole
     program = retarget.standing(original)
-    assert int_mm.for_cuda(program) == 14
-    products = [n for n in program.graph.nodes if n.target is torch.ops.aten._int_mm.default]
-    assert min(n.args[0].meta["val"].shape[0] for n in products) > 16
+    assert products.for_cuda(program) == {"integer_products": 14, "float8_products": 0}
+    integer = [n for n in program.graph.nodes if n.target is torch.ops.aten._int_mm.default]
+    assert min(n.args[0].meta["val"].shape[0] for n in integer) > 16
     inputs = tuple(component.inputs.values())
     with torch.no_grad():
         assert torch.equal(program.module()(*inputs), original.module()(*inputs))
 
 
-def test_integer_products_that_cuda_cannot_run() -> None:
-    linear = Component("odd", nn.Sequential(nn.Linear(68, 20)).eval(), {"x": torch.randn(32, 68)}, ("y",))
-    program = retarget.standing(Captured(quantized(linear, "int8-dynamic", SM90)).whole)
-    with pytest.raises(ExportError, match=r"widths 68 and 20.*multiples of 8"):
-        int_mm.for_cuda(program)
+@pytest.mark.parametrize(("scheme", "inner", "multiple"), [("int8-dynamic", 68, 8), ("float8-dynamic", 80, 16)])
+def test_products_that_cuda_cannot_run(scheme: str, inner: int, multiple: int) -> None:
+    linear = Component("odd", nn.Sequential(nn.Linear(inner, 20)).eval(), {"x": torch.randn(32, inner)}, ("y",))
+    program = retarget.standing(Captured(quantized(linear, scheme, SM90)).whole)
+    with pytest.raises(ExportError, match=rf"widths {inner} and 20.*multiples of {multiple}"):
+        products.for_cuda(program)
 
 
 def test_a_weight_without_its_gpu_cannot_be_computed_on() -> None:
@@ -463,11 +472,22 @@ class TestWithoutGpu:
         with pytest.raises(VerificationError, match="are not the model's"):
             check_weights(damaged, state)
 
-    def test_float8_weights_are_stored_as_they_are(self, tmp_path: Path) -> None:
-        component = quantized(flow(), "float8-weight", SM90)
-        stored = [t for t in component.module.state_dict().values() if t.dtype == torch.float8_e4m3fn]
+    @pytest.mark.parametrize(
+        ("scheme", "dtype", "share", "operator"),
+        [
+            ("float8-weight", torch.float8_e4m3fn, 0.6, "mm_out"),
+            ("float8-dynamic", torch.float8_e4m3fn, 0.6, "_scaled_mm_out"),
+            ("int4-weight", torch.uint8, 0.5, "addmm_out"),
+        ],
+    )
+    def test_small_weights_are_stored_as_they_are(
+        self, scheme: str, dtype: torch.dtype, share: float, operator: str, tmp_path: Path
+    ) -> None:
+        component = quantized(flow(), scheme, SM90)
+        stored = [t for t in component.module.state_dict().values() if t.dtype == dtype]
         lowered = aotinductor.lower(Captured(component), SM90, tmp_path)
-        assert len(stored) == 14 and lowered.facts["weights"]["bytes"] < 0.6 * 4 * flow().parameters
+        assert len(stored) in (14, 28) and lowered.facts["weights"]["bytes"] < share * 4 * flow().parameters
+        assert lowered.facts["operators"][operator] and not lowered.facts["interpreted_operators"]
         check_weights(read_package(tmp_path / lowered.files[0]), component.module.state_dict())
 
     def test_another_architecture_is_noticed(self, cuda_package: tuple[Path, Component, Lowered]) -> None:
@@ -483,7 +503,10 @@ class TestWithoutGpu:
 
 @pytest.mark.gpu
 @needs_gpu
-@pytest.mark.parametrize(("scheme", "tolerance"), [("fp32", 1e-4), ("fp16", 5e-3), ("int8-dynamic", 1e-2)])
+@pytest.mark.parametrize(
+    ("scheme", "tolerance"),
+    [("fp32", 1e-4), ("fp16", 5e-3), ("int8-dynamic", 1e-2), ("float8-dynamic", 1e-2), ("int4-weight", 5e-3)],
+)
 def test_native_numerics(scheme: str, tolerance: float, tmp_path: Path) -> None:
     major, minor = torch.cuda.get_device_capability()
     options = aotinductor.Options(device="cuda", arch=f"sm_{major}{minor}", min_features=64, rest="fp16")

@@ -28,6 +28,7 @@ from gen3dexport.backends.onnx import lowering as onnx_lowering
 from gen3dexport.backends.onnx.loading import _has_vnni, _threads
 from gen3dexport.errors import UsageError, VerificationError
 from gen3dexport.export import Captured
+from gen3dexport.int4_linear import unpacked
 from gen3dexport.models.component import Component
 from gen3dexport.quantize import Half
 from gen3dexport.quantize import quantize as apply
@@ -145,7 +146,7 @@ def test_static_int8_convolution_is_a_convolution(
 @pytest.mark.parametrize("inputs", [32, 96, 128])
 def test_int4_linear_is_a_linear(inputs: int) -> None:
     """Within half a step of every group's range; pairs are packed low half first."""
-    from gen3dexport.backends.onnx.int4_linear import Int4Linear, _packed, _unpacked
+    from gen3dexport.backends.onnx.int4_linear import Int4Linear
 
     torch.manual_seed(0)
     linear = torch.nn.Linear(inputs, 24)
@@ -154,7 +155,7 @@ def test_int4_linear_is_a_linear(inputs: int) -> None:
     found = quantized(torch.eye(inputs)).T.detach() - linear.bias.detach()[:, None]  # its weight
     steps = (found - linear.weight.detach()).unflatten(1, (-1, 32)).abs() / quantized.scale[..., None]
     assert float(steps.max()) < 1.01  # half a step, and another half where the zero point was rounded
-    assert _packed(torch.tensor([1, 2, 3])).tolist() == [33, 3] and _unpacked(torch.tensor([33])).tolist() == [1, 2]
+    assert unpacked(torch.tensor([33])).tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("per_token", [False, True])

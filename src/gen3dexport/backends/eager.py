@@ -27,14 +27,12 @@ SCHEMES: Mapping[str, str] = {
     "int8-dynamic": "linears of the blocks with int8 weights per channel, int8 activations per token (torch._int_mm)",
     "int8-weight": "linears of the blocks with int8 weights per channel, float32 activations",
     "int4-dynamic": "linears of the blocks with int4 weights in groups of 32 (in bytes), int8 activations per token",
-    "int4-weight": "linears of the blocks with int4 weights per group of 32 (kept in bytes), float32 activations",
+    "int4-weight": "linears of the blocks with int4 weights per group of 32 (two in a byte), float32 activations",
     "float8-weight": "linears of the blocks with float8 (e4m3) weights per channel, float32 activations",
+    "float8-dynamic": "linears of the blocks with float8 (e4m3) weights per channel, float8 activations per token",
     "int8-static": "convolutions with int8 weights per channel, activations rounded in calibrated ranges, in float32",
 }
-REFUSED: Mapping[str, str] = {
-    "float8-dynamic": "torchao rounds activations to float8 on a GPU of compute capability 8.9 or later alone, and "
-    "networks are quantized on the CPU; use float8-weight",
-}
+REFUSED: Mapping[str, str] = {}
 UNSUPPORTED: Mapping[str, str] = {}
 _ASSERTION = "aten._assert_tensor_metadata.default"  # computes nothing
 

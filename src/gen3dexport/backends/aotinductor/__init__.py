@@ -31,15 +31,13 @@ SCHEMES: Mapping[str, str] = {
     "int8-dynamic": "linears of the blocks as integer matrix products: int8 weights per channel, activations per token",
     "int8-weight": "linears of the blocks with int8 weights per channel, widened before each product; CUDA only",
     "float8-weight": "linears of the blocks with float8 (e4m3) weights per channel, widened as int8's; CUDA only",
+    "float8-dynamic": "linears of the blocks as float8 (e4m3) products, activations per token; CUDA from sm_89 on",
+    "int4-weight": "linears of the blocks with int4 weights per group of 32, two in a byte, widened; CUDA only",
 }
 REFUSED: Mapping[str, str] = {
     "int4-dynamic": "torchao keeps int4 in bytes here: no smaller than int8-dynamic and less exact; use int8-dynamic",
-    "int4-weight": "torchao's packed int4 needs a GPU while building, and the plain form is no smaller than "
-    "int8-weight and less exact; use int8-weight",
     "int8-static": "AOTInductor has no integer 3-D convolution: rounded in float32, a network takes 1.5 times fp32's "
     "time on a CPU; use executorch or onnx for it, or bf16",
-    "float8-dynamic": "torchao rounds activations to float8 on a GPU of compute capability 8.9 or later alone, and "
-    "networks are quantized on the CPU; use int8-dynamic",
 }
 UNSUPPORTED: Mapping[str, str] = {}
 
@@ -47,8 +45,13 @@ _SLOW_ON_CPU: Mapping[str, str] = {
     "fp16": "it takes 3.5 times as long as float32 (CPUs lack float16 arithmetic); use bf16 or int8-dynamic",
     "int8-weight": "it is slower than float32 (1.1 times), where int8-dynamic is faster and as small; use int8-dynamic",
     "float8-weight": "CPUs have no float8 arithmetic: weights are widened as int8-weight's are; use int8-dynamic",
+    "float8-dynamic": "CPUs have no float8 arithmetic: both operands are widened; use int8-dynamic",
+    "int4-weight": "weights are widened in every call: slower than float32 (1.07 times), where int8-dynamic is not; "
+    "use int8-dynamic",
 }
 """Measured against eager float32 on a DiT block of the released width, one thread, AVX-512 CPU."""
+
+_FLOAT8_ARCHITECTURES = ("sm_89", "sm_90", "sm_100")
 
 
 class Options(BaseModel):
@@ -58,10 +61,10 @@ class Options(BaseModel):
         device: where the program runs.
         arch: architecture of the GPU, for `device: cuda`.
         march: what the host code may use of the CPU: x86-64-v3 (AVX2) or x86-64-v4 (AVX-512).
-        min_features: linears with fewer inputs than this stay as they are in the int8 and float8 schemes.
+        min_features: linears with fewer inputs than this stay as they are in the int4, int8 and float8 schemes.
         sampler: whether a sampler's network is packed a second time as the whole loop, NAME_sampler.pt2: one program
             from noise to latent, with its own copy of the weights.
-        rest: what the repeated blocks compute in beside int8 or float8 linears, where the network has such a form.
+        rest: what the repeated blocks compute in beside integer or float8 linears, where the network has such a form.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -87,6 +90,8 @@ def check(options: Options) -> list[str]:
 
 def refused_for(scheme: str, options: Options) -> str | None:
     """Why a scheme is refused on the options' device, or None when it works there."""
+    if scheme == "float8-dynamic" and options.device == "cuda" and options.arch not in _FLOAT8_ARCHITECTURES:
+        return "its matrix units take no float8 (those of sm_89 and later do); use int8-dynamic"
     return REFUSED.get(scheme) or (_SLOW_ON_CPU.get(scheme) if options.device == "cpu" else None)
 
 
@@ -221,12 +226,11 @@ def _native(program: ExportedProgram, path: Path, options: Options) -> tuple[Any
     import torch
 
     from gen3dexport.backends.aotinductor.compile import compile_package
-    from gen3dexport.backends.aotinductor.int_mm import for_cuda
+    from gen3dexport.backends.aotinductor.products import for_cuda
     from gen3dexport.backends.aotinductor.retarget import real_move
 
     moved = real_move(program, torch.device("cuda", 0))
-    products = for_cuda(moved)
-    facts = {"integer_products": products, "attention": "chosen by torch on the device"}
+    facts = {**for_cuda(moved), "attention": "chosen by torch on the device"}
     return compile_package(moved, path, options.march, {"max_autotune": False}), facts
 
 
@@ -236,15 +240,15 @@ def _offline(program: ExportedProgram, path: Path, options: Options) -> tuple[An
     from gen3dexport.backends.aotinductor.attention import pin_attention
     from gen3dexport.backends.aotinductor.compile import compile_package
     from gen3dexport.backends.aotinductor.gpu_table import GPUS
-    from gen3dexport.backends.aotinductor.int_mm import for_cuda
     from gen3dexport.backends.aotinductor.offline_cuda import OPTIONS, offline_cuda, require_checked_versions
+    from gen3dexport.backends.aotinductor.products import for_cuda
     from gen3dexport.backends.aotinductor.retarget import fake_move
 
     assert options.arch is not None  # Options holds it
     require_checked_versions()
     gpu = GPUS[options.arch]
     moved, weights = fake_move(program, torch.device("cuda", 0))
-    facts = {"integer_products": for_cuda(moved), "attention": pin_attention(moved)}
+    facts = {**for_cuda(moved), "attention": pin_attention(moved)}
     with offline_cuda(gpu, weights):
         compiled = compile_package(moved, path, options.march, {**OPTIONS, "cuda.arch": str(gpu.compute)})
     return compiled, facts

@@ -15,36 +15,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen3dexport.int8_linear import TINY
+from gen3dexport import int4_linear as plain
+from gen3dexport.int4_linear import GROUP, int4_weight, widened
 from gen3dexport.models.component import Component
 from gen3dexport.quantize import pick, replace_linears
-
-GROUP = 32
-_LEVELS = 15
 
 
 @torch.library.custom_op("gen3dexport::int4_linear", mutates_args=())
 def int4_linear(x: Tensor, packed: Tensor, scale: Tensor, zero: Tensor, bias: Tensor | None) -> Tensor:
     """x [..., K] float32 times a weight [N, K] in `packed` [N, K/32, 16] uint8 (the first of a pair in the low half),
     `scale` [N, K/32] and `zero` [N, K/64 rounded up] uint8, likewise packed; plus bias [N]."""
-    groups = scale.shape[1]
-    weight = (_unpacked(packed) - _unpacked(zero)[:, :groups, None].float()) * scale[..., None]
-    return F.linear(x, weight.flatten(1), bias)
+    return F.linear(x, widened(packed, scale, zero), bias)
 
 
 @int4_linear.register_fake
 def _(x: Tensor, packed: Tensor, scale: Tensor, zero: Tensor, bias: Tensor | None) -> Tensor:
     return x.new_empty((*x.shape[:-1], packed.shape[0]))
-
-
-def _packed(values: Tensor) -> Tensor:
-    """Pairs along the last axis, of numbers below 16, as bytes; an odd one out is paired with zero."""
-    even = F.pad(values, (0, values.shape[-1] % 2)).to(torch.uint8)
-    return even[..., 0::2] | (even[..., 1::2] << 4)
-
-
-def _unpacked(values: Tensor) -> Tensor:
-    return torch.stack([values & 15, values >> 4], -1).flatten(-2)
 
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
@@ -77,24 +63,12 @@ def _schema() -> Any:
     )  # fmt: skip
 
 
-class Int4Linear(nn.Module):
-    """A linear layer with its weight in int4 per group of inputs; activations as they are."""
-
-    packed: Tensor
-    scale: Tensor
-    zero: Tensor
+class Int4Linear(plain.Int4Linear):
+    """A linear layer with its weight in int4 per group of inputs, scales in float32, as onnxruntime takes them."""
 
     def __init__(self, linear: nn.Linear) -> None:
-        super().__init__()
-        groups = linear.weight.detach().float().reshape(linear.out_features, -1, GROUP)
-        low, high = groups.amin(-1).clamp_max(0), groups.amax(-1).clamp_min(0)
-        scale = ((high - low) / _LEVELS).clamp_min(TINY)
-        zero = (-low / scale).round().clamp(0, _LEVELS)
-        values = ((groups / scale[..., None]).round() + zero[..., None]).clamp(0, _LEVELS)
-        self.register_buffer("packed", _packed(values))
-        self.register_buffer("scale", scale)
-        self.register_buffer("zero", _packed(zero))
-        self.bias = linear.bias
+        super().__init__(linear)
+        self.scale = int4_weight(linear.weight)[1]
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = torch.ops.gen3dexport.int4_linear(x.float(), self.packed, self.scale, self.zero, self.bias)
