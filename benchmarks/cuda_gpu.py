@@ -1,6 +1,6 @@
 """On a GPU host: native and deviceless CUDA packages against eager torch, on the same inputs and the same torch.
 
-    python benchmarks/cuda_gpu.py [--blocks 24] [--schemes fp16 bf16 int8-dynamic float8-dynamic int4-weight] [--runs 100] [--device cpu]
+    python benchmarks/cuda_gpu.py [--blocks 24] [--schemes bf16 int8-dynamic ...] [--runs 100] [--device cpu]
 
 For each scheme the released structure flow (random weights) is built twice, each time in a fresh process: natively, and
 without a GPU (the child gets no CUDA device). Both packages are loaded from disk and compared with the eager model in
@@ -10,7 +10,8 @@ Prints a table, and how each package stands to bf16 (eager and the faster compil
 benchmarks/results/cuda_gpu_DEVICE.json.
 
 Needs a checkout (or the wheel) of this package, torch with CUDA of a version that deviceless builds are checked on,
-Triton, a C++ compiler, and what `--check` lists; int8-weight and float8-weight need torchao (carry its wheel: pip install --no-deps).
+Triton, a C++ compiler, and what `--check` lists; int8-weight and float8-weight need torchao (carry its wheel:
+pip install --no-deps).
 `--device cpu` runs the same script on a CPU with the small golden size, so that it is tested where there is no GPU.
 """
 
