@@ -39,6 +39,7 @@ class Sampler(Record):
         guidance: the two branches of a guided step as two calls of the flow (`sequential`, the default) or as one call
             of a batch of two (`batched`: faster where one branch does not fill the device).
         cache_context: the keys and values of the condition once for all steps, by a component of their own
+        tabulate_time: the timestep's layers as a table of the sampler's steps (on unless false): a quarter of a flow
             (`flow_context`, `slat_flow_context`). The flow is then lowered block by block, not one block for all.
     """
 
@@ -48,6 +49,7 @@ class Sampler(Record):
     rescale_t: float | None = Field(default=None, gt=0)
     guidance: Literal["sequential", "batched"] | None = None
     cache_context: bool | None = None
+    tabulate_time: bool | None = None
 
     @field_validator("guidance_interval")
     @classmethod

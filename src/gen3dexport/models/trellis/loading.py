@@ -30,6 +30,7 @@ from gen3dexport.models.trellis.slat_flow import SLatFlow
 from gen3dexport.models.trellis.slat_inputs import flow_tables, mesh_inputs, window_inputs
 from gen3dexport.models.trellis.sparse_layers import fit_neighbour_gather, fold_convolutions, set_neighbour_gather
 from gen3dexport.models.trellis.structure_stage import shell
+from gen3dexport.models.trellis.time_table import tabulate_time
 
 _CLASSES: dict[str, type[nn.Module]] = {
     "SparseStructureFlowModel": SparseStructureFlow,
@@ -130,7 +131,7 @@ def load(
     if name == "text_encoder":
         return _component(name, _text_encoder(checkpoint), settings)
     module = load_checkpoint(folder / checkpoint, random_weights, allow_pickle)
-    return _component(name, _folded(_held(name, module, settings), settings), settings)
+    return _component(name, _prepared(name, module, settings), settings)
 
 
 def skeleton(name: str, settings: Settings, folder: Path) -> Component:
@@ -143,9 +144,9 @@ def skeleton(name: str, settings: Settings, folder: Path) -> Component:
         else:
             config = _read_config(folder / settings.checkpoints[name])
             module = network(config["name"], config["args"])
-            component = _component(name, _folded(_held(name, module, settings), settings), settings)
+            component = _component(name, _prepared(name, module, settings), settings)
     flow = component.module if isinstance(component.module, SparseStructureFlow | SLatFlow) else None
-    size = (0, 0) if flow is None else (len(flow.blocks), len(flow.get_parameter("t_embedder.mlp.2.bias")))
+    size = (0, 0) if flow is None else (len(flow.blocks), len(flow.get_parameter("blocks.0.norm2.weight")))
     return component.with_inputs(_meta_inputs(name, settings, size))
 
 
@@ -154,7 +155,7 @@ def _component(name: str, module: nn.Module, settings: Settings) -> Component:
     if isinstance(module, FlowContext):
         return Component(name, module, {}, ("context",))
     if isinstance(module, SparseStructureFlow | SLatFlow):
-        sampling = settings.slat if name == "slat_flow" and settings.slat is not None else settings
+        sampling = _sampling(name, settings)
         # Blocks that read each a context of their own are no stack: what they share is all that one may be given.
         stack = None if sampling.cache_context else module.stack
         return Component(name, module, {}, ("v",), stack=stack, loop=_loop(sampling))
@@ -163,11 +164,22 @@ def _component(name: str, module: nn.Module, settings: Settings) -> Component:
     return Component(name, module, {}, ("logits" if name == "decoder" else "feats",))
 
 
-def _held(name: str, module: nn.Module, settings: Settings) -> nn.Module:
-    """A flow, or its half that makes keys and values of the condition, where they are cached."""
-    if name.endswith("_context"):
+def _sampling(name: str, settings: Settings) -> Sampling:
+    """The sampler's knobs of a flow."""
+    return settings.slat if settings.slat is not None and name == "slat_flow" else settings
+
+
+def _prepared(name: str, module: nn.Module, settings: Settings) -> nn.Module:
+    """A checkpoint's network in the form that is built: what the settings fix is folded into its weights."""
+    if name.endswith("_context"):  # a flow's half that makes keys and values of the condition
         return FlowContext(module).eval()
-    return hold_context(module) if f"{name}_context" in settings.checkpoints else module
+    if isinstance(module, SparseStructureFlow | SLatFlow):
+        sampling = _sampling(name, settings)
+        if sampling.tabulate_time:
+            tabulate_time(module, _timesteps(sampling))
+        if sampling.cache_context:
+            hold_context(module)
+    return _folded(module, settings)
 
 
 def _folded(module: nn.Module, settings: Settings) -> nn.Module:
@@ -208,11 +220,16 @@ def _loop(sampling: Sampling) -> Euler | None:
     schedule = sampling.schedule
     times = schedule.times
     return Euler(
-        timesteps=tuple(1000 * t for t in times[:-1]),
+        timesteps=_timesteps(sampling),
         dts=tuple(t - after for t, after in pairwise(times)),
         guidance=schedule.weights,
         cond="context" if sampling.cache_context else "cond",
     )
+
+
+def _timesteps(sampling: Sampling) -> tuple[float, ...]:
+    """What the network gets as `t` at each step."""
+    return tuple(1000 * t for t in sampling.schedule.times[:-1])
 
 
 def _meta_inputs(name: str, settings: Settings, flow_size: tuple[int, int] = (0, 0)) -> dict[str, torch.Tensor]:
@@ -220,7 +237,7 @@ def _meta_inputs(name: str, settings: Settings, flow_size: tuple[int, int] = (0,
     tokens, width = settings.condition
     shapes: dict[str, torch.Tensor] = {}
     with torch.device("meta"):
-        sampling = settings.slat if settings.slat is not None and name == "slat_flow" else settings
+        sampling = _sampling(name, settings)
         ids, latent = torch.zeros(1, tokens, dtype=torch.int64), torch.zeros(1, *settings.latent)
         shapes |= {"ids": ids, "mask": ids, "z": latent, "t": torch.zeros(sampling.batch)}
         shapes["x"] = torch.zeros(sampling.batch, *settings.latent)
@@ -239,7 +256,6 @@ def _meta_inputs(name: str, settings: Settings, flow_size: tuple[int, int] = (0,
     if name.endswith("_context"):
         shapes["cond"] = torch.zeros(1, tokens, width, device="meta")
     elif f"{name}_context" in settings.checkpoints:
-        sampling = settings.slat if settings.slat is not None and name == "slat_flow" else settings
         blocks, channels = flow_size
         shapes["context"] = torch.zeros(blocks, 2, sampling.batch, tokens, channels, device="meta")
     return {key: shapes[key] for key in inputs_of(name, settings)}

@@ -38,6 +38,7 @@ class Sampling(Record):
     Attributes:
         guidance: whether the two branches of a guided step are two calls of the flow, or one of a batch of two.
         cache_context: whether keys and values of the condition are made once, by a component of their own.
+        tabulate_time: whether what the flow makes of the timestep is computed when it is loaded, for these steps.
     """
 
     steps: int
@@ -46,6 +47,7 @@ class Sampling(Record):
     rescale_t: float
     guidance: Literal["sequential", "batched"] = "sequential"
     cache_context: bool = False
+    tabulate_time: bool = True
 
     @property
     def batch(self) -> int:
