@@ -53,7 +53,7 @@ def bundle(built: Path, tmp_path: Path) -> Path:
 def test_manifest_says_what_was_built(built: Path) -> None:
     manifest = verify(built)
     assert manifest.components == ("flow", "decoder")
-    assert manifest.parameters == {"flow": 200_776, "decoder": 402_409}
+    assert manifest.parameters == {"flow": 133_320, "decoder": 402_409}
     assert manifest.calls == {"flow": 8, "decoder": 1}  # 4 steps, all of them guided
     assert not manifest.random_weights
     assert list(manifest.component("flow").inputs) == ["x", "t", "cond"]

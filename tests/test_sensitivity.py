@@ -68,7 +68,7 @@ def test_the_command(tiny_recipe: Path, tmp_path: Path, cli: Cli) -> None:
     assert code == 0, error
     rows: list[dict[str, Any]] = json.loads(out)["rows"]
     patterns = [row["pattern"] for row in rows if row["scheme"] == "bf16"]
-    assert len(patterns) == 4 + 8 and "blocks.*.self_attn.to_qkv" in patterns and "t_embedder.mlp.2" in patterns
+    assert len(patterns) == 2 + 8 and "blocks.*.self_attn.to_qkv" in patterns and "out_layer" in patterns
     by = {(row["scheme"], row["pattern"]): row for row in rows}
     wide, narrow = (by["int8-weight", f"blocks.*.mlp.mlp.{k}"] for k in (2, 0))
     assert wide["reason"] is None and wide["layers"] == 2 and wide["saved_bytes"] > 2 * 2.9 * 256 * 64

@@ -14,6 +14,7 @@ Figure = dict[str, Any]
 Facts = Mapping[str, Any]
 
 _BLUE, _AMBER, _GREEN, _VIOLET, _GREY = "#2455c3", "#d98a1f", "#1f8a70", "#6b3fa0", "#9aa5b1"
+_RED, _SKY, _OLIVE = "#b5413c", "#5aa9d6", "#8a8f2a"
 _FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#1b2430"}
 _CLAY = "#cf9068"
 
@@ -132,7 +133,7 @@ def stages(times: Facts) -> Figure | None:
     """Where the time of one asset goes: one stacked bar."""
     if not times:
         return None
-    colors = (_GREY, _BLUE, _GREEN, _AMBER, _VIOLET)
+    colors = (_GREY, _BLUE, _GREEN, _AMBER, _VIOLET, _RED, _SKY, _OLIVE)
     traces = [
         {
             "type": "bar", "orientation": "h", "name": name, "y": ["one asset"], "x": [float(ms)],

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from gen3dexport.bundle import read_manifest
 from gen3dexport.models.component import Component
 from gen3dexport.models.golden import read_golden
 from gen3dexport.models.trellis.sampler import Schedule
 from gen3dexport.models.trellis.time_table import StepWeights, tabulate_time
+from gen3dexport.runtime import load
+
+Cli = Callable[..., tuple[int, str, str]]
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "trellis"
 TIMES = tuple(1000 * t for t in Schedule(8, 3.0, (0.5, 1.0), 3.0).times[:-1])
@@ -49,3 +55,17 @@ def test_a_table_that_is_no_smaller_is_not_made() -> None:
     before = list(module.state_dict())
     tabulate_time(module, [float(1000 - i) for i in range(500)])
     assert list(module.state_dict()) == before
+
+
+def test_a_bundle_makes_the_same_asset(tiny_recipe: Path, fast_target: Path, tmp_path: Path, cli: Cli) -> None:
+    for name, value in (("table", "true"), ("layers", "false")):
+        choice = f"sampler.tabulate_time={value}"
+        code, _, error = cli(
+            "build", tiny_recipe, "-t", fast_target, choice, "--skip-validation", "-o", tmp_path / name
+        )
+        assert code == 0, error
+    table, layers = (read_manifest(tmp_path / name).parameters["flow"] for name in ("table", "layers"))
+    assert table < 0.7 * layers
+    features = np.random.default_rng(7).standard_normal((11, 48), dtype=np.float32)
+    meshes = [load(tmp_path / name).generate(features=features) for name in ("table", "layers")]
+    np.testing.assert_allclose(meshes[0].vertices, meshes[1].vertices, atol=1e-4)
