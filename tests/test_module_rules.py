@@ -15,12 +15,13 @@ from gen3dexport import backends
 from gen3dexport.backends import ProgramRecord, TensorSpec
 from gen3dexport.errors import UsageError
 from gen3dexport.export import Captured
+from gen3dexport.int8_embedding import Int8Embedding
 from gen3dexport.int8_linear import Int8Linear
 from gen3dexport.metrics import tensor_error
 from gen3dexport.models.bert import BertTokenEncoder
 from gen3dexport.models.component import Component
 from gen3dexport.models.golden import read_golden
-from gen3dexport.module_rules import exceptions, generic, layers_of, quantize_by_rules
+from gen3dexport.module_rules import embeddings, exceptions, generic, layers_of, quantize_by_rules
 from gen3dexport.quantize import InDtype, linears
 from gen3dexport.runtime.pipeline import to_numpy
 
@@ -69,6 +70,26 @@ def test_without_a_stack_lists_are_the_inside() -> None:
             "intermediate.dense", "output.dense",
         )
     }  # fmt: skip
+
+
+def test_embeddings_take_int8_by_a_rule_alone() -> None:
+    def component() -> Component:
+        torch.manual_seed(0)
+        module, ids = BertTokenEncoder(512, 64, 2, 2, 32, 16).eval(), torch.arange(12)[None]
+        return Component("text_encoder", module, {"ids": ids, "mask": torch.ones_like(ids)}, ("features",))
+
+    whole, table = component(), "embeddings.word_embeddings"
+    quantized = _eager(component(), "fp32", {table: "int8-dynamic"})
+    kept = quantized.module.get_submodule(table)
+    assert isinstance(kept, Int8Embedding) and kept.numbers.dtype == torch.int8 and kept.numbers.shape == (512, 64)
+    found, expected = to_numpy(quantized.run()), to_numpy(whole.run())
+    assert 0 < tensor_error(found["features"], expected["features"]).relative_l2 < 0.01
+    assert exceptions(whole, {"**": "int4-dynamic"}).keys() == {*layers_of(whole)} - embeddings(whole)
+    everything = _eager(component(), "fp32", {"embeddings": "int8-weight"})  # those whose tables are read whole, too
+    assert all(isinstance(everything.module.get_submodule(name), Int8Embedding) for name in embeddings(whole))
+    everything.run()
+    with pytest.raises(UsageError, match="an embedding takes fp32, int8-dynamic, int8-weight, not bf16"):
+        exceptions(whole, {table: "bf16"})
 
 
 @pytest.mark.parametrize(("count", "taken"), [(1, ["0"]), (2, ["0", "1"]), (4, ["1", "2"])])

@@ -13,17 +13,26 @@ from torch import nn
 
 from gen3dexport import models
 from gen3dexport.errors import UsageError
+from gen3dexport.int8_embedding import Int8Embedding
 from gen3dexport.models.component import Component
 from gen3dexport.plan import Plan
 from gen3dexport.quantize import HALVES, InDtype, default_layers
 from gen3dexport.shipped import did_you_mean
 
-_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)
+
+OF_EMBEDDINGS = ("fp32", "int8-dynamic", "int8-weight")
+"""Schemes that an embedding takes: in int8 its rows have a scale each, and activations do not matter."""
 
 
 def layers_of(component: Component) -> list[str]:
-    """Names of the layers that a rule can take: linear layers and convolutions, wherever they are."""
+    """Names of the layers that a rule can take: linear layers, convolutions and embeddings, wherever they are."""
     return [name for name, module in component.module.named_modules() if isinstance(module, _LAYERS)]
+
+
+def embeddings(component: Component) -> set[str]:
+    """Names of its embeddings."""
+    return {name for name, module in component.module.named_modules() if isinstance(module, nn.Embedding)}
 
 
 def generic(component: Component, name: str) -> str:
@@ -37,14 +46,23 @@ def generic(component: Component, name: str) -> str:
 def exceptions(component: Component, rules: Mapping[str, str]) -> dict[str, str]:
     """Layer -> scheme of the layers that rules take; the last rule that matches wins.
 
+    A scheme that embeddings do not take leaves them out where its rule matches other layers too.
+
     Raises:
-        UsageError: with every rule that matches no layer, and the nearest names.
+        UsageError: with every rule that matches no layer, and the nearest names; or embeddings alone, which do not take
+            its scheme.
     """
-    layers = layers_of(component)
+    layers, tables = layers_of(component), embeddings(component)
     chosen: dict[str, str] = {}
     problems = []
     for pattern, scheme in rules.items():
         matched = [layer for layer in layers if _matches(layer, pattern)]
+        if scheme not in OF_EMBEDDINGS:
+            if matched and {*matched} <= tables:
+                where, taken = f"components.{component.name}.modules: {pattern!r}", ", ".join(OF_EMBEDDINGS)
+                problems.append(f"{where}: an embedding takes {taken}, not {scheme}")
+                continue
+            matched = [layer for layer in matched if layer not in tables]
         chosen |= dict.fromkeys(matched, scheme)
         if not matched:
             known = {path for layer in layers for path in _paths(generic(component, layer))}
@@ -105,6 +123,11 @@ def quantize_by_rules(
         quantized: Component = backend.quantize(component, scheme, options)
         return quantized
     chosen = exceptions(component, rules)
+    for table in embeddings(component) & {*chosen}:
+        if chosen.pop(table) != "fp32":
+            embedding = component.module.get_submodule(table)
+            assert isinstance(embedding, nn.Embedding), table
+            component.module.set_submodule(table, Int8Embedding(embedding))
     rest = [layer for layer in default_layers(component, scheme) if layer not in chosen]
     groups = {s: [layer for layer, own in chosen.items() if own == s] for s in dict.fromkeys(chosen.values())}
     if scheme in HALVES:

@@ -22,10 +22,10 @@ class ComponentChoice(Record):
     Attributes:
         scheme: quantization scheme; the target's default when not set. It covers the linear layers of the repeated
             blocks; what lies around them (first and last layers), norms and embeddings stay in float32.
-        modules: exceptions, pattern -> scheme. A pattern (`blocks.*.mlp`, `out_layer`) takes the linear layers whose
+        modules: exceptions, pattern -> scheme. A pattern (`blocks.*.mlp`, `out_layer`) takes the layers whose
             name, or the name of a module around them, it fits: `*` stands for anything inside one part of a name, `**`
             for any number of parts (`**.to_q`); of two that fit, the last wins. It may take layers that `scheme`
-            leaves, convolutions too in half precision, and gives float32 back with `fp32`.
+            leaves, convolutions too in half precision, embeddings in int8, and gives float32 back with `fp32`.
     """
 
     scheme: str | None = None

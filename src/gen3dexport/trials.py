@@ -20,7 +20,7 @@ from gen3dexport.calibration import CONVOLUTIONS
 from gen3dexport.errors import UsageError
 from gen3dexport.metrics import occupancy_iou
 from gen3dexport.models.component import Component
-from gen3dexport.module_rules import generic, layers_of, quantize_by_rules
+from gen3dexport.module_rules import OF_EMBEDDINGS, generic, layers_of, quantize_by_rules
 from gen3dexport.plan import CALIBRATED, Plan
 from gen3dexport.record import Eager, Recording, record, run_eager
 
@@ -124,7 +124,9 @@ class Trials:
     def groups(self, name: str, scheme: str) -> dict[str, list[str]]:
         """Layers that `scheme` could take, by pattern: a layer of a repeated block stands for all its twins."""
         component = self.recordings[name].component
-        kinds = CONVOLUTIONS if scheme in CALIBRATED else nn.Linear if scheme.startswith("int") else nn.Module
+        linear = (nn.Linear,) if scheme.startswith("int") else (nn.Linear, *CONVOLUTIONS)
+        kinds: tuple[type[nn.Module], ...] = CONVOLUTIONS if scheme in CALIBRATED else linear
+        kinds += (nn.Embedding,) if scheme in OF_EMBEDDINGS else ()
         found: dict[str, list[str]] = {}
         for layer in layers_of(component):
             if isinstance(component.module.get_submodule(layer), kinds):
