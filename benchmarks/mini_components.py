@@ -82,7 +82,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for name in COMPONENTS:
         print(name)
-        found = take_turns({v: partial(prepare, name, v) for v in VARIANTS}, arguments.threads, arguments.rounds)
+        prepared = {v: partial(prepare, name, v) for v in VARIANTS}
+        found = take_turns(prepared, arguments.threads, arguments.rounds, calls=30)
         rows += [{"component": name, "variant": v, **t.row(found["eager fp32"])} for v, t in found.items()]
     table = Table("component", "variant", "MB", "p50 ms", "p90", "× eager fp32", "rel. L2")
     for row in rows:

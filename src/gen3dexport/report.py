@@ -77,7 +77,7 @@ def _component(manifest: Manifest, program: Any, measured: Facts) -> dict[str, A
         "name": program.name,
         "component": program.component,
         "kind": program.kind,
-        "scheme": program.scheme + (f" and {len(rules)} rules" if (rules := program.facts.get("modules")) else ""),
+        "scheme": program.scheme + _exceptions(program.facts.get("modules", {})),
         "parameters": manifest.parameters[program.component],
         "program_bytes": manifest.files[f"programs/{program.files[0]}"].bytes,
         "weights_bytes": manifest.bytes_of(program) - manifest.files[f"programs/{program.files[0]}"].bytes,
@@ -89,6 +89,11 @@ def _component(manifest: Manifest, program: Any, measured: Facts) -> dict[str, A
         "estimates": program.estimates,
         "unquantized": _unquantized(manifest, program, measured),
     }
+
+
+def _exceptions(rules: Facts) -> str:
+    """How many rules a program's scheme has exceptions by."""
+    return f" and {len(rules)} rule{'s' if len(rules) > 1 else ''}" if rules else ""
 
 
 def _unquantized(manifest: Manifest, program: Any, measured: Facts) -> dict[str, Any] | None:
