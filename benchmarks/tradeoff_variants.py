@@ -43,6 +43,7 @@ class Variant:
         return "bundle" if self.target else "torch.compile" if self.compiled else "eager"
 
 
+ON_CUDA = ("int8-dynamic", "float8-dynamic", "int4-weight")
 TORCHAO: tuple[Weights, ...] = ("int8-weight", "int8-dynamic", "int4-weight")
 ALL_INT8 = (
     "components.text_encoder.scheme=int8-dynamic",
@@ -77,7 +78,10 @@ PIPELINES = [
     Variant("executorch bundle, flow int4", target="executorch", assignments=("components.flow.scheme=int4-dynamic",)),
     *ON_GPU,
     Variant("cuda bundle fp16", target="cuda", device="cuda"),
-    Variant("cuda bundle int8", target="cuda", assignments=("components.flow.scheme=int8-dynamic",), device="cuda"),
+    *(
+        Variant(f"cuda bundle {s}", target="cuda", assignments=(f"components.flow.scheme={s}",), device="cuda")
+        for s in ON_CUDA
+    ),
 ]
 """Of the mini model's whole pipeline."""
 
@@ -90,7 +94,7 @@ BLOCKS = [
     Variant("executorch int4", target="executorch", scheme="int4-dynamic"),
     *ON_GPU,
     Variant("cuda package fp16", target="cuda", scheme="fp16", device="cuda"),
-    Variant("cuda package int8", target="cuda", device="cuda"),
+    *(Variant(f"cuda package {scheme}", target="cuda", scheme=scheme, device="cuda") for scheme in ON_CUDA),
 ]
 """Of the block stack."""
 

@@ -62,7 +62,7 @@ class Turns:
 
 
 def take_turns(variants: Mapping[str, Prepare], threads: int, rounds: int, calls: int = 5) -> dict[str, Turns]:
-    """Prepare every variant one after another, then time `calls` calls of each per round (the first fifth does not count)."""
+    """Prepare every variant in its turn, then time `calls` calls of each per round, the first fifth to warm up."""
     context = multiprocessing.get_context("spawn")
     pipes, found, workers = {}, {}, []
     for name, prepare in variants.items():
