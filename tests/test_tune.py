@@ -15,7 +15,7 @@ from gen3dexport.errors import UnmeasuredError, UsageError
 from gen3dexport.recipe import read_recipe
 from gen3dexport.target import read_target
 from gen3dexport.trials import Choice
-from gen3dexport.tune import Goal, _best, _greedy, quantity
+from gen3dexport.tune import Goal, _best, _furthest, _greedy, quantity
 from gen3dexport.tuned_recipe import tuned_recipe
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -82,6 +82,14 @@ def test_quantities_are_measured_estimated_or_unmeasured() -> None:
     asset = {"kind": "estimated", "estimates": [{"value": 4, "by": "a"}, {"value": 5, "by": "b"}]}
     assert quantity(_report([none, none], asset), calls, "latency") == {"value": 5, "kind": "estimated", "by": "b"}
     assert quantity(_report([known[0], none], none), calls, "latency")["kind"] == "unmeasured"
+
+
+@pytest.mark.parametrize(("fits", "built"), [(9, [9]), (5, [9, 4, 6, 5]), (0, [9, 4, 1, 0]), (-1, [9, 4, 1, 0])])
+def test_where_built_programs_lose_too_much_the_search_goes_back(fits: int, built: list[int]) -> None:
+    path: list[dict[str, Any]] = [{"number": k} for k in range(10)]
+    found = _furthest(path, Goal(), lambda point: {**point, "loss": 0.0 if point["number"] <= fits else 1.0})
+    assert [point["number"] for point in found] == built
+    assert _furthest([], Goal(), lambda point: point) == []
 
 
 def _candidate(name: str, value: float | None, loss: float, kind: str = "measured") -> dict[str, Any]:

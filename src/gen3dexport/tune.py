@@ -29,14 +29,14 @@ OnStage = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class Goal:
-    """What to minimize (`size`, `latency` or `memory`), the largest loss allowed, and how many mixtures to build.
+    """What to minimize (`size`, `latency` or `memory`), the largest loss allowed, and the most mixtures to build.
 
     Loss is 1 - mean IoU of the golden prompts' assets against the float32 ones.
     """
 
     minimize: str = "size"
     max_loss: float = 0.01
-    candidates: int = 3
+    candidates: int = 5
 
 
 def tune(plan: Plan, goal: Goal, on_stage: OnStage = lambda component, stage: None) -> dict[str, Any]:
@@ -51,14 +51,18 @@ def tune(plan: Plan, goal: Goal, on_stage: OnStage = lambda component, stage: No
     trials = Trials(plan, on_stage)
     found = sensitivity(trials, on_trial=on_stage)
     tried = [_trial(trials, name, choices, True) for name, choices in _uniform(trials).items()]
+    if plan.modules:  # a mixture already: judged with the others, no uniform scheme to beat
+        tried.append(_trial(trials, "recipe", _own(plan, rules=True), False))
     path = []
     for k, choices in enumerate(_greedy(trials, found["rows"], goal, on_stage), 1):
         path.append(_trial(trials, f"mixed {k}", choices, False))
-    fit = [point for point in tried if point["loss"] <= goal.max_loss] + path[-goal.candidates :]
-    candidates = []
-    for point in fit:
+
+    def built(point: dict[str, Any]) -> dict[str, Any]:
         on_stage(point["name"], "build")
-        candidates.append({**point, **_measured(plan, _choices(point), goal.minimize)})
+        return {**point, **_measured(plan, _choices(point), goal.minimize)}
+
+    candidates = [built(point) for point in tried if point["loss"] <= goal.max_loss]
+    candidates += _furthest(path, goal, built)
     chosen = _best(candidates, goal)
     uniform = _best([c for c in candidates if c["uniform"]], goal)
     chosen["chosen"] = True
@@ -80,7 +84,7 @@ def tune(plan: Plan, goal: Goal, on_stage: OnStage = lambda component, stage: No
 
 
 def _uniform(trials: Trials) -> dict[str, dict[str, Choice]]:
-    """Every component in one scheme, where it has that form, for each scheme of the target; and the recipe's own."""
+    """Every component in one scheme, where it has that form, for each scheme of the target; and as the recipe says."""
     plan = trials.plan
     found: dict[str, dict[str, Choice]] = {"fp32": {}}
     for scheme in plan.backend.SCHEMES:
@@ -94,9 +98,31 @@ def _uniform(trials: Trials) -> dict[str, dict[str, Choice]]:
         if choices:
             found[f"uniform {scheme}"] = choices
     found.pop("uniform fp32", None)
-    own = {n: Choice(s, tuple(plan.modules.get(n, {}).items())) for n, s in plan.schemes.items()}
-    recipe = {name: choice for name, choice in own.items() if choice != Choice()}
-    return found if recipe in found.values() else {**found, "recipe": recipe}
+    recipe = _own(plan, rules=False)
+    return found if recipe in found.values() else {**found, "recipe's schemes": recipe}
+
+
+def _own(plan: Plan, rules: bool) -> dict[str, Choice]:
+    """The recipe's own choices, with or without its rules inside components."""
+    own = {n: Choice(s, tuple(plan.modules.get(n, {}).items()) if rules else ()) for n, s in plan.schemes.items()}
+    return {name: choice for name, choice in own.items() if choice != Choice()}
+
+
+def _furthest(
+    path: Sequence[dict[str, Any]], goal: Goal, built: Callable[[dict[str, Any]], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The built points in search of the furthest along `path` that keeps within the allowed loss once it is built.
+
+    Programs lose a little more or less than the eager model. The end of the path is built first; where it loses too
+    much, what is left of the path is halved, as often as the goal has candidates.
+    """
+    found: list[dict[str, Any]] = []
+    good, bad, next_ = -1, len(path), len(path) - 1
+    while good < next_ < bad and len(found) < goal.candidates:
+        found.append(built(path[next_]))
+        good, bad = (next_, bad) if found[-1]["loss"] <= goal.max_loss else (good, next_)
+        next_ = (good + bad) // 2
+    return found
 
 
 def _greedy(trials: Trials, rows: Sequence[Mapping[str, Any]], goal: Goal, on_stage: OnStage) -> list[Choices]:

@@ -119,7 +119,7 @@ def tune(
     assignments: Assignments = None,
     max_loss: Annotated[float, typer.Option(help="Allowed 1 - mean IoU against the float32 assets.")] = 0.01,
     minimize: Annotated[str, typer.Option(help="size, latency or memory.")] = "size",
-    candidates: Annotated[int, typer.Option(min=1, help="Mixtures that are built and measured.")] = 3,
+    candidates: Annotated[int, typer.Option(min=1, help="Mixtures that are built and measured.")] = 5,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="The recipe (default RECIPE-TARGET.yaml); .html and .json beside."),
@@ -128,8 +128,8 @@ def tune(
 ) -> None:
     """Search which layers to quantize, and write the recipe that does, with the evidence beside it.
 
-    Sensitivities and greedy search run on the eager model; the uniform schemes and the last mixtures are then built and
-    measured from disk (estimated, where the target's device is not here and its backend has a cost model).
+    Sensitivities and greedy search run on the eager model; the uniform schemes and mixtures, from the furthest back,
+    are then built and measured from disk (estimated, where the target's device is not here and its backend has a cost model).
     """
     from gen3dexport.plan import require_ready
     from gen3dexport.search_html import tune_html
