@@ -128,8 +128,9 @@ def tune(
 ) -> None:
     """Search which layers to quantize, and write the recipe that does, with the evidence beside it.
 
-    Sensitivities and greedy search run on the eager model; the uniform schemes and mixtures, from the furthest back,
-    are then built and measured from disk (estimated, where the target's device is not here and its backend has a cost model).
+    Sensitivities and greedy search run on the eager model; uniform schemes, and mixtures from the furthest back, are
+    then built and measured from disk (estimated, where the target's device is not here and its backend has a cost
+    model).
     """
     from gen3dexport.plan import require_ready
     from gen3dexport.search_html import tune_html
