@@ -50,8 +50,9 @@ def unpacked(values: Tensor) -> Tensor:
 
 
 class Int4Linear(nn.Module):
-    """A linear layer with its weight in int4 per group of 32 inputs, scales in float16; activations as they are."""
+    """A linear layer with its weight in int4 per group of 32 inputs; activations as they are."""
 
+    scales: torch.dtype = torch.float16
     packed: Tensor
     scale: Tensor
     zero: Tensor
@@ -61,7 +62,7 @@ class Int4Linear(nn.Module):
         super().__init__()
         packed, scale, zero = int4_weight(linear.weight)
         self.register_buffer("packed", packed)
-        self.register_buffer("scale", scale.half())
+        self.register_buffer("scale", scale.to(self.scales))
         self.register_buffer("zero", zero)
         self.bias = linear.bias
 

@@ -39,8 +39,8 @@ class Sampler(Record):
         guidance: the two branches of a guided step as two calls of the flow (`sequential`, the default) or as one call
             of a batch of two (`batched`: faster where one branch does not fill the device).
         cache_context: the keys and values of the condition once for all steps, by a component of their own
-        tabulate_time: the timestep's layers as a table of the sampler's steps (on unless false): a quarter of a flow
             (`flow_context`, `slat_flow_context`). The flow is then lowered block by block, not one block for all.
+        tabulate_time: the timestep's layers as a table of the sampler's steps (on unless false): a quarter of a flow
     """
 
     steps: int | None = Field(default=None, ge=1, le=1000)

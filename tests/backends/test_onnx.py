@@ -28,7 +28,7 @@ from gen3dexport.backends.onnx import lowering as onnx_lowering
 from gen3dexport.backends.onnx.loading import _has_vnni, _threads
 from gen3dexport.errors import UsageError, VerificationError
 from gen3dexport.export import Captured
-from gen3dexport.int4_linear import unpacked
+from gen3dexport.int4_linear import _packed, unpacked
 from gen3dexport.models.component import Component
 from gen3dexport.quantize import Half
 from gen3dexport.quantize import quantize as apply
@@ -155,7 +155,7 @@ def test_int4_linear_is_a_linear(inputs: int) -> None:
     found = quantized(torch.eye(inputs)).T.detach() - linear.bias.detach()[:, None]  # its weight
     steps = (found - linear.weight.detach()).unflatten(1, (-1, 32)).abs() / quantized.scale[..., None]
     assert float(steps.max()) < 1.01  # half a step, and another half where the zero point was rounded
-    assert unpacked(torch.tensor([33])).tolist() == [1, 2]
+    assert _packed(torch.tensor([1, 2, 3])).tolist() == [33, 3] and unpacked(torch.tensor([33])).tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("per_token", [False, True])

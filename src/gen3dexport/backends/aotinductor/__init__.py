@@ -49,7 +49,7 @@ _SLOW_ON_CPU: Mapping[str, str] = {
     "int4-weight": "weights are widened in every call: slower than float32 (1.07 times), where int8-dynamic is not; "
     "use int8-dynamic",
 }
-"""Measured against eager float32 on a DiT block of the released width, one thread, AVX-512 CPU."""
+"""Measured against eager float32 on a DiT block of the released width, one thread (int4-weight: two), AVX-512."""
 
 _FLOAT8_ARCHITECTURES = ("sm_89", "sm_90", "sm_100")
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from gen3dexport import int4_linear as plain
-from gen3dexport.int4_linear import GROUP, int4_weight, widened
+from gen3dexport.int4_linear import GROUP, widened
 from gen3dexport.models.component import Component
 from gen3dexport.quantize import pick, replace_linears
 
@@ -66,9 +66,7 @@ def _schema() -> Any:
 class Int4Linear(plain.Int4Linear):
     """A linear layer with its weight in int4 per group of inputs, scales in float32, as onnxruntime takes them."""
 
-    def __init__(self, linear: nn.Linear) -> None:
-        super().__init__(linear)
-        self.scale = int4_weight(linear.weight)[1]
+    scales = torch.float32
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = torch.ops.gen3dexport.int4_linear(x.float(), self.packed, self.scale, self.zero, self.bias)
