@@ -33,7 +33,7 @@ def estimate(scheme: str, chip: str) -> dict[str, Any]:
     options: Any = xla.Options.model_validate({"chip": chip})
     with tempfile.TemporaryDirectory() as folder:
         lowered = xla.lower(Captured(xla.quantize(component(), scheme, options)), options, Path(folder))
-    program = lowered.extra["blocks_flash"]
+    program = lowered.extra["blocks_pallas"]
     found = {row.by: row.value for row in program.estimates["latency_ms"]}
     found[f"libtpu scheduler's cycles {chip}"] = program.facts["compiler_cycles"]
     return {"scheme": scheme, "chip": chip, "weights_bytes": program.facts["weights_bytes"], "estimates": found}

@@ -163,7 +163,7 @@ def table(rows: dict[str, Any]) -> Table:
             found.add_row(component, target, row["failed"])
             continue
         programs = {program["name"]: program for program in row["programs"]}
-        program = programs.get(f"{component}_flash") or programs[component]
+        program = programs.get(f"{component}_pallas") or programs[component]
         needs = program["estimates"].get("run_memory_bytes") or program["estimates"].get("memory_bytes")
         calls = [f"{e['value']:.0f} ms ({e['by'].split()[0]})" for e in program["estimates"].get("latency_ms", ())]
         found.add_row(

@@ -43,14 +43,19 @@ class Int8Linear(nn.Module):
         self.bias = linear.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = x.flatten(0, -2)
-        largest = rows.abs().amax(-1, keepdim=True).float().clamp_min(TINY)
-        rounded = torch.round(rows.float() * (LEVELS / largest)).to(torch.int8)
-        count = len(rows)
-        if rows.is_cuda and count < _CUDA_ROWS:  # in a capture, which is on the CPU, a backend pads for its device
-            rounded = F.pad(rounded, (0, 0, 0, _CUDA_ROWS - count))
-        product = torch._int_mm(rounded, self.weight.t())  # torch has no public name for it
-        product = (product[:count] if len(product) > count else product).float()
-        y = product * (largest * (1 / LEVELS)) * self.scale
-        y = y if self.bias is None else y + self.bias
-        return y.to(x.dtype).reshape(*x.shape[:-1], y.shape[-1])
+        return int8_linear(x, self.weight, self.scale, self.bias)
+
+
+def int8_linear(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
+    """x [..., K], rounded to int8 per row, times weight [N, K] int8 times scale [N], plus bias [N]: [..., N]."""
+    rows = x.flatten(0, -2)
+    largest = rows.abs().amax(-1, keepdim=True).float().clamp_min(TINY)
+    rounded = torch.round(rows.float() * (LEVELS / largest)).to(torch.int8)
+    count = len(rows)
+    if rows.is_cuda and count < _CUDA_ROWS:  # in a capture, which is on the CPU, a backend pads for its device
+        rounded = F.pad(rounded, (0, 0, 0, _CUDA_ROWS - count))
+    product = torch._int_mm(rounded, weight.t())  # torch has no public name for it
+    product = (product[:count] if len(product) > count else product).float()
+    y = product * (largest * (1 / LEVELS)) * scale
+    y = y if bias is None else y + bias
+    return y.to(x.dtype).reshape(*x.shape[:-1], y.shape[-1])

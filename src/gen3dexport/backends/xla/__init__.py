@@ -1,9 +1,9 @@
 """XLA for TPU: a jax.export program for tpu and cpu, weights beside it, and a TPU compile without a TPU.
 
 `lower` gives the component's program (checked on JAX's CPU), and in `extra`
-    NAME_flash          the same with Pallas flash attention, for tpu only, where an attention is long enough to pay
-    NAME_sampler        the whole sampler as one program: noise, condition and negative condition in, latent out
-    NAME_flash_sampler  the same with flash attention
+    NAME_pallas          the same with Pallas kernels (attention; int8 linear layers), for tpu only
+    NAME_sampler         the whole sampler as one program: noise, condition and negative condition in, latent out
+    NAME_pallas_sampler  the same with Pallas kernels
 
 Every program takes (weights by key, inputs by name) and gives outputs by name, so a file describes itself. Figures of
 the TPU are estimates: of a roofline of this package, and of libtpu's own cost model.
@@ -66,7 +66,8 @@ class Options(BaseModel):
         chip: the TPU generation that is compiled for and estimated.
         matmul_precision: of float32 products: `highest` keeps float32 accuracy at six times the cost of `default`,
             which rounds operands to bfloat16; bfloat16 and int8 products are not affected.
-        flash_min_tokens: attentions with at least so many queries and keys take the flash kernel in the twin.
+        pallas: make the twin with kernels.
+        attention_min_keys: attentions over at least so many keys take the kernel in the twin.
         min_features: the int8 schemes leave linear layers with fewer inputs as they are.
         rest: what the repeated blocks compute in beside their int8 linears, where the network has such a form. Float32
             there costs six passes of the matrix unit in attention, which is more than int8 wins.
@@ -78,7 +79,8 @@ class Options(BaseModel):
 
     chip: Literal["v5e", "v6e"] = "v5e"
     matmul_precision: Literal["highest", "high", "default"] = "highest"
-    flash_min_tokens: int = Field(default=1024, ge=128)
+    pallas: bool = True
+    attention_min_keys: int = Field(default=64, ge=1)
     min_features: int = Field(default=128, ge=1)
     rest: Literal["fp32", "bf16"] = "bf16"
     compile: bool = True
@@ -98,13 +100,18 @@ def quantize(component: Component, scheme: str, options: Options, layers: Sequen
     Raises:
         UsageError: for a scheme that a TPU has no use for, or that matches no layer.
     """
-    from gen3dexport.quantize import to_scheme
+    from gen3dexport.quantize import pick, replace_linears, to_scheme
 
     if scheme not in SCHEMES:
         reason = REFUSED.get(scheme, f"not a scheme of this backend; there are {', '.join(SCHEMES)}")
         raise UsageError(f"{component.name}: scheme {scheme!r}: {reason}")
     if scheme.startswith("int8") and options.rest == "bf16" and hasattr(component.module, "set_block_dtype"):
         to_scheme(component, "bf16", options.min_features)
+    if scheme == "int8-dynamic":
+        from gen3dexport.backends.xla.int8_layer import WholeInt8Linear
+
+        replace_linears(component, pick(component, options.min_features, layers), WholeInt8Linear)
+        return component
     return to_scheme(component, scheme, options.min_features, layers)
 
 

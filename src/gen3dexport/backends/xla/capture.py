@@ -16,12 +16,25 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 
+from gen3dexport.backends.xla.fuse import Kernels, fuse, in_place
 from gen3dexport.backends.xla.refuse import refuse
+from gen3dexport.backends.xla.rows import Layer
 from gen3dexport.errors import ExportError
 
-Rules = Mapping[Any, Callable[..., Any]]
-
 _STATE = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a graph becomes JAX.
+
+    Attributes:
+        operators: the rule of an operator; torchax's for those that are not here.
+        kernels: Pallas kernels take what they can, if given: for a TPU alone.
+    """
+
+    operators: Mapping[Any, Callable[..., Any]]
+    kernels: Kernels | None = None
 
 
 @dataclass(frozen=True)
@@ -41,13 +54,16 @@ class Graph:
     constants: Mapping[str, Tensor]
 
     def call(self, state: Mapping[str, Any], inputs: Sequence[Any], rules: Rules) -> list[Any]:
-        """Outputs as JAX arrays; `state` has the weights and constants as JAX arrays."""
+        """Outputs as JAX arrays; `state` has the weights and constants as JAX arrays or layers of a stack."""
+        graph = self.program.graph if rules.kernels is None else fuse(self.program.graph, rules.kernels)
         remaining = iter(inputs)
-        values = [
-            next(remaining) if spec.kind is InputKind.USER_INPUT else state.get(str(spec.target))
-            for spec in self.program.graph_signature.input_specs
-        ]
-        interpreter = _JaxInterpreter(self.program.graph_module, rules, self.name)
+        values = []
+        for spec, node in zip(
+            self.program.graph_signature.input_specs, graph.find_nodes(op="placeholder"), strict=True
+        ):
+            value = next(remaining) if spec.kind is InputKind.USER_INPUT else state.get(str(spec.target))
+            values.append(value.array() if isinstance(value, Layer) and not in_place(node) else value)
+        interpreter = _JaxInterpreter(self.program.graph_module, graph, rules, self.name)
         return list(interpreter.run(*values, enable_io_processing=False))
 
 
@@ -104,14 +120,14 @@ def plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 class _JaxInterpreter(fx.Interpreter):
     """Runs a graph of ATen operators on JAX arrays."""
 
-    def __init__(self, module: fx.GraphModule, rules: Rules, name: str) -> None:
-        super().__init__(module)
-        self.rules = rules
+    def __init__(self, module: fx.GraphModule, graph: fx.Graph, rules: Rules, name: str) -> None:
+        super().__init__(module, graph=graph)
+        self.rules = rules.operators
         self.name = name
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
         if not isinstance(target, torch._ops.OpOverload):
-            return super().call_function(target, args, kwargs)  # operator.getitem and Python arithmetic
+            return super().call_function(target, args, kwargs)  # operator.getitem, Python arithmetic, kernels
         rule = self.rules.get(target) or _torchax_rule(target)
         if rule is None:
             raise ExportError(

@@ -1,4 +1,4 @@
-"""From a captured component to programs on disk: the component, its flash twin, its sampler; weights beside them.
+"""From a captured component to programs on disk: the component, its twin with kernels, its sampler; weights beside.
 
 Imports torch and JAX.
 """
@@ -21,9 +21,10 @@ import torch
 from jax import ShapeDtypeStruct
 
 from gen3dexport.backends import Estimate, Lowered, TensorSpec
+from gen3dexport.backends.xla.capture import Rules
 from gen3dexport.backends.xla.chips import CHIPS, Chip
 from gen3dexport.backends.xla.compile_tpu import Compiled, Unknown, compile_tpu, tpu_devices
-from gen3dexport.backends.xla.flash import FlashAttention
+from gen3dexport.backends.xla.fuse import Kernels
 from gen3dexport.backends.xla.network import Network, network
 from gen3dexport.backends.xla.operators import rules
 from gen3dexport.backends.xla.roofline import Cost, roofline
@@ -75,7 +76,7 @@ def lower(captured: Captured, options: Options, out: Path) -> Lowered:
     weights = out / f"{component.name}.safetensors"
     size = write_weights(made.sources, weights)
     with jax.default_matmul_precision(options.matmul_precision), _no_locations():
-        drafts = _drafts(component, made, options.flash_min_tokens)
+        drafts = _drafts(component, made, options)
         written = [_write(draft, made, chip, out) for draft in drafts]
     answers = _compile(written, chip, options)
     lowered = {w.draft.name: _lowered(w, answers.get(w.draft.name), chip, weights.name, size, options) for w in written}
@@ -100,34 +101,33 @@ def input_specs(component: Component) -> Specs:
     return {k: ShapeDtypeStruct(tuple(v.shape), jnp.dtype(dtype_of(v))) for k, v in component.inputs.items()}
 
 
-def _drafts(component: Component, made: Network, min_tokens: int) -> list[Draft]:
-    """The component, its sampler if it has a loop, and both again with flash attention if any attention takes it."""
+def _drafts(component: Component, made: Network, options: Options) -> list[Draft]:
+    """The component, its sampler if it has a loop, and both again with Pallas kernels if these find work in it."""
     inputs = input_specs(component)
-    function = _calling(component, made, rules())
-    flash = FlashAttention(min_tokens)
-    fast = _calling(component, made, rules(flash))
-    jax.eval_shape(fast, made.state, inputs)  # tracing fills flash.used
-    axes = ("batch", "heads", "queries", "keys", "width")
-    shapes = [dict(zip(axes, shape, strict=True)) for shape in dict.fromkeys(flash.used)]
-    drafts = [Draft(component.name, function, inputs, _BOTH, {"attention": "einsum"})]
-    twin = {"attention": "pallas flash", "flash_attentions": shapes}
-    if shapes:
-        drafts.append(Draft(f"{component.name}_flash", fast, inputs, ("tpu",), {**twin, "twin_of": component.name}))
+    function = _calling(component, made, Rules(rules()))
+    kernels = Kernels(options.attention_min_keys)
+    fast = _calling(component, made, Rules(rules(), kernels))
+    if options.pallas:
+        jax.eval_shape(fast, made.state, inputs)  # tracing fills kernels.used
+    used = {name: [*calls] for name, calls in kernels.used.items()}
+    drafts = [Draft(component.name, function, inputs, _BOTH, {})]
+    if used:
+        twin = {"kernels": used, "twin_of": component.name}
+        drafts.append(Draft(f"{component.name}_pallas", fast, inputs, ("tpu",), twin))
     if (loop := component.loop) is None:
         return drafts
     name, outer = f"{component.name}_sampler", loop.outer(inputs)
     run = {"network_calls": len(loop.calls), "steps": len(loop.timesteps)}
     slow = _sampling(function, loop, component.outputs[0], inputs[loop.time])
-    drafts.append(Draft(name, slow, outer, _BOTH, {"attention": "einsum", **run}))
-    if shapes:
+    drafts.append(Draft(name, slow, outer, _BOTH, run))
+    if used:
         sampling = _sampling(fast, loop, component.outputs[0], inputs[loop.time])
-        drafts.append(
-            Draft(f"{component.name}_flash_sampler", sampling, outer, ("tpu",), {**twin, "twin_of": name, **run})
-        )
+        facts: dict[str, Any] = {"kernels": used, "twin_of": name, **run}
+        drafts.append(Draft(f"{component.name}_pallas_sampler", sampling, outer, ("tpu",), facts))
     return drafts
 
 
-def _calling(component: Component, made: Network, chosen: Mapping[Any, Callable[..., Any]]) -> Function:
+def _calling(component: Component, made: Network, chosen: Rules) -> Function:
     order, outputs = tuple(component.inputs), component.outputs
 
     def component_program(state: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,16 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
 from jax import Array, ShapeDtypeStruct, lax
 from torch import Tensor, nn
 
 from gen3dexport.backends.xla.capture import Graph, Rules, capture, plain
+from gen3dexport.backends.xla.rows import Layer
 from gen3dexport.backends.xla.weights import shape_of
 from gen3dexport.errors import ExportError
 from gen3dexport.export import Captured, Stack
 
 Source = Tensor | tuple[Tensor, ...]
-State = Mapping[str, Array]
+State = Mapping[str, Any]  # arrays; in a scan, layers of a stack of them
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def _scanned(captured: Captured, stack: Stack) -> Network:
         own = _part(state, "block")
         constants = {key: own[key] for key in block.constants}
 
-        def body(x: Array, weights: State) -> tuple[Array, None]:
+        def body(x: Array, index: Array) -> tuple[Array, None]:
+            weights = {key: Layer(own[key], index) for key in columns}
             (out,) = block.call({**constants, **weights}, [x, *shared], rules)
             if (out.shape, out.dtype) != (x.shape, x.dtype):
                 raise ExportError(
@@ -89,7 +92,7 @@ def _scanned(captured: Captured, stack: Stack) -> Network:
                 )
             return out, None
 
-        x, _ = lax.scan(body, x, {key: own[key] for key in columns})
+        x, _ = lax.scan(body, x, jnp.arange(len(stack.weights), dtype=jnp.int32))
         return after.call(_part(state, "after"), [x, *shared], rules)
 
     return Network(name, call, sources, len(stack.weights))

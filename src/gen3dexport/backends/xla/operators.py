@@ -11,20 +11,23 @@ import jax.numpy as jnp
 import torch
 from jax import Array, lax
 
+from gen3dexport.backends.xla.int8_layer import INT8_LINEAR
 from gen3dexport.errors import ExportError
+from gen3dexport.int8_linear import LEVELS, TINY
 
 _aten = torch.ops.aten
+_TILE = 8  # rows of a float32 tile
 
 
-def rules(attention: Callable[..., Array] | None = None) -> dict[Any, Callable[..., Any]]:
-    """This backend's rules by operator; `attention` takes the place of the einsum form."""
+def rules() -> dict[Any, Callable[..., Any]]:
+    """This backend's rules by operator."""
     return {
-        _aten.scaled_dot_product_attention.default: attention or einsum_attention,
+        _aten.scaled_dot_product_attention.default: einsum_attention,
         _aten.mm.default: matmul,
         _aten.bmm.default: matmul,
         _aten.addmm.default: add_matmul,
         _aten.gelu.default: gelu,
-        _aten._int_mm.default: int8_matmul,
+        INT8_LINEAR: int8_linear,
         _aten.convolution.default: convolution,
         _aten._assert_tensor_metadata.default: lambda *args, **kwargs: None,  # checked at export; nothing to run
     }
@@ -60,14 +63,22 @@ def einsum_attention(
 
 def matmul(a: Array, b: Array) -> Array:
     """a @ b, summed in float32 and rounded once, as torch and the matrix unit do it."""
-    return jnp.matmul(a, b, preferred_element_type=_wide(a)).astype(a.dtype)
+    return _product(a, b).astype(a.dtype)
 
 
 def add_matmul(bias: Array, a: Array, b: Array, *, beta: float = 1, alpha: float = 1) -> Array:
     """beta * bias + alpha * (a @ b), summed in float32 and rounded once."""
-    product = jnp.matmul(a, b, preferred_element_type=_wide(a))
+    product = _product(a, b)
     product = product if alpha == 1 else alpha * product
     return (product + (bias if beta == 1 else beta * bias)).astype(a.dtype)
+
+
+def _product(a: Array, b: Array) -> Array:
+    """a @ b; few rows become a whole tile, for a product of one row XLA gives to the vector unit (3 times slower)."""
+    rows = a.shape[-2]
+    if rows < _TILE:
+        a = jnp.pad(a, [(0, 0)] * (a.ndim - 2) + [(0, _TILE - rows), (0, 0)])
+    return jnp.matmul(a, b, preferred_element_type=_wide(a))[..., :rows, :]
 
 
 def gelu(x: Array, *, approximate: str = "none") -> Array:
@@ -80,9 +91,14 @@ def _wide(x: Array) -> Any:
     return jnp.float32 if x.dtype in (jnp.bfloat16, jnp.float16) else None
 
 
-def int8_matmul(a: Array, b: Array) -> Array:
-    """int8 [M, K] x int8 [K, N] -> int32 [M, N], exact."""
-    return lax.dot_general(a, b, (((1,), (0,)), ((), ())), preferred_element_type=jnp.int32)
+def int8_linear(x: Array, weight: Array, scale: Array, bias: Array | None) -> Array:
+    """`gen3dexport.int8_linear` of x [..., K]: rows rounded to int8, their product with weight [N, K] exact."""
+    largest = jnp.maximum(jnp.abs(x).max(-1, keepdims=True).astype(jnp.float32), TINY)
+    rounded = jnp.round(x.astype(jnp.float32) * (LEVELS / largest)).astype(jnp.int8)
+    axes = (((x.ndim - 1,), (1,)), ((), ()))
+    product = lax.dot_general(rounded, weight, axes, preferred_element_type=jnp.int32).astype(jnp.float32)
+    y = product * (largest * (1 / LEVELS)) * scale
+    return (y if bias is None else y + bias).astype(x.dtype)
 
 
 def convolution(
