@@ -25,18 +25,14 @@ pytest.importorskip("torchax")
 import jax.numpy as jnp  # noqa: E402
 
 from gen3dexport.backends import Lowered, ProgramRecord, TensorSpec, recorded, xla  # noqa: E402
-from gen3dexport.backends.xla.attention_kernel import Heads, attention  # noqa: E402
 from gen3dexport.backends.xla.capture import Rules  # noqa: E402
 from gen3dexport.backends.xla.chips import CHIPS  # noqa: E402
 from gen3dexport.backends.xla.compile_child import repaired  # noqa: E402
 from gen3dexport.backends.xla.compile_tpu import Unknown, compile_tpu  # noqa: E402
-from gen3dexport.backends.xla.fuse import Kernels  # noqa: E402
 from gen3dexport.backends.xla.hlo import cycles  # noqa: E402
-from gen3dexport.backends.xla.int8_kernel import int8_linear  # noqa: E402
 from gen3dexport.backends.xla.network import network  # noqa: E402
 from gen3dexport.backends.xla.operators import convolution, einsum_attention, rules  # noqa: E402
 from gen3dexport.backends.xla.roofline import roofline  # noqa: E402
-from gen3dexport.backends.xla.rows import Layer, Step, apply  # noqa: E402
 from gen3dexport.errors import ExportError, MissingError, UsageError, VerificationError  # noqa: E402
 from gen3dexport.export import Captured  # noqa: E402
 from gen3dexport.models.component import Component  # noqa: E402
@@ -256,69 +252,6 @@ def test_twin_is_for_tpu_alone(compiled: tuple[Path, Lowered]) -> None:
     assert twin.facts["hbm_traffic_bytes"] < 0.7 * lowered.facts["hbm_traffic_bytes"]
     with pytest.raises(MissingError, match="is for tpu, JAX has cpu here"):
         xla.load(folder, record("ss_flow_pallas", twin))
-
-
-@pytest.mark.parametrize(
-    ("queries", "keys", "count", "width", "normed", "masked"),
-    [
-        (128, 128, 4, 32, False, False),
-        (200, 300, 2, 64, True, False),
-        (130, 343, 1, 128, True, True),
-        (40, 4200, 2, 64, True, True),  # keys in several blocks
-    ],
-)
-def test_attention_kernel_equals_einsum(
-    queries: int, keys: int, count: int, width: int, normed: bool, masked: bool
-) -> None:
-    """The kernel in Pallas's interpreter for TPU: heads from columns of one array, padded queries and keys."""
-    from jax.experimental.pallas import tpu as pallas_tpu
-
-    columns, random = count * width, jax.random.normal
-    q = random(jax.random.key(0), (2, queries, columns + 128))  # its heads start at column 128
-    kv = random(jax.random.key(1), (2, keys, 2 * columns))
-    gammas = random(jax.random.key(2), (2, count, width)) if normed else None
-    mask = jnp.where(random(jax.random.key(3), (2, keys)) > 0, 0.0, -3e4) if masked else None
-
-    def heads(x: Any, gamma: Any) -> Any:
-        x = jnp.swapaxes(x.reshape(2, -1, count, width), 1, 2)
-        return x if gamma is None else x / jnp.linalg.norm(x, axis=-1, keepdims=True) * gamma[:, None]
-
-    places = (Heads(count, width, 128), Heads(count, width), Heads(count, width, columns))
-    factors = (None, None) if gammas is None else ((gammas[0] / 2, 2.0), (Layer(gammas, jnp.int32(1)), 1.0))
-    with pallas_tpu.force_tpu_interpret_mode():
-        found = attention(q, kv, kv, places, width**-0.5, *factors, mask)
-    own = (None, None) if gammas is None else gammas
-    with jax.default_matmul_precision("highest"):
-        expected = einsum_attention(
-            heads(q[..., 128:], own[0]),
-            heads(kv[..., :columns], own[1]),
-            heads(kv[..., columns:], None),
-            None if mask is None else mask[:, None, None],
-        )
-    assert relative_l2(found, np.asarray(jnp.swapaxes(expected, 1, 2).reshape(2, queries, columns))) < 2e-6
-
-
-@pytest.mark.parametrize(("rows", "inputs", "outputs"), [(1, 128, 256), (70, 256, 640), (300, 128, 1024)])
-def test_int8_kernel_equals_its_formula(rows: int, inputs: int, outputs: int) -> None:
-    """Norm, modulation, product, activation, gate and residual, with weights of the second block of two."""
-    from jax.experimental.pallas import tpu as pallas_tpu
-
-    random = jax.random.normal
-    x = random(jax.random.key(0), (rows, inputs))
-    weight = jax.random.randint(jax.random.key(1), (2, outputs, inputs), -127, 128).astype(jnp.int8)
-    scale = jnp.abs(random(jax.random.key(2), (2, outputs))) * 0.01
-    read = (random(jax.random.key(3), (1, inputs)), random(jax.random.key(4), (inputs,)))
-    beside = tuple(random(jax.random.key(5 + i), (outputs,) if i < 2 else (rows, outputs)) for i in range(3))
-    before = (Step("norm", 1e-6), Step("multiply", takes=True), Step("add", takes=True))
-    after = (Step("add", takes=True), Step("gelu"), Step("multiply", takes=True), Step("add", takes=True))
-    block = jnp.int32(1)
-    with pallas_tpu.force_tpu_interpret_mode():
-        found = int8_linear(x, Layer(weight, block), Layer(scale, block), before, read, after, beside)
-    value = apply(before, x, read)
-    largest = jnp.abs(value).max(-1, keepdims=True)
-    product = np.asarray(jnp.round(value * (127 / largest)), np.float64) @ np.asarray(weight[1], np.float64).T
-    expected = apply(after, jnp.asarray(product, jnp.float32) * (largest / 127) * scale[1], beside)
-    assert relative_l2(found, np.asarray(expected)) < 1e-6
 
 
 def test_too_big_names_component_and_bytes(tmp_path: Path) -> None:
