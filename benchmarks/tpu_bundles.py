@@ -68,7 +68,7 @@ def _kernel(name: str, text: str) -> Kernel:
     else:
         inner = steps * tile[-1] // out[-1] * windows[1][0] // _TILE
     moved = 0
-    for index, (shape, size) in shapes.items():
+    for shape, size in shapes.values():
         if name.startswith("attention") and len(shape) == 3:
             shape = [*shape[:2], min(shape[2], out[2])]  # an operand may hold queries, keys and values
         elif len(shape) == 3:

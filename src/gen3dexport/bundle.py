@@ -91,6 +91,10 @@ class Manifest(Record):
         """The program that is the component itself (not its sampler loop or twin)."""
         return next(p for p in self.programs if p.component == name and p.kind == "component")
 
+    def twin(self, name: str) -> ProgramRecord | None:
+        """The form of the component's program for its device alone, which the device runs; None without one."""
+        return next((p for p in self.programs if p.component == name and p.kind == "twin"), None)
+
     @property
     def components(self) -> tuple[str, ...]:
         """Names of the components in pipeline order."""

@@ -56,7 +56,7 @@ def measure_bundle(folder: Path, out: Path) -> Facts:
     first = next(iter(loaded.programs.values()), None)
     result["device"] = getattr(first, "device_name", None) or _cpu_name()
     missing = [f["missing"] for f in result["programs"].values() if "missing" in f]
-    ready = all(loaded.manifest.component(name).name in loaded.programs for name in loaded.manifest.components)
+    ready = all(loaded.record(name).name in loaded.programs for name in loaded.manifest.components)
     if not ready:
         result["pipeline"]["missing"] = missing[0]
     elif (folder / "golden" / "assets.safetensors").is_file():
@@ -229,7 +229,7 @@ def _watched(loaded: LoadedBundle) -> Iterator[dict[str, Watched]]:
     own = dict(loaded.programs)
     watched = {}
     for name in loaded.manifest.components:
-        path, program = _trajectory_file(loaded, name), loaded.manifest.component(name).name
+        path, program = _trajectory_file(loaded, name), loaded.record(name).name
         if path.is_file():
             with safe_open(path, "numpy") as file:
                 _, state, time_name = next(iter(file.keys())).split(".")

@@ -123,8 +123,10 @@ def _pipeline(manifest: Manifest, measured: Facts, components: Sequence[Facts]) 
 
 
 def _estimated_asset(manifest: Manifest, components: Sequence[Facts]) -> dict[str, Any] | None:
-    """The time of one asset as calls times estimates, for each cost model that every component has."""
-    networks = [c for c in components if c["kind"] == "component"]
+    """The time of one asset as calls times estimates, for each cost model that every component has; of a component's
+    twin where there is one, for that is what the device runs."""
+    twins = {c["component"]: c for c in components if c["kind"] == "twin"}
+    networks = [twins.get(c["component"], c) for c in components if c["kind"] == "component"]
     if any(c["latency"]["kind"] != "estimated" for c in networks):
         return None
     models = [{e["by"]: e["value"] for e in c["latency"]["estimates"]} for c in networks]

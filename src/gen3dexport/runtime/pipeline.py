@@ -60,6 +60,13 @@ class LoadedBundle:
             self.programs[record.name] = backend.load(self.folder / "programs", record)
         return self.programs[record.name]
 
+    def record(self, name: str) -> ProgramRecord:
+        """The program that runs a component here: its twin on the device that this is for, else the component's own."""
+        twin = self.manifest.twin(name)
+        if twin is not None and backends.find(self.manifest.target["backend"]).runs_here(twin):
+            return twin
+        return self.manifest.component(name)
+
     @cached_property
     def encoders(self) -> dict[str, CachedProgram]:
         """Encoders that answer from the cache of conditions, by component; none without one."""
@@ -67,9 +74,9 @@ class LoadedBundle:
             return {}
         names = self.pipeline.encoders(self.settings)
         rest = next(name for name in self.manifest.components if name not in names)
-        xp = self.program(self.manifest.component(rest)).xp
+        xp = self.program(self.record(rest)).xp
         found = {}
-        for record in (self.manifest.component(name) for name in names):
+        for record in map(self.record, names):
             files = " ".join(self.manifest.files[f"programs/{file}"].sha256 for file in record.files)
             load: Callable[[], Program] = partial(self.program, record)
             found[record.component] = CachedProgram(record, files, self.conditions, load, xp, to_numpy)
@@ -77,7 +84,7 @@ class LoadedBundle:
 
     def component(self, name: str) -> Program:
         """What runs a component: its program, or the cache of conditions before it."""
-        return self.encoders.get(name) or self.program(self.manifest.component(name))
+        return self.encoders.get(name) or self.program(self.record(name))
 
     def load_programs(self) -> None:
         """Load every component's program now, so that the first asset does not wait for it; encoders that answer from

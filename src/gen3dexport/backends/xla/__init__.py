@@ -80,7 +80,7 @@ class Options(BaseModel):
     chip: Literal["v5e", "v6e"] = "v5e"
     matmul_precision: Literal["highest", "high", "default"] = "highest"
     pallas: bool = True
-    attention_min_keys: int = Field(default=64, ge=1)
+    attention_min_keys: int = Field(default=128, ge=1)
     min_features: int = Field(default=128, ge=1)
     rest: Literal["fp32", "bf16"] = "bf16"
     compile: bool = True
@@ -140,6 +140,16 @@ def load(folder: Path, program: ProgramRecord) -> XlaProgram:
     from gen3dexport.backends.xla import loading
 
     return loading.load(folder, program)
+
+
+def runs_here(program: ProgramRecord) -> bool:
+    """Whether JAX has a device here that the program was exported for."""
+    _choose_platform()
+    if importlib.util.find_spec("jax") is None:
+        return False
+    import jax
+
+    return jax.default_backend() in program.facts.get("platforms", ())
 
 
 def _choose_platform() -> None:

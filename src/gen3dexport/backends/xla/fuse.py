@@ -267,8 +267,8 @@ def _after(node: Node) -> tuple[Node, list[Step], list[Node]]:
         if _is(user, _aten.view.default) and _same_rows(user, value):
             value = user
             continue
-        if _is(user, _aten.gelu.default) and user.kwargs.get("approximate") == "tanh":
-            steps.append(Step("gelu"))
+        if _is(user, _aten.gelu.default):
+            steps.append(Step("gelu_tanh" if user.kwargs.get("approximate") == "tanh" else "gelu_erf"))
         elif (found := _step(user, value)) is not None:
             steps.append(found[1])
             arrays += [found[2]] if found[1].takes else []

@@ -86,7 +86,7 @@ def int8_linear(
         ),
         cost_estimate=pl.CostEstimate(
             flops=2 * rows * inputs * outputs,
-            transcendentals=rows * outputs * sum(step.operation == "gelu" for step in after),
+            transcendentals=rows * outputs * sum(step.operation.startswith("gelu") for step in after),
             bytes_accessed=moved,
         ),
         name=NAME,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -14,7 +15,7 @@ from jax.experimental import pallas as pl
 LANES = 128  # columns of a vector register
 VMEM = 100 * 2**20  # bytes that a kernel may take of the chip's 128 MiB
 
-Operation = Literal["norm", "multiply", "add", "gelu"]
+Operation = Literal["norm", "multiply", "add", "gelu_tanh", "gelu_erf"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Step:
     """One operation on rows in float32.
 
     Attributes:
-        operation: `norm` is a layer norm without weights; `gelu` the tanh form.
+        operation: `norm` is a layer norm without weights.
         constant: epsilon of `norm`; the number that is multiplied or added where the step takes no array.
         takes: whether an array belongs to it: one row [1, C] for all rows, or all rows [R, C].
     """
@@ -87,8 +88,10 @@ def apply(steps: Sequence[Step], x: Array, arrays: Sequence[Array]) -> Array:
                 x = x * by
             case "add":
                 x = x + by
-            case "gelu":
+            case "gelu_tanh":
                 x = jax.nn.gelu(x, approximate=True)
+            case "gelu_erf":  # JAX's own takes erfc, which kernels do not have
+                x = x * (0.5 * lax.erf(x * math.sqrt(0.5)) + 0.5)
     return x
 
 

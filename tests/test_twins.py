@@ -1,0 +1,51 @@
+"""Twins: the form of a component's program for its device alone is what the device runs, and what is estimated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gen3dexport import report
+from gen3dexport.backends import ProgramRecord, eager, xla
+from gen3dexport.runtime.pipeline import load
+
+
+def test_a_twin_runs_on_its_device(
+    tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Callable[..., tuple[int, str, str]]
+) -> None:
+    assert cli("build", tiny_recipe, "--target", "eager", "-o", tmp_path / "tiny")[0] == 0
+    loaded = load(tmp_path / "tiny")
+    own = loaded.manifest.component("flow")
+    twin = own.model_copy(update={"name": "flow_pallas", "kind": "twin"})
+    loaded.manifest = loaded.manifest.model_copy(update={"programs": (*loaded.manifest.programs, twin)})
+    for here, expected in ((False, own), (True, twin)):
+        monkeypatch.setattr(eager, "runs_here", lambda record, here=here: here and record is twin, raising=False)
+        assert loaded.record("flow") is expected
+        assert loaded.component("flow") is loaded.programs[expected.name]
+    assert loaded.record("decoder") == loaded.manifest.component("decoder")
+
+
+def test_jax_says_which_programs_run_here() -> None:
+    pytest.importorskip("jax")
+    record = ProgramRecord(name="flow", component="flow", files=("f",), inputs={}, outputs={})
+    for platforms, here in ((["tpu", "cpu"], True), (["tpu"], False)):
+        assert xla.runs_here(record.model_copy(update={"facts": {"platforms": platforms}})) is here
+
+
+def test_an_asset_is_estimated_by_the_twin() -> None:
+    manifest: Any = SimpleNamespace(calls={"flow": 10, "decoder": 1})
+
+    def row(name: str, component: str, kind: str, value: float) -> dict[str, Any]:
+        latency = {"kind": "estimated", "estimates": [{"value": value, "by": "roofline"}]}
+        return {"name": name, "component": component, "kind": kind, "latency": latency}
+
+    rows = [row("flow", "flow", "component", 5.0), row("decoder", "decoder", "component", 3.0)]
+    asset = report._estimated_asset(manifest, rows)
+    assert asset is not None and asset["estimates"] == [{"value": 53.0, "by": "roofline"}]
+    sampler = row("flow_pallas_sampler", "flow", "sampler", 99.0)
+    asset = report._estimated_asset(manifest, [*rows, row("flow_pallas", "flow", "twin", 2.0), sampler])
+    assert asset is not None and asset["estimates"] == [{"value": 23.0, "by": "roofline"}]
