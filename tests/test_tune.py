@@ -40,7 +40,8 @@ def _row(pattern: str, loss: float, saved: int, **fields: Any) -> dict[str, Any]
 def _found(rows: list[dict[str, Any]], max_loss: float, minimize: str = "size") -> list[dict[str, dict[str, str]]]:
     trials: Any = Planted({row["pattern"]: row["loss"] or 0 for row in rows})
     path = _greedy(trials, rows, Goal(minimize, max_loss), lambda component, stage: None)
-    return [{name: dict(choice.modules) for name, choice in choices.items()} for choices in path]
+    assert all(loss == trials.loss(choices) <= max_loss for choices, loss in path)
+    return [{name: dict(choice.modules) for name, choice in choices.items()} for choices, _ in path]
 
 
 def test_the_cheapest_layers_come_first_and_what_costs_too_much_is_skipped() -> None:

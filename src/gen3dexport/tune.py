@@ -54,8 +54,8 @@ def tune(plan: Plan, goal: Goal, on_stage: OnStage = lambda component, stage: No
     if plan.modules:  # a mixture already: judged with the others, no uniform scheme to beat
         tried.append(_trial(trials, "recipe", _own(plan, rules=True), False))
     path = []
-    for k, choices in enumerate(_greedy(trials, found["rows"], goal, on_stage), 1):
-        path.append(_trial(trials, f"mixed {k}", choices, False))
+    for k, (choices, loss) in enumerate(_greedy(trials, found["rows"], goal, on_stage), 1):
+        path.append(_trial(trials, f"mixed {k}", choices, False, loss))
 
     def built(point: dict[str, Any]) -> dict[str, Any]:
         on_stage(point["name"], "build")
@@ -125,11 +125,13 @@ def _furthest(
     return found
 
 
-def _greedy(trials: Trials, rows: Sequence[Mapping[str, Any]], goal: Goal, on_stage: OnStage) -> list[Choices]:
-    """Growing sets of quantized layers, each within the allowed loss."""
+def _greedy(
+    trials: Trials, rows: Sequence[Mapping[str, Any]], goal: Goal, on_stage: OnStage
+) -> list[tuple[Choices, float]]:
+    """Growing sets of quantized layers, each within the allowed loss, and what they lose."""
     taken: dict[str, dict[str, str]] = {}
     saved: dict[tuple[str, str], int] = {}
-    path: list[Choices] = []
+    path: list[tuple[Choices, float]] = []
     usable = [row for row in rows if row["reason"] is None and row["saved_bytes"] > 0 and row["loss"] <= goal.max_loss]
     for row in sorted(usable, key=lambda r: _cost(trials, r, goal.minimize)):
         name, pattern = row["component"], row["pattern"]
@@ -138,9 +140,9 @@ def _greedy(trials: Trials, rows: Sequence[Mapping[str, Any]], goal: Goal, on_st
         rules = {**taken.get(name, {}), pattern: row["scheme"]}
         choices = {other: Choice(modules=tuple(own.items())) for other, own in {**taken, name: rules}.items()}
         on_stage(name, f"try {pattern} {row['scheme']}")
-        if trials.loss(choices) <= goal.max_loss:
+        if (loss := trials.loss(choices)) <= goal.max_loss:
             taken[name], saved[name, pattern] = rules, row["saved_bytes"]
-            path.append(choices)
+            path.append((choices, loss))
     return path
 
 
@@ -151,11 +153,12 @@ def _cost(trials: Trials, row: Mapping[str, Any], minimize: str) -> float:
     return float((row["loss"] + 10 ** (-row["snr_db"] / 10)) / gain)
 
 
-def _trial(trials: Trials, name: str, choices: Choices, uniform: bool) -> dict[str, Any]:
+def _trial(trials: Trials, name: str, choices: Choices, uniform: bool, loss: float | None = None) -> dict[str, Any]:
     size = sum(trials.bytes(c, choices.get(c, Choice())) for c in trials.plan.schemes)
     named = {c: {"scheme": choice.scheme, "modules": dict(choice.modules)} for c, choice in choices.items()}
     facts = {"name": name, "uniform": uniform, "chosen": False, "choices": named}
-    return {**facts, "megabytes": size / 1e6, "loss": trials.loss(choices), "loss_of": "eager model"}
+    loss = trials.loss(choices) if loss is None else loss
+    return {**facts, "megabytes": size / 1e6, "loss": loss, "loss_of": "eager model"}
 
 
 def _choices(point: Mapping[str, Any]) -> dict[str, Choice]:
