@@ -26,6 +26,7 @@ from gen3dexport.backends.xla.rows import LANES, VMEM, Weight, block_of, index_o
 NAME = "attention"
 _QUERIES = (512, 256, 128, 64, 32, 16)
 _SCORES = 8 * 2**20  # bytes of one head's scores for a block of queries and of keys
+_NEVER = -1e30  # for a score that must not count: finite, so that a block of such keys alone makes no NaN
 _TINY = 1e-24  # keeps the length of a zero query from a division by zero: 1e-12 squared
 
 
@@ -85,7 +86,7 @@ def attention(
     biased = bias is not None or every != keys
     if biased:
         given = jnp.zeros((batch, keys), jnp.float32) if bias is None else bias.astype(jnp.float32) / scale
-        given = jnp.pad(given, ((0, 0), (0, every - keys)), constant_values=-jnp.inf)
+        given = jnp.pad(jnp.maximum(given, _NEVER), ((0, 0), (0, every - keys)), constant_values=_NEVER)
         arrays.append(given.reshape(batch, 1, every))
         specs.append(pl.BlockSpec((None, 1, long), lambda b, h, i, j, own: (b, 0, j)))
     factors = tuple(None if gamma is None else gamma[1] for gamma in (q_gamma, k_gamma))

@@ -169,7 +169,7 @@ def _columns(node: Node, count: int, width: int) -> tuple[Node, Heads] | None:
         index, node = cut.args[2], cut.args[0]
     elif _is(node, _aten.select.int) and node.args[1] == 2:
         index, node = node.args[2], node.args[0]
-    if not _is(node, _aten.view.default) or _shape(node)[-2:] != (count, width):
+    if not _is(node, _aten.view.default) or _shape(node)[-2:] != (count, width) or index < 0:
         return None
     source = node.args[0]
     if len(_shape(source)) != 3 or _shape(source)[:2] != _shape(node)[:2]:
