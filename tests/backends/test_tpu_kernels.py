@@ -62,7 +62,7 @@ def test_attention_kernel_equals_einsum(
     places = (Heads(count, width, 128), Heads(count, width), Heads(count, width, columns))
     factors = (None, None) if gammas is None else ((gammas[0] / 2, 2.0), (Layer(gammas, jnp.int32(1)), 1.0))
     with force_tpu_interpret_mode():
-        found = attention(q, kv, kv, places, width**-0.5, *factors, mask)
+        found = attention(q, kv, kv, places, width**-0.5, *factors, None if mask is None else mask[:, None])
     own = (None, None) if gammas is None else gammas
     with jax.default_matmul_precision("highest"):
         expected = einsum_attention(
@@ -216,13 +216,28 @@ class Masked(nn.Module):
         return nn.functional.scaled_dot_product_attention(q, k, v, mask)
 
 
-@pytest.mark.parametrize("what", ["causal", "mask per query", "few keys", "wide heads"])
+@pytest.mark.parametrize("kind", ["bool", "per query", "per query and batch"])
+def test_masks_per_query_go_into_the_kernel(kind: str) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        inputs = {name: torch.randn(2, 2, 70, 64) for name in "qkv"}
+        seen = torch.rand(2 if "batch" in kind else 1, 1, 70, 70) > 0.5
+    inputs["mask"] = seen if kind == "bool" else torch.where(seen, 0.0, -3e4)
+    made = Component("masked", Masked().eval(), inputs, ("h",))
+    whole, kernels = network(Captured(made)), Kernels(min_keys=64)
+    with force_tpu_interpret_mode():
+        found = whole.call({}, [v.numpy() for v in inputs.values()], Rules(rules(), kernels))[0]
+    assert relative_l2(found, made.run()["h"].numpy()) < 2e-6
+    assert len(kernels.used["attention"]) == 1
+
+
+@pytest.mark.parametrize("what", ["causal", "mask per head", "few keys", "wide heads"])
 def test_what_the_attention_kernel_does_not_take_stays_with_xla(what: str) -> None:
     width, keys = 192 if what == "wide heads" else 64, 65
     inputs = {name: torch.rand(1, 2, keys, width) for name in "qkv"}
     module: nn.Module = Causal() if what == "causal" else Odd()
-    if what == "mask per query":
-        module, inputs["mask"] = Masked(), torch.zeros(1, 1, keys, keys)
+    if what == "mask per head":
+        module, inputs["mask"] = Masked(), torch.zeros(1, 2, keys, keys)
     made = Component("odd", module.eval(), inputs, ("h",))
     kernels = Kernels(min_keys=66 if what == "few keys" else 64)
     found = network(Captured(made)).call({}, [v.numpy() for v in inputs.values()], Rules(rules(), kernels))[0]

@@ -26,7 +26,7 @@ from gen3dexport.backends.xla.rows import LANES, VMEM, Weight, block_of, index_o
 NAME = "attention"
 _QUERIES = (512, 256, 128, 64, 32, 16)
 _SCORES = 8 * 2**20  # bytes of one head's scores for a block of queries and of keys
-_NEVER = -1e30  # for a score that must not count: finite, so that a block of such keys alone makes no NaN
+NEVER = -1e30  # for a score that must not count: finite, so that a block of such keys alone makes no NaN
 _TINY = 1e-24  # keeps the length of a zero query from a division by zero: 1e-12 squared
 
 
@@ -62,7 +62,7 @@ def attention(
         scale: of the scores.
         q_gamma, k_gamma: queries (keys) are divided by their length and multiplied by these H*d numbers and by this
             one; None: as they are.
-        bias: added to every score of a key, [B, L].
+        bias: added to the scores of all heads, [B, T, L]; 1 for B and T: the same for every batch or query.
     """
     (batch, tokens, _), keys = q.shape, k.shape[1]
     columns, width = heads[0].count * heads[0].width, heads[0].width
@@ -85,10 +85,16 @@ def attention(
         specs.append(pl.BlockSpec((len(row), LANES), lambda b, h, i, j, own: (0, h)))
     biased = bias is not None or every != keys
     if biased:
-        given = jnp.zeros((batch, keys), jnp.float32) if bias is None else bias.astype(jnp.float32) / scale
-        given = jnp.pad(jnp.maximum(given, _NEVER), ((0, 0), (0, every - keys)), constant_values=_NEVER)
-        arrays.append(given.reshape(batch, 1, every))
-        specs.append(pl.BlockSpec((None, 1, long), lambda b, h, i, j, own: (b, 0, j)))
+        given = jnp.zeros((1, 1, keys), jnp.float32) if bias is None else bias
+        given = jnp.pad(given, ((0, 0), (0, 0), (0, every - keys)), constant_values=NEVER)
+        each, own_row = given.shape[0] > 1, given.shape[1] > 1
+        arrays.append(_pad(given, arrays[0].shape[1]) if own_row else given)
+        specs.append(
+            pl.BlockSpec(
+                (None, tall if own_row else 1, long),
+                lambda b, h, i, j, own: (b if each else 0, i if own_row else 0, j),
+            )
+        )
     factors = tuple(None if gamma is None else gamma[1] for gamma in (q_gamma, k_gamma))
     packed = LANES // width
     products = batch * heads[0].count * tokens * keys
@@ -124,7 +130,7 @@ def _kernel(
 ) -> None:
     q, k, v, *rest = refs
     gammas = [None if factor is None else row_of(rest.pop(0), own) * factor for factor in factors]
-    bias = rest.pop(0)[...] if biased else None
+    bias = jnp.maximum(rest.pop(0)[...].astype(jnp.float32), NEVER) / scale if biased else None
     out, keys, largest, total, result = rest
     block, long = pl.program_id(3), k.shape[0]
     read = k[...]

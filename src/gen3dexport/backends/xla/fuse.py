@@ -66,7 +66,7 @@ def _attention(graph: fx.Graph, node: Node, kernels: Kernels) -> None:
     batch, count, tokens, width = _shape(q)
     keys = _shape(k)[2]
     plain = len(rest) < 2 and not any(node.kwargs.get(name) for name in ("dropout_p", "is_causal", "enable_gqa"))
-    if not plain or keys < kernels.min_keys or width > LANES or not _per_key(mask, batch, keys):
+    if not plain or keys < kernels.min_keys or width > LANES or not _taken(mask, batch, tokens, keys):
         return
     if _shape(k) != (batch, count, keys, width) or _shape(v) != _shape(k):
         return
@@ -81,7 +81,7 @@ def _attention(graph: fx.Graph, node: Node, kernels: Kernels) -> None:
         1 / math.sqrt(width) if rate is None else rate,
         tuple(gamma for _, _, gamma in found[:2]),
         mask,
-        (count, width),
+        (batch, count, width),
     )
     with graph.inserting_before(node):
         new = graph.call_function(attend, how)
@@ -91,10 +91,9 @@ def _attention(graph: fx.Graph, node: Node, kernels: Kernels) -> None:
     kernels.note(attention_kernel.NAME, batch=batch, heads=count, queries=tokens, keys=keys, width=width)
 
 
-def _per_key(mask: Node | None, batch: int, keys: int) -> bool:
-    """Whether a mask of scores says the same to every head and query, in numbers."""
-    shapes = {(1, 1, 1, keys), (batch, 1, 1, keys)}
-    return mask is None or (_shape(mask) in shapes and _dtype(mask) is not torch.bool)
+def _taken(mask: Node | None, batch: int, tokens: int, keys: int) -> bool:
+    """Whether the kernel takes a mask of scores: one that says the same to every head."""
+    return mask is None or _shape(mask) in {(b, 1, t, keys) for b in (1, batch) for t in (1, tokens)}
 
 
 def attend(
@@ -103,15 +102,18 @@ def attend(
     scale: float,
     gammas: Sequence[tuple[Weight, float] | None],
     mask: Array | None,
-    shape: tuple[int, int],
+    shape: tuple[int, int, int],
 ) -> Array:
-    """The attention kernel, its result as [B, H, T, d], (H, d) = `shape`; XLA takes out this transpose with the
+    """The attention kernel, its result as [B, H, T, d] with `shape` (B, H, d); XLA takes out this transpose with the
     network's own."""
-    q, k, v = arrays
-    bias = None if mask is None else jnp.broadcast_to(mask, (q.shape[0], 1, 1, k.shape[1])).reshape(-1, k.shape[1])
+    batch, count, width = shape
+    q, k, v = (array.reshape(batch, -1, array.shape[-1]) for array in arrays)
+    if mask is not None and mask.dtype == bool:
+        mask = jnp.where(mask, 0.0, attention_kernel.NEVER)
+    bias = None if mask is None else mask[:, 0]
     out = attention_kernel.attention(q, k, v, heads, scale, gammas[0], gammas[1], bias)
     out = out.reshape(*out.shape[:2], heads[0].count, heads[0].width)
-    return jnp.swapaxes(out[:, :, : shape[0], : shape[1]], 1, 2)
+    return jnp.swapaxes(out[:, :, :count, :width], 1, 2)
 
 
 def in_place(node: Node) -> bool:
@@ -138,7 +140,7 @@ Place = tuple[Node, Heads, tuple[Node, float] | None]
 
 
 def _lying(node: Node) -> Place | None:
-    """The array [B, T, N] in which the heads [B, H, T, d] of `node` lie, where, and the gamma that norms them."""
+    """The array [..., N] in which the heads [B, H, T, d] of `node` lie, where, and the gamma that norms them."""
     _, count, _, width = _shape(node)
     if not _is(node, _aten.permute.default) or list(node.args[1]) != _TO_TOKENS:
         return None
@@ -160,7 +162,7 @@ def _laid(graph: fx.Graph, node: Node) -> Place:
 
 
 def _columns(node: Node, count: int, width: int) -> tuple[Node, Heads] | None:
-    """The array whose columns are the heads [B, T, H, d] of `node`: a view, or one slice of a view [B, T, n, H, d]."""
+    """The array [..., N] whose columns are the heads [B, T, H, d] of `node`: a view, or part of one [B, T, n, H, d]."""
     index = 0
     if _is(node, _aten.squeeze.dims) and list(node.args[1]) == [2] and _is(node.args[0], _aten.slice.Tensor):
         cut = node.args[0]
@@ -172,7 +174,7 @@ def _columns(node: Node, count: int, width: int) -> tuple[Node, Heads] | None:
     if not _is(node, _aten.view.default) or _shape(node)[-2:] != (count, width) or index < 0:
         return None
     source = node.args[0]
-    if len(_shape(source)) != 3 or _shape(source)[:2] != _shape(node)[:2]:
+    if _shape(source)[-1] != math.prod(_shape(node)[2:]):
         return None
     return source, Heads(count, width, index * count * width)
 
