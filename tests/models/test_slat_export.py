@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from test_slat_padding import TINY, tiny
+from torch import nn
 
 from gen3dexport.errors import UsageError
 from gen3dexport.export import Captured
+from gen3dexport.int8_linear import Int8Linear
 from gen3dexport.models.component import Component
 from gen3dexport.models.trellis import loading
 from gen3dexport.models.trellis.configs import NETWORKS
@@ -19,6 +21,7 @@ from gen3dexport.models.trellis.slat_flow import SLatFlow
 from gen3dexport.models.trellis.slat_inputs import flow_tables, mesh_inputs, window_inputs
 from gen3dexport.models.trellis.sparse_layers import SubdividedConv3d, fold_convolutions, set_neighbour_gather
 from gen3dexport.models.trellis.voxel_budget import Budget
+from gen3dexport.quantize import replace_linears
 
 # Shapes that depend on data, or writes to computed places.
 REFUSED = (
@@ -107,6 +110,19 @@ def test_folded_convolutions_are_linear_layers_with_the_same_result(name: str) -
     subdivided = [m.conv for m in tiny(name).modules() if isinstance(m, SubdividedConv3d)]
     weights, biases = (sum(getattr(conv, key).numel() for conv in subdivided) for key in ("weight", "bias"))
     assert folded - released == weights * (64 - 27) // 27 + biases * (8 - 1)  # 8 products of 8 offsets, not 27
+
+
+@pytest.mark.parametrize("name", ["slat_flow_tiny", "slat_dec_mesh_tiny"])
+@pytest.mark.parametrize("gather", ["all-at-once", "per-offset"])
+def test_folded_convolutions_take_layers_of_any_class(name: str, gather: str) -> None:
+    """Int8 layers of this package are no `nn.Linear`: they must run all the same."""
+    made = component(name, gather)
+    expected = made.run()["out"]
+    products = [n for n, m in made.module.named_modules() if isinstance(m, nn.Linear) and ".products." in n]
+    replace_linears(made, products, Int8Linear)
+    assert len(products) > 2
+    error = (made.run()["out"] - expected).norm() / expected.norm()
+    assert 1e-4 < error < 0.05
 
 
 def test_released_form_learns() -> None:

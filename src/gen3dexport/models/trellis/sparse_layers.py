@@ -54,7 +54,7 @@ class SparseConv3d(nn.Module):
 
     def forward(self, x: Tensor, neighbours: Tensor) -> Tensor:
         """x [B, T, C], neighbours [T, 27] -> [B, T, out]."""
-        products: Sequence[Callable[[Tensor], Tensor]] = self.linears() or self._products()
+        products: Sequence[Callable[[Tensor], Tensor]] = [*(self.products or self._products())]
         first, *others = products
         x, width = F.pad(x, (0, 0, 0, 1)), GATHERED_OFFSETS[self.gather]
         out = first(_rows(x, neighbours[:, :width] if others else neighbours))
@@ -78,12 +78,8 @@ class SparseConv3d(nn.Module):
         """[out, 27, in] and [out], from whichever form there is."""
         if self.conv is not None:
             return self.conv.weight.flatten(1, 3), self.conv.bias
-        layers = self.linears()
+        layers = [layer for layer in self.products or () if isinstance(layer, nn.Linear)]
         return unflatten(torch.cat([layer.weight for layer in layers], 1), 1, (27, -1)), layers[0].bias
-
-    def linears(self) -> list[nn.Linear]:
-        """The linear layers of the folded form; none in the released one."""
-        return [layer for layer in self.products or () if isinstance(layer, nn.Linear)]
 
 
 class SubdividedConv3d(SparseConv3d):
@@ -101,7 +97,7 @@ class SubdividedConv3d(SparseConv3d):
 
     def forward(self, x: Tensor, neighbours: Tensor) -> Tensor:
         """x [B, T, C] and neighbours [T, 27] of the parents -> [B, 8 T, out] of the children, parent-major."""
-        products: Sequence[Callable[[Tensor], Tensor]] = self.linears() or self._products()
+        products: Sequence[Callable[[Tensor], Tensor]] = [*(self.products or self._products())]
         x, columns, found = F.pad(x, (0, 0, 0, 1)), neighbours.index_select(1, self.reached), list[Tensor]()
         for child, product in enumerate(products):
             index = columns[:, 8 * child : 8 * child + 8]
