@@ -16,8 +16,19 @@ from jax import Array, lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from gen3dexport.backends.xla.rows import LANES, VMEM, Layer, Step, Weight, apply, block_of, index_of, one_row, row_of
-from gen3dexport.int8_linear import LEVELS, TINY
+from gen3dexport.backends.xla.rows import (
+    LANES,
+    VMEM,
+    Layer,
+    Step,
+    Weight,
+    apply,
+    block_of,
+    index_of,
+    one_row,
+    rounded,
+    row_of,
+)
 
 NAME = "int8_linear"
 _TILE = 32  # rows of an int8 tile
@@ -101,7 +112,7 @@ def _kernel(
 
     def kernel(own: Any, x: Any, weight: Any, *refs: Any) -> None:
         read, written = refs[: len(first)], refs[len(first) : -3]
-        out, rounded, scales = refs[-3:]
+        out, taken, scales = refs[-3:]
         here = pl.program_id(2) * tall
 
         def _round() -> None:
@@ -110,9 +121,7 @@ def _kernel(
                 held = pl.ds(pl.multiple_of(here + index * _TILE, _TILE), _TILE)
                 arrays = [row_of(a, own) if shared else a[some, :] for a, shared in zip(read, first, strict=True)]
                 value = apply(before, x[some, :].astype(jnp.float32), arrays)
-                largest = jnp.maximum(jnp.max(jnp.abs(value), axis=-1, keepdims=True), TINY)
-                rounded[held, :] = jnp.round(value * (LEVELS / largest)).astype(jnp.int8)
-                scales[held, :] = largest * (1 / LEVELS)
+                taken[held, :], scales[held, :] = rounded(value)
 
             lax.fori_loop(0, tall // _TILE, tile, None)
 
@@ -120,7 +129,7 @@ def _kernel(
 
         rows = pl.ds(pl.multiple_of(here, _TILE), tall)
         sums = lax.dot_general(
-            rounded[rows, :],
+            taken[rows, :],
             weight[...],
             (((1,), (1,)), ((), ())),
             precision=lax.Precision.DEFAULT,  # exact; a higher one is an error in the kernel's compiler

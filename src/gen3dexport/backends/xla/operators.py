@@ -12,8 +12,8 @@ import torch
 from jax import Array, lax
 
 from gen3dexport.backends.xla.int8_layer import INT8_LINEAR
+from gen3dexport.backends.xla.rows import rounded
 from gen3dexport.errors import ExportError
-from gen3dexport.int8_linear import LEVELS, TINY
 
 _aten = torch.ops.aten
 _TILE = 8  # rows of a float32 tile
@@ -93,11 +93,10 @@ def _wide(x: Array) -> Any:
 
 def int8_linear(x: Array, weight: Array, scale: Array, bias: Array | None) -> Array:
     """`gen3dexport.int8_linear` of x [..., K]: rows rounded to int8, their product with weight [N, K] exact."""
-    largest = jnp.maximum(jnp.abs(x).max(-1, keepdims=True).astype(jnp.float32), TINY)
-    rounded = jnp.round(x.astype(jnp.float32) * (LEVELS / largest)).astype(jnp.int8)
+    rows, scales = rounded(x)
     axes = (((x.ndim - 1,), (1,)), ((), ()))
-    product = lax.dot_general(rounded, weight, axes, preferred_element_type=jnp.int32).astype(jnp.float32)
-    y = product * (largest * (1 / LEVELS)) * scale
+    product = lax.dot_general(rows, weight, axes, preferred_element_type=jnp.int32).astype(jnp.float32)
+    y = product * scales * scale
     return (y if bias is None else y + bias).astype(x.dtype)
 
 
