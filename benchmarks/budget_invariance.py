@@ -19,7 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from gen3dexport.provenance import host, versions
+from gen3dexport.bundle.provenance import host, versions
 
 RESULT = Path(__file__).parent / "results" / "budget_invariance.json"
 NETWORKS = ("slat_flow_tiny", "slat_dec_gs_tiny", "slat_dec_rf_tiny", "slat_dec_mesh_tiny", "slat_enc_tiny")
@@ -30,12 +30,13 @@ def component(name: str, coords: np.ndarray, tokens: int, coarse: int, garbage: 
     import torch
 
     from gen3dexport.models.component import Component
-    from gen3dexport.models.trellis import configs, loading
-    from gen3dexport.models.trellis.mesh_decoder import SLatMeshDecoder
-    from gen3dexport.models.trellis.slat_flow import SLatFlow
-    from gen3dexport.models.trellis.slat_inputs import flow_tables, mesh_inputs, window_inputs
-    from gen3dexport.models.trellis.sparse_layers import fold_convolutions
-    from gen3dexport.models.trellis.voxel_budget import Budget
+    from gen3dexport.models.trellis.host import configs
+    from gen3dexport.models.trellis.host.slat_inputs import flow_tables, mesh_inputs, window_inputs
+    from gen3dexport.models.trellis.host.voxel_budget import Budget
+    from gen3dexport.models.trellis.networks import loading
+    from gen3dexport.models.trellis.networks.mesh_decoder import SLatMeshDecoder
+    from gen3dexport.models.trellis.networks.slat_flow import SLatFlow
+    from gen3dexport.models.trellis.networks.sparse_layers import fold_convolutions
 
     module = loading.random_network(*configs.NETWORKS[name], seed=1)
     fold_convolutions(module)
@@ -58,9 +59,9 @@ def component(name: str, coords: np.ndarray, tokens: int, coarse: int, garbage: 
 
 def rows(name: str, target: str, coords: np.ndarray, tokens: int, coarse: int, garbage: float) -> list[np.ndarray]:
     """Real rows of every output, by the program from disk."""
-    from gen3dexport.one_component import through
+    from gen3dexport.documents.target import read_target
     from gen3dexport.runtime.pipeline import to_numpy
-    from gen3dexport.target import read_target
+    from gen3dexport.validation.one_component import through
 
     made = component(name, coords, tokens, coarse, garbage)
     inputs = {key: value.numpy() for key, value in made.inputs.items()}
@@ -73,7 +74,7 @@ def rows(name: str, target: str, coords: np.ndarray, tokens: int, coarse: int, g
 
 def main() -> None:
     """Lower, run and compare; print and write the table."""
-    from gen3dexport.models.trellis.voxel_budget import cells
+    from gen3dexport.models.trellis.host.voxel_budget import cells
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--target", action="append", help="default: eager, executorch and cpu-aoti")

@@ -64,8 +64,8 @@ def example(tiny: bool) -> dict[str, Any]:
 def component(blocks: int, tiny: bool) -> Any:
     """The flow with seeded random weights; the golden sets' size when `tiny`."""
     from gen3dexport.models.component import Component
-    from gen3dexport.models.trellis.configs import NETWORKS
-    from gen3dexport.models.trellis.loading import random_network
+    from gen3dexport.models.trellis.host.configs import NETWORKS
+    from gen3dexport.models.trellis.networks.loading import random_network
 
     name, args = NETWORKS["ss_flow_tiny" if tiny else NETWORK]
     module = random_network(name, {**args, "num_blocks": blocks})

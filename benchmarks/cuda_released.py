@@ -30,8 +30,8 @@ def component(blocks: int) -> Any:
     import torch
 
     from gen3dexport.models.component import Component
-    from gen3dexport.models.trellis.configs import NETWORKS
-    from gen3dexport.models.trellis.loading import random_network
+    from gen3dexport.models.trellis.host.configs import NETWORKS
+    from gen3dexport.models.trellis.networks.loading import random_network
 
     name, args = NETWORKS[NETWORK]
     torch.manual_seed(0)

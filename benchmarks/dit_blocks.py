@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from turns import Call, Turns, in_bf16, of_module, of_target, take_turns
 
-from gen3dexport.provenance import host, versions
+from gen3dexport.bundle.provenance import host, versions
 
 RESULT = Path(__file__).parent / "results" / "dit_blocks.json"
 WIDTH, TOKENS, CONTEXT, BLOCKS = 1024, 1024, 256, 2
@@ -48,7 +48,7 @@ def component() -> Any:
     from torch import Tensor, nn
 
     from gen3dexport.models.component import Component
-    from gen3dexport.models.trellis.networks import ModulatedCrossBlock, set_linear_dtype
+    from gen3dexport.models.trellis.networks.structure import ModulatedCrossBlock, set_linear_dtype
 
     class Blocks(nn.Module):
         """The repeated stack alone: tokens [1, T, C], timestep embedding [1, C], context [1, L, C]."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.models.component import Component
-from gen3dexport.quantize import pick, replace_linears
+from gen3dexport.quantization.quantize import pick, replace_linears
 
 
 class Autocast(nn.Module):

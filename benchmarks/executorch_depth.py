@@ -31,8 +31,8 @@ def component(blocks: int) -> Any:
     import torch
 
     from gen3dexport.models.component import Component
-    from gen3dexport.models.trellis.configs import NETWORKS
-    from gen3dexport.models.trellis.loading import random_network
+    from gen3dexport.models.trellis.host.configs import NETWORKS
+    from gen3dexport.models.trellis.networks.loading import random_network
 
     name, args = NETWORKS[NETWORK]
     module = random_network(name, {**args, "num_blocks": blocks})
@@ -219,7 +219,7 @@ def main() -> None:
         }
         print(json.dumps(steps[arguments.step]()))
         return
-    from gen3dexport.provenance import host, versions
+    from gen3dexport.bundle.provenance import host, versions
 
     entries = json.loads(RESULT.read_text())["entries"] if RESULT.is_file() else []
     for blocks in arguments.blocks:

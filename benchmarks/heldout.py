@@ -19,13 +19,13 @@ from rich.console import Console
 from rich.table import Table
 
 from gen3dexport import models
-from gen3dexport.metrics import occupancy_iou
+from gen3dexport.assets.metrics import occupancy_iou
+from gen3dexport.bundle.provenance import host, versions
+from gen3dexport.documents.recipe import read_recipe
+from gen3dexport.documents.shipped import shipped
 from gen3dexport.models import Request
-from gen3dexport.provenance import host, versions
-from gen3dexport.recipe import read_recipe
 from gen3dexport.record import Eager
 from gen3dexport.runtime import load
-from gen3dexport.shipped import shipped
 
 RESULT = Path(__file__).parent / "results" / "heldout.json"
 

@@ -21,15 +21,15 @@ from rich.console import Console
 from rich.table import Table
 
 from gen3dexport import models
+from gen3dexport.assets.metrics import tensor_error
 from gen3dexport.backends import onnx, recorded, specs
+from gen3dexport.bundle.provenance import host, versions
+from gen3dexport.documents.recipe import read_recipe
 from gen3dexport.export import Captured
-from gen3dexport.metrics import tensor_error
 from gen3dexport.models import Request
 from gen3dexport.models.component import Component
-from gen3dexport.models.trellis.configs import NETWORKS
-from gen3dexport.models.trellis.loading import random_network
-from gen3dexport.provenance import host, versions
-from gen3dexport.recipe import read_recipe
+from gen3dexport.models.trellis.host.configs import NETWORKS
+from gen3dexport.models.trellis.networks.loading import random_network
 from gen3dexport.record import record
 
 RESULT = Path(__file__).parent / "results" / "onnx_schemes.json"

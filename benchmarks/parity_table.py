@@ -26,7 +26,7 @@ LOWERED = ("ss_flow", "ss_dec", "slat_flow", "slat_dec_gs", "slat_dec_mesh")  # 
 def compared(task: tuple[str, str, list[str]]) -> dict[str, Any]:
     """Results by set, in a process for one target."""
     from gen3dexport.errors import GenExportError
-    from gen3dexport.parity import compare
+    from gen3dexport.validation.parity import compare
 
     folder, target, names = task
     found: dict[str, Any] = {}
@@ -51,7 +51,7 @@ def cell(found: dict[str, Any] | None) -> str:
 
 def main() -> int:
     """Run, print the table, write the JSON; 1 when a set does not agree."""
-    from gen3dexport.provenance import host, versions
+    from gen3dexport.bundle.provenance import host, versions
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("golden", type=Path)

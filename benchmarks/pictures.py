@@ -19,14 +19,14 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.table import Table
 
-from gen3dexport.gaussian_render import render_gaussians
-from gen3dexport.measure import StageTimes
-from gen3dexport.metrics import picture_quality
+from gen3dexport.assets.draw.gaussian_render import render_gaussians
+from gen3dexport.assets.draw.render import render
+from gen3dexport.assets.metrics import picture_quality
+from gen3dexport.documents.shipped import shipped
 from gen3dexport.models import Request
-from gen3dexport.render import render
 from gen3dexport.runtime import load
 from gen3dexport.runtime.pipeline import to_numpy
-from gen3dexport.shipped import shipped
+from gen3dexport.validation.measure import StageTimes
 
 SIZE, LABEL = 200, 34
 

@@ -33,9 +33,9 @@ def component(name: str) -> Any:
     import torch
 
     from gen3dexport.models.component import Component, Euler
-    from gen3dexport.models.trellis.configs import NETWORKS as SIZES
-    from gen3dexport.models.trellis.loading import random_network
-    from gen3dexport.models.trellis.sampler import Schedule
+    from gen3dexport.models.trellis.host.configs import NETWORKS as SIZES
+    from gen3dexport.models.trellis.host.sampler import Schedule
+    from gen3dexport.models.trellis.networks.loading import random_network
 
     module = random_network(*SIZES[NETWORKS[name]])
     torch.manual_seed(0)

@@ -23,7 +23,7 @@ def prepare(variant: Variant, programs: Path, folder: Path) -> tuple[Call, int]:
         return _program(variant, programs / folder_of(variant))
     import torch
 
-    from gen3dexport.trials import stored_bytes
+    from gen3dexport.search.trials import stored_bytes
 
     warm(variant.compiled is not None, variant.device)
     memory = Memory(variant.device)
@@ -48,7 +48,7 @@ def _program(variant: Variant, place: Path) -> tuple[Call, int]:
 
     from gen3dexport import backends
     from gen3dexport.backends import ProgramRecord
-    from gen3dexport.target import read_target
+    from gen3dexport.documents.target import read_target
 
     assert variant.target is not None
     backend = backends.find(read_target(variant.target).backend)
@@ -67,8 +67,8 @@ def lower(variant: Variant, programs: Path) -> None:
     """Lower the blocks for the variant's target, beside their inputs."""
     from safetensors.torch import save_file
 
-    from gen3dexport.one_component import through
-    from gen3dexport.target import read_target
+    from gen3dexport.documents.target import read_target
+    from gen3dexport.validation.one_component import through
 
     assert variant.target is not None
     place = programs / folder_of(variant)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gen3dexport.measure import PeakMemory
+from gen3dexport.validation.measure import PeakMemory
 
 
 class Memory:
@@ -79,7 +79,7 @@ def warm(compiles: bool, device: str) -> None:
     import torch
     import torchao.quantization  # noqa: F401
 
-    import gen3dexport.models.trellis.loading  # noqa: F401
+    import gen3dexport.models.trellis.networks.loading  # noqa: F401
 
     function = torch.compile(lambda x: x @ x) if compiles else (lambda x: x @ x)
     function(torch.ones(16, 16, device=device))

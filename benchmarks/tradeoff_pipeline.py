@@ -18,9 +18,9 @@ from tradeoff_variants import Variant, in_weights
 from turns import Call, Turns
 
 from gen3dexport import models
-from gen3dexport.metrics import asset_quality, occupancy_iou
+from gen3dexport.assets.metrics import asset_quality, occupancy_iou
+from gen3dexport.documents.recipe import read_recipe
 from gen3dexport.models import Request
-from gen3dexport.recipe import read_recipe
 from gen3dexport.runtime import load
 from gen3dexport.runtime.pipeline import to_numpy
 
@@ -116,7 +116,7 @@ class BundleAssets(Assets):
 
 
 def _stored(module: Any) -> int:
-    from gen3dexport.trials import stored_bytes
+    from gen3dexport.search.trials import stored_bytes
 
     return stored_bytes(module)
 
@@ -148,8 +148,8 @@ def folder_of(variant: Variant) -> str:
 def build_bundle(variant: Variant, bundles: Path) -> None:
     """Build the variant's bundle, without validating it: the trade-off measures it itself."""
     from gen3dexport.build import build
+    from gen3dexport.documents.target import read_target
     from gen3dexport.plan import make_plan
-    from gen3dexport.target import read_target
 
     assert variant.target is not None
     target = read_target(variant.target)

@@ -105,9 +105,8 @@ def in_weights(component: Any, variant: Variant) -> Any:
     torchao's methods take the layers that this package's schemes take. On a GPU they go on a bfloat16 model, as people
     use them there, and int4 is packed for its kernels; on the CPU torchao keeps int4 in bytes.
     """
+    import eager_methods
     import torch
-
-    from gen3dexport import eager_methods
 
     module, weights, on_gpu = component.module, variant.weights, variant.device == "cuda"
     if weights in eager_methods.METHODS and (weights == "autocast" or _wide_linears(component)):
@@ -133,7 +132,7 @@ def _wide_linears(component: Any) -> list[str]:
     """The layers to quantize; none in a component without linear layers (a decoder of convolutions)."""
     from torch import nn
 
-    from gen3dexport.quantize import linears, pick
+    from gen3dexport.quantization.quantize import linears, pick
 
     found = [component.module.get_submodule(name) for name in linears(component)]
     wide = any(isinstance(m, nn.Linear) and m.in_features >= MIN_FEATURES for m in found)

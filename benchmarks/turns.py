@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from gen3dexport.metrics import tensor_error
+from gen3dexport.assets.metrics import tensor_error
 
 Call = Callable[[], Mapping[str, np.ndarray]]
 Prepare = Callable[[Path], tuple[Call, int]]  # a scratch folder -> the call and its bytes
@@ -133,9 +133,9 @@ def of_target(
     component: Any, target_name: str, scheme: str, folder: Path, rules: Mapping[str, str] | None = None
 ) -> tuple[Call, int]:
     """A component lowered for a target and loaded from disk, and its bytes there."""
-    from gen3dexport.one_component import through
+    from gen3dexport.documents.target import read_target
     from gen3dexport.runtime.pipeline import to_numpy
-    from gen3dexport.target import read_target
+    from gen3dexport.validation.one_component import through
 
     record, program = through(component, read_target(target_name), scheme, folder, rules)
     inputs = {k: program.xp.asarray(v.numpy()) for k, v in component.inputs.items()}

@@ -70,7 +70,7 @@ def golden_sampler() -> tuple[Component, dict[str, Tensor]]:
 
     from gen3dexport.models.component import Component, Euler
     from gen3dexport.models.golden import read_golden
-    from gen3dexport.models.trellis.sampler import Schedule
+    from gen3dexport.models.trellis.host.sampler import Schedule
 
     golden = read_golden(GOLDEN / "sampler")
     extra, tensors = golden.extra, golden.tensors

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gen3dexport import asset_files
-from gen3dexport.asset_files import check_output, choose, counts, turntable, write
-from gen3dexport.assets import Mesh, from_occupancy_logits
+from gen3dexport.assets import files as asset_files
+from gen3dexport.assets.draw.field_render import march, render_field
+from gen3dexport.assets.files import check_output, choose, counts, turntable, write
+from gen3dexport.assets.gaussians import Gaussians, from_arrays, to_arrays
+from gen3dexport.assets.mesh import Mesh, from_occupancy_logits
 from gen3dexport.errors import UsageError
-from gen3dexport.field_render import march, render_field
-from gen3dexport.gaussians import Gaussians, from_arrays, to_arrays
-from gen3dexport.models.trellis.radiance_field import RadianceField
+from gen3dexport.models.trellis.host.radiance_field import RadianceField
 
 ALL = ("mesh", "gaussians", "radiance_field")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from gen3dexport.assets import FORMATS, Mesh, from_occupancy_logits, read, vertex_normals, write
+from gen3dexport.assets.mesh import FORMATS, Mesh, from_occupancy_logits, read, vertex_normals, write
 from gen3dexport.errors import AccuracyError, UsageError, VerificationError
 
 R = 16

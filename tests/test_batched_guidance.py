@@ -14,8 +14,8 @@ import torch
 from gen3dexport.bundle import read_manifest
 from gen3dexport.errors import UsageError
 from gen3dexport.models.golden import read_golden
-from gen3dexport.models.trellis.settings import Sampling
-from gen3dexport.models.trellis.structure_stage import run_sampler
+from gen3dexport.models.trellis.host.settings import Sampling
+from gen3dexport.models.trellis.host.structure_stage import run_sampler
 from gen3dexport.runtime import load
 
 Cli = Callable[..., tuple[int, str, str]]

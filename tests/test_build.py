@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from gen3dexport import stage_cache
-from gen3dexport.bundle import Manifest, read_manifest, verify
+from gen3dexport.bundle import Manifest, read_manifest, stage_cache, verify
 from gen3dexport.errors import UsageError, VerificationError
 from gen3dexport.runtime import load
 
@@ -28,10 +27,10 @@ def built(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Path:
     from conftest import TINY_RECIPE
 
     from gen3dexport.build import build
+    from gen3dexport.documents.recipe import read_recipe
+    from gen3dexport.documents.target import read_target
     from gen3dexport.plan import make_plan
-    from gen3dexport.recipe import read_recipe
-    from gen3dexport.target import read_target
-    from gen3dexport.validate import validate
+    from gen3dexport.validation.validate import validate
 
     folder = tmp_path_factory.mktemp("built")
     recipe = folder / "trellis-tiny.yaml"

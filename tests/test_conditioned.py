@@ -15,7 +15,7 @@ from conftest import TINY_RECIPE
 from PIL import Image
 from safetensors.numpy import load_file
 
-from gen3dexport import assets
+from gen3dexport.assets import mesh as assets
 from gen3dexport.bundle import read_manifest
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.models.image_preparation import sample_image
@@ -58,10 +58,10 @@ def weights(kind: str, tiny_weights: Path, tmp_path_factory: pytest.TempPathFact
 def built(kind: str, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of it for the eager target, validated."""
     from gen3dexport.build import build
+    from gen3dexport.documents.recipe import read_recipe
+    from gen3dexport.documents.target import read_target
     from gen3dexport.plan import make_plan
-    from gen3dexport.recipe import read_recipe
-    from gen3dexport.target import read_target
-    from gen3dexport.validate import validate
+    from gen3dexport.validation.validate import validate
 
     folder = tmp_path_factory.mktemp("built")
     recipe, path = folder / "tiny.yaml", folder / "eager-fast.yaml"

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from gen3dexport import backends
+from gen3dexport.cli.listing import scheme_matrix
+from gen3dexport.documents.recipe import read_recipe
+from gen3dexport.documents.shipped import documents
+from gen3dexport.documents.target import aliases, read_target
 from gen3dexport.errors import UsageError
-from gen3dexport.listing import scheme_matrix
 from gen3dexport.plan import make_plan
-from gen3dexport.recipe import read_recipe
-from gen3dexport.shipped import documents
-from gen3dexport.target import aliases, read_target
 
 TARGETS = sorted(documents("targets"))
 RECIPES = sorted(documents("recipes"))

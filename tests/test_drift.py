@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from gen3dexport import report_plots
 from gen3dexport.build import build
-from gen3dexport.drift import snr_db, trajectory
+from gen3dexport.documents.recipe import read_recipe
+from gen3dexport.documents.target import read_target
+from gen3dexport.pages import plots as report_plots
 from gen3dexport.plan import make_plan
-from gen3dexport.recipe import read_recipe
-from gen3dexport.target import read_target
-from gen3dexport.validate import validate
+from gen3dexport.validation.drift import snr_db, trajectory
+from gen3dexport.validation.validate import validate
 
 
 def test_a_guided_step_counts_once() -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from gen3dexport import eager_methods
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.models.component import Component
 from gen3dexport.models.golden import read_golden
-from gen3dexport.quantize import linears
-from gen3dexport.trials import stored_bytes
+from gen3dexport.quantization.quantize import linears
+from gen3dexport.search.trials import stored_bytes
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+import eager_methods
 
 GOLDEN = Path(__file__).parent / "golden" / "trellis"
 

@@ -13,15 +13,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gen3dexport import gates, stage_cache
 from gen3dexport.backends import ProgramRecord, eager
-from gen3dexport.budgets import Budgets
-from gen3dexport.bundle import File, Unquantized, read_manifest
-from gen3dexport.gates import against_unquantized, time_in_turn, worst_slowdown
-from gen3dexport.measure import time_calls
+from gen3dexport.bundle import File, Unquantized, read_manifest, stage_cache
+from gen3dexport.documents.budgets import Budgets
+from gen3dexport.documents.target import Measure
 from gen3dexport.models.component import Component
-from gen3dexport.report import _judge
-from gen3dexport.target import Measure
+from gen3dexport.reports.report import _judge
+from gen3dexport.validation import gates
+from gen3dexport.validation.gates import against_unquantized, time_in_turn, worst_slowdown
+from gen3dexport.validation.measure import time_calls
 
 Cli = Callable[..., tuple[int, str, str]]
 OPEN = ["budgets.relative_l2=10", "budgets.relative_l2_fp32=10", "budgets.iou=0", "components.flow.scheme=bf16"]

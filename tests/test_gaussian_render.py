@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gen3dexport.gaussian_render import render_gaussians, splat
-from gen3dexport.gaussians import SH_C0, Gaussians
+from gen3dexport.assets.draw.gaussian_render import render_gaussians, splat
+from gen3dexport.assets.gaussians import SH_C0, Gaussians
 
 
 def gaussians(positions: object, scales: object, opacities: object, colors: object, turns: object = None) -> Gaussians:
@@ -65,7 +65,7 @@ def test_the_nearer_one_covers_the_other(azimuth: float, front: int) -> None:
 def test_tiles_and_order_make_no_difference() -> None:
     """Against every Gaussian blended at every pixel; in another order in memory too."""
     some, size = cloud(300), 48
-    from gen3dexport import gaussian_render as module
+    from gen3dexport.assets.draw import gaussian_render as module
 
     color, alpha = splat(some, size=size)
     whole = module._project(some, 35, 22, size, 0.3)

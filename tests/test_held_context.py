@@ -13,7 +13,7 @@ import torch
 from gen3dexport.bundle import read_manifest
 from gen3dexport.models.component import Component
 from gen3dexport.models.golden import read_golden
-from gen3dexport.models.trellis.held_context import FlowContext, hold_context
+from gen3dexport.models.trellis.networks.held_context import FlowContext, hold_context
 from gen3dexport.runtime import load
 
 Cli = Callable[..., tuple[int, str, str]]

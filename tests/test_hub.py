@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from gen3dexport import hub
+from gen3dexport.documents import hub
 from gen3dexport.errors import UsageError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

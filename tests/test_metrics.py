@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from gen3dexport.assets import Mesh
-from gen3dexport.metrics import (
+from gen3dexport.assets.mesh import Mesh
+from gen3dexport.assets.metrics import (
     asset_quality,
     depth_delta1,
     occupancy_iou,

@@ -12,17 +12,17 @@ import torch
 from torch import nn
 
 from gen3dexport import backends
+from gen3dexport.assets.metrics import tensor_error
 from gen3dexport.backends import ProgramRecord, TensorSpec
 from gen3dexport.errors import UsageError
 from gen3dexport.export import Captured
-from gen3dexport.int8_embedding import Int8Embedding
-from gen3dexport.int8_linear import Int8Linear
-from gen3dexport.metrics import tensor_error
-from gen3dexport.models.bert import BertTokenEncoder
 from gen3dexport.models.component import Component
 from gen3dexport.models.golden import read_golden
-from gen3dexport.module_rules import embeddings, exceptions, generic, layers_of, quantize_by_rules
-from gen3dexport.quantize import InDtype, linears
+from gen3dexport.models.networks.bert import BertTokenEncoder
+from gen3dexport.quantization.int8_embedding import Int8Embedding
+from gen3dexport.quantization.int8_linear import Int8Linear
+from gen3dexport.quantization.module_rules import embeddings, exceptions, generic, layers_of, quantize_by_rules
+from gen3dexport.quantization.quantize import InDtype, linears
 from gen3dexport.runtime.pipeline import to_numpy
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -216,7 +216,7 @@ def test_a_build_with_rules(tiny_recipe: Path, tmp_path: Path, cli: Cli) -> None
 def test_a_bad_rule_stops_before_any_weight_is_read(
     tiny_recipe: Path, cli: Cli, command: str, rule: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gen3dexport.models.trellis import loading
+    from gen3dexport.models.trellis.networks import loading
 
     monkeypatch.setattr(loading, "read_weights", lambda *_: pytest.fail("weights were read"))
     code, _, error = cli(command, tiny_recipe, f"components.flow.modules={rule}", "-t", "eager")

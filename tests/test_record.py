@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from gen3dexport.backends import ProgramRecord, TensorSpec
 from gen3dexport.errors import VerificationError
-from gen3dexport.measure import _real_rows
 from gen3dexport.models.component import Component
 from gen3dexport.record import Recording, golden_tensors, run_eager
+from gen3dexport.validation.measure import _real_rows
 
 
 class Double(nn.Module):

@@ -10,11 +10,11 @@ import pytest
 import trimesh
 from PIL import Image
 
-from gen3dexport.assets import Mesh, from_occupancy_logits, vertex_normals
+from gen3dexport.assets.draw.lighting import key_light, sky_light, stage
+from gen3dexport.assets.draw.rasterise import rasterise
+from gen3dexport.assets.draw.render import depth_map, render, save_png, turntable
+from gen3dexport.assets.mesh import Mesh, from_occupancy_logits, vertex_normals
 from gen3dexport.errors import UsageError
-from gen3dexport.lighting import key_light, sky_light, stage
-from gen3dexport.rasterise import rasterise
-from gen3dexport.render import depth_map, render, save_png, turntable
 
 
 def mesh_of(shape: trimesh.Trimesh, color: tuple[int, int, int] | None = None) -> Mesh:

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gen3dexport import report_plots
-from gen3dexport.assets import Mesh, from_occupancy_logits
-from gen3dexport.gaussians import Gaussians
-from gen3dexport.report_html import render_html
-from gen3dexport.viewer import viewer_html
+from gen3dexport.assets.gaussians import Gaussians
+from gen3dexport.assets.mesh import Mesh, from_occupancy_logits
+from gen3dexport.pages import plots as report_plots
+from gen3dexport.pages.viewer import viewer_html
+from gen3dexport.reports.html import render_html
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 PROMPT = 'a mug </script><script>alert("x")</script> & more'

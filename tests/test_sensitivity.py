@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
+from gen3dexport.documents.recipe import read_recipe
+from gen3dexport.documents.target import read_target
 from gen3dexport.plan import make_plan
-from gen3dexport.recipe import read_recipe
-from gen3dexport.target import read_target
-from gen3dexport.trials import Choice, Trials, stored_bytes
+from gen3dexport.search.trials import Choice, Trials, stored_bytes
 
 Cli = Callable[..., tuple[int, str, str]]
 

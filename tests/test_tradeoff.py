@@ -19,11 +19,11 @@ import tradeoff_plot
 import tradeoff_variants as variants
 
 from gen3dexport.backends import find
+from gen3dexport.documents.recipe import read_recipe
+from gen3dexport.documents.target import read_target
 from gen3dexport.models.component import Component
-from gen3dexport.models.trellis.networks import SparseStructureFlow
-from gen3dexport.recipe import read_recipe
-from gen3dexport.target import read_target
-from gen3dexport.trials import stored_bytes
+from gen3dexport.models.trellis.networks.structure import SparseStructureFlow
+from gen3dexport.search.trials import stored_bytes
 
 
 def flow() -> Component:

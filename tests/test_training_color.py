@@ -14,10 +14,10 @@ import torch
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from gen3dexport.metrics import sample_surface  # noqa: E402
-from gen3dexport.models.trellis.mesh_features import mesh_of  # noqa: E402
-from gen3dexport.models.trellis.structure_stage import crossed_cells, solid_cells  # noqa: E402
-from gen3dexport.models.trellis.voxel_tables import subdivided  # noqa: E402
+from gen3dexport.assets.metrics import sample_surface  # noqa: E402
+from gen3dexport.models.trellis.host.mesh_features import mesh_of  # noqa: E402
+from gen3dexport.models.trellis.host.structure_stage import crossed_cells, solid_cells  # noqa: E402
+from gen3dexport.models.trellis.host.voxel_tables import subdivided  # noqa: E402
 from training.trellis_mini import cells as cells_module  # noqa: E402
 from training.trellis_mini import sdf  # noqa: E402
 from training.trellis_mini.captions import caption  # noqa: E402
@@ -114,8 +114,8 @@ def test_true_features_give_the_true_surface_and_no_inner_one(name: str) -> None
 
 def test_assets_of_crossed_cells_are_where_the_shape_is() -> None:
     """The pipeline's own mesh and Gaussians, from true distances and from features of zero."""
-    from gen3dexport.models.trellis.settings import read_settings
-    from gen3dexport.models.trellis.slat_stage import make_asset
+    from gen3dexport.models.trellis.host.settings import read_settings
+    from gen3dexport.models.trellis.host.slat_stage import make_asset
 
     settings = read_settings(COLOR_RELEASE, None)
     shape = next(shape for shape in SHAPES if shape[0] == "mug")
@@ -138,7 +138,7 @@ def test_assets_of_crossed_cells_are_where_the_shape_is() -> None:
 
 
 def test_solid_cells_follow_a_coarsened_set() -> None:
-    from gen3dexport.models.trellis.voxel_budget import Budget, fit
+    from gen3dexport.models.trellis.host.voxel_budget import Budget, fit
 
     occupied = np.linalg.norm(np.indices((32, 32, 32)) - 15.5, axis=0) < 11
     coords = crossed_cells(occupied)
@@ -192,10 +192,11 @@ def test_fast_layers_are_the_packages() -> None:
 
     code = """
 import numpy as np, torch
-from gen3dexport.models.trellis.mesh_decoder import SLatMeshDecoder
-from gen3dexport.models.trellis.slat_flow import SLatFlow
-from gen3dexport.models.trellis.slat_inputs import FLOW_TABLES, MESH_TABLES, WINDOW_TABLES, flow_tables, mesh_inputs
-from gen3dexport.models.trellis.voxel_budget import Budget, cells
+from gen3dexport.models.trellis.networks.mesh_decoder import SLatMeshDecoder
+from gen3dexport.models.trellis.networks.slat_flow import SLatFlow
+from gen3dexport.models.trellis.host.slat_inputs import FLOW_TABLES, MESH_TABLES, WINDOW_TABLES
+from gen3dexport.models.trellis.host.slat_inputs import flow_tables, mesh_inputs
+from gen3dexport.models.trellis.host.voxel_budget import Budget, cells
 from training.trellis_mini import fast_gather
 torch.manual_seed(0)
 grid = np.argwhere(np.ones((5, 5, 5), bool)).astype(np.int32)
@@ -229,8 +230,8 @@ print("same")
 
 
 def test_the_trained_weights_are_whole() -> None:
-    from gen3dexport.models.trellis import loading
-    from gen3dexport.models.trellis.settings import read_settings
+    from gen3dexport.models.trellis.host.settings import read_settings
+    from gen3dexport.models.trellis.networks import loading
 
     settings = read_settings(COLOR_RELEASE, None)
     assert settings.slat is not None and settings.slat.cells == "crossed" and settings.slat.resolution == 32

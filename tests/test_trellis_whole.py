@@ -15,13 +15,13 @@ from safetensors.numpy import load_file
 from safetensors.torch import load_file as load_torch
 from safetensors.torch import save_file
 
-from gen3dexport import assets
+from gen3dexport.assets import mesh as assets
+from gen3dexport.assets.gaussians import PLY_PROPERTIES, Gaussians
 from gen3dexport.bundle import read_manifest
 from gen3dexport.errors import UsageError
-from gen3dexport.gaussians import PLY_PROPERTIES, Gaussians
-from gen3dexport.models.trellis.configs import NETWORKS
-from gen3dexport.models.trellis.loading import random_network
-from gen3dexport.models.trellis.radiance_field import RadianceField
+from gen3dexport.models.trellis.host.configs import NETWORKS
+from gen3dexport.models.trellis.host.radiance_field import RadianceField
+from gen3dexport.models.trellis.networks.loading import random_network
 from gen3dexport.runtime import load
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -67,10 +67,10 @@ def weights(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def built(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of all of it for the eager target, validated."""
     from gen3dexport.build import build
+    from gen3dexport.documents.recipe import read_recipe
+    from gen3dexport.documents.target import read_target
     from gen3dexport.plan import make_plan
-    from gen3dexport.recipe import read_recipe
-    from gen3dexport.target import read_target
-    from gen3dexport.validate import validate
+    from gen3dexport.validation.validate import validate
 
     folder = tmp_path_factory.mktemp("built")
     path = folder / "eager-fast.yaml"
@@ -111,7 +111,7 @@ def test_the_bundle_holds_every_component_and_passes(built: Path) -> None:
 
 
 def test_golden_assets_keep_the_decoded_mesh(built: Path) -> None:
-    from gen3dexport.measure import of_prompt
+    from gen3dexport.validation.measure import of_prompt
 
     golden = of_prompt(load_file(built / "golden" / "assets.safetensors"), 0)
     meshes = {"logits", "mesh.vertices", "mesh.faces", "mesh.colors"}
@@ -173,7 +173,7 @@ def test_every_asset_is_of_the_same_voxels(built: Path, features: Path) -> None:
 
 def test_a_smaller_budget_changes_no_latent(built: Path) -> None:
     """Noise of a voxel does not depend on the budget, and padding does not reach real rows."""
-    from gen3dexport.models.trellis import slat_stage
+    from gen3dexport.models.trellis.host import slat_stage
 
     loaded = load(built)
     settings = loaded.settings
@@ -245,7 +245,7 @@ def test_random_weights_need_none_on_disk(weights: Path, tmp_path: Path, cli: Cl
 
 
 def test_decoders_of_another_repository_lie_beside(tmp_path: Path) -> None:
-    from gen3dexport.models.trellis.settings import locate
+    from gen3dexport.models.trellis.host.settings import locate
 
     for place in ("text/ckpts/flow", "image/ckpts/flow", "image/ckpts/decoder"):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
@@ -274,10 +274,10 @@ RELEASED = {
 
 @pytest.mark.parametrize("recipe", RELEASED)
 def test_released_shapes_are_those_of_configs(recipe: str) -> None:
-    from gen3dexport.models.trellis import loading
+    from gen3dexport.documents.recipe import read_recipe
+    from gen3dexport.documents.target import read_target
+    from gen3dexport.models.trellis.networks import loading
     from gen3dexport.plan import make_plan
-    from gen3dexport.recipe import read_recipe
-    from gen3dexport.target import read_target
 
     target = read_target("eager")
     plan = make_plan(read_recipe(recipe, target), target)
@@ -292,8 +292,8 @@ def test_released_shapes_are_those_of_configs(recipe: str) -> None:
 
 
 def test_features_of_a_text_encoder_come_with_the_empty_prompts(tmp_path: Path) -> None:
+    from gen3dexport.documents.shipped import shipped
     from gen3dexport.models import Request, pipeline
-    from gen3dexport.shipped import shipped
 
     family = pipeline("trellis")
     settings = family.read_settings(shipped("weights") / "TRELLIS-text-base", None)

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from gen3dexport.backends import eager
+from gen3dexport.documents.recipe import read_recipe
+from gen3dexport.documents.target import read_target
 from gen3dexport.errors import UnmeasuredError, UsageError
-from gen3dexport.recipe import read_recipe
-from gen3dexport.target import read_target
-from gen3dexport.trials import Choice
-from gen3dexport.tune import Goal, _best, _furthest, _greedy, quantity
-from gen3dexport.tuned_recipe import tuned_recipe
+from gen3dexport.search.trials import Choice
+from gen3dexport.search.tune import Goal, _best, _furthest, _greedy, quantity
+from gen3dexport.search.tuned_recipe import tuned_recipe
 
 Cli = Callable[..., tuple[int, str, str]]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gen3dexport.assets import Mesh
+from gen3dexport.assets.gaussians import Gaussians
+from gen3dexport.assets.mesh import Mesh
+from gen3dexport.assets.usd import FORMATS, write_usd
 from gen3dexport.errors import MissingError, UsageError
-from gen3dexport.gaussians import Gaussians
-from gen3dexport.usd import FORMATS, write_usd
 
 
 def some_gaussians(count: int = 50) -> Gaussians:

@@ -13,14 +13,14 @@ import array_api_compat.numpy as xp
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from gen3dexport import bundle, models, stage_cache
+from gen3dexport import bundle, models
 from gen3dexport.backends import Lowered, ProgramRecord, recorded, specs
-from gen3dexport.bundle import File, Manifest, Unquantized
+from gen3dexport.bundle import File, Manifest, Unquantized, stage_cache
+from gen3dexport.bundle.provenance import host, versions
 from gen3dexport.export import Captured
 from gen3dexport.models import Request
-from gen3dexport.module_rules import check_rules, quantize_by_rules
 from gen3dexport.plan import Plan, require_ready
-from gen3dexport.provenance import host, versions
+from gen3dexport.quantization.module_rules import check_rules, quantize_by_rules
 from gen3dexport.record import Recording, golden_tensors, record, sampler_tensors
 
 OnStage = Callable[[str, str], None]

@@ -8,11 +8,11 @@ from types import ModuleType
 from typing import Any
 
 from gen3dexport import backends, models
-from gen3dexport.budgets import Budgets
+from gen3dexport.documents.budgets import Budgets
+from gen3dexport.documents.recipe import Recipe
+from gen3dexport.documents.shipped import did_you_mean
+from gen3dexport.documents.target import Target
 from gen3dexport.errors import MissingError, UsageError
-from gen3dexport.recipe import Recipe
-from gen3dexport.shipped import did_you_mean
-from gen3dexport.target import Target
 
 CALIBRATED = ("int8-static",)
 """Schemes whose ranges of activations are recorded before quantizing."""

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
-from gen3dexport.calibration import observing
-from gen3dexport.drift import trajectory
 from gen3dexport.models.component import Component
+from gen3dexport.quantization.calibration import observing
+from gen3dexport.validation.drift import trajectory
 
 State = dict[str, Any]
 Arrays = Mapping[str, np.ndarray]

@@ -11,9 +11,9 @@ import torch
 from gen3dexport import models
 from gen3dexport.export import export_module
 from gen3dexport.models.component import Component
-from gen3dexport.module_rules import exceptions
 from gen3dexport.plan import CALIBRATED, Plan
-from gen3dexport.quantize import convolutions
+from gen3dexport.quantization.module_rules import exceptions
+from gen3dexport.quantization.quantize import convolutions
 
 # Bytes of a parameter inside what a scheme covers.
 BYTES: Mapping[str, float] = {

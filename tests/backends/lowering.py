@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from gen3dexport.backends import Lowered, Program, ProgramRecord, recorded, specs
-from gen3dexport.calibration import observing
 from gen3dexport.export import Captured
-from gen3dexport.models.bert import BertTokenEncoder
 from gen3dexport.models.component import Component
 from gen3dexport.models.golden import read_golden
+from gen3dexport.models.networks.bert import BertTokenEncoder
+from gen3dexport.quantization.calibration import observing
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "trellis"
 COMPONENTS = ("ss_flow", "ss_flow_text", "ss_flow_patch2", "ss_dec", "ss_enc", "text_encoder")

@@ -27,12 +27,12 @@ from gen3dexport.backends.aotinductor.elf import Elf
 from gen3dexport.backends.aotinductor.gpu_table import GPUS
 from gen3dexport.backends.aotinductor.inspect_package import check_weights, read_package
 from gen3dexport.backends.aotinductor.program import OnDevice
+from gen3dexport.documents.target import read_target
 from gen3dexport.errors import ExportError, MissingError, UsageError, VerificationError
 from gen3dexport.export import Captured, export_module
-from gen3dexport.models.bert import BertTokenEncoder
 from gen3dexport.models.component import Component
 from gen3dexport.models.golden import read_golden
-from gen3dexport.target import read_target
+from gen3dexport.models.networks.bert import BertTokenEncoder
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "trellis"
 SCHEMES = ("fp32", "fp16", "bf16", "int8-dynamic", "int8-weight")

@@ -30,14 +30,7 @@ from gen3dexport.models.component import Component
 
 pytest.importorskip("executorch.exir")
 
-from gen3dexport.backends.executorch import (
-    attention,
-    convolution,
-    linear_build,
-    lowering,
-    normalization,
-    shapes,
-)
+from gen3dexport.backends.executorch import attention, convolution, linear_build, lowering, normalization, shapes
 from gen3dexport.backends.executorch.rewriting import rewrite
 from gen3dexport.backends.executorch.sites import Site
 
@@ -422,7 +415,7 @@ def test_static_int8_form_is_the_reference(
     rank: int, kernel: int, stride: int, padding: Any, dilation: int, groups: int
 ) -> None:
     from gen3dexport.backends.executorch.int8_convolution import Int8Convolution
-    from gen3dexport.int8_convolution import Int8Convolution as Reference
+    from gen3dexport.quantization.int8_convolution import Int8Convolution as Reference
 
     torch.manual_seed(0)
     stride = 1 if padding == "same" else stride

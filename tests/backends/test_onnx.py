@@ -28,10 +28,10 @@ from gen3dexport.backends.onnx import lowering as onnx_lowering
 from gen3dexport.backends.onnx.loading import _has_vnni, _threads
 from gen3dexport.errors import UsageError, VerificationError
 from gen3dexport.export import Captured
-from gen3dexport.int4_linear import _packed, unpacked
 from gen3dexport.models.component import Component
-from gen3dexport.quantize import Half
-from gen3dexport.quantize import quantize as apply
+from gen3dexport.quantization.int4_linear import _packed, unpacked
+from gen3dexport.quantization.quantize import Half
+from gen3dexport.quantization.quantize import quantize as apply
 
 NARROW = {"min_features": 32}
 ALL_SCHEMES = {

@@ -29,7 +29,7 @@ from gen3dexport.backends.xla.rows import Layer, Step, apply  # noqa: E402
 from gen3dexport.backends.xla.weights import dtype_of  # noqa: E402
 from gen3dexport.export import Captured  # noqa: E402
 from gen3dexport.models.component import Component  # noqa: E402
-from gen3dexport.models.trellis.networks import ModulatedCrossBlock, set_linear_dtype  # noqa: E402
+from gen3dexport.models.trellis.networks.structure import ModulatedCrossBlock, set_linear_dtype  # noqa: E402
 
 WIDTH, TOKENS, CONTEXT = 128, 100, 70
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import trimesh
 
+from gen3dexport.assets.gaussians import Gaussians, ply_rows, quaternions_of, rotation_matrices
 from gen3dexport.errors import AccuracyError, UsageError
-from gen3dexport.gaussians import Gaussians, ply_rows, quaternions_of, rotation_matrices
-from gen3dexport.models.trellis.configs import NETWORKS
-from gen3dexport.models.trellis.cube_cases import EDGES, ambiguity, edge_groups, group_counts
-from gen3dexport.models.trellis.gaussian_attributes import CHANNELS, Representation, attributes, perturbation
-from gen3dexport.models.trellis.mesh_features import dual_mesh, mesh_of
+from gen3dexport.models.trellis.host.configs import NETWORKS
+from gen3dexport.models.trellis.host.cube_cases import EDGES, ambiguity, edge_groups, group_counts
+from gen3dexport.models.trellis.host.gaussian_attributes import CHANNELS, Representation, attributes, perturbation
+from gen3dexport.models.trellis.host.mesh_features import dual_mesh, mesh_of
 
 R = 32
 

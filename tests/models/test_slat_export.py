@@ -12,16 +12,16 @@ from torch import nn
 
 from gen3dexport.errors import UsageError
 from gen3dexport.export import Captured
-from gen3dexport.int8_linear import Int8Linear
 from gen3dexport.models.component import Component
-from gen3dexport.models.trellis import loading
-from gen3dexport.models.trellis.configs import NETWORKS
-from gen3dexport.models.trellis.mesh_decoder import SLatMeshDecoder
-from gen3dexport.models.trellis.slat_flow import SLatFlow
-from gen3dexport.models.trellis.slat_inputs import flow_tables, mesh_inputs, window_inputs
-from gen3dexport.models.trellis.sparse_layers import SubdividedConv3d, fold_convolutions, set_neighbour_gather
-from gen3dexport.models.trellis.voxel_budget import Budget
-from gen3dexport.quantize import replace_linears
+from gen3dexport.models.trellis.host.configs import NETWORKS
+from gen3dexport.models.trellis.host.slat_inputs import flow_tables, mesh_inputs, window_inputs
+from gen3dexport.models.trellis.host.voxel_budget import Budget
+from gen3dexport.models.trellis.networks import loading
+from gen3dexport.models.trellis.networks.mesh_decoder import SLatMeshDecoder
+from gen3dexport.models.trellis.networks.slat_flow import SLatFlow
+from gen3dexport.models.trellis.networks.sparse_layers import SubdividedConv3d, fold_convolutions, set_neighbour_gather
+from gen3dexport.quantization.int8_linear import Int8Linear
+from gen3dexport.quantization.quantize import replace_linears
 
 # Shapes that depend on data, or writes to computed places.
 REFUSED = (

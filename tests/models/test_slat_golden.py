@@ -16,13 +16,13 @@ from test_trellis import SETS as DENSE
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.golden import read_golden
-from gen3dexport.models.trellis.loading import network
-from gen3dexport.models.trellis.mesh_decoder import SLatMeshDecoder
-from gen3dexport.models.trellis.slat_flow import SLatFlow
-from gen3dexport.models.trellis.slat_golden import coords_of
-from gen3dexport.models.trellis.sparse_layers import set_neighbour_gather, upsample
-from gen3dexport.models.trellis.voxel_tables import neighbours
-from gen3dexport.parity import compare
+from gen3dexport.models.trellis.host.voxel_tables import neighbours
+from gen3dexport.models.trellis.networks.loading import network
+from gen3dexport.models.trellis.networks.mesh_decoder import SLatMeshDecoder
+from gen3dexport.models.trellis.networks.slat_flow import SLatFlow
+from gen3dexport.models.trellis.networks.slat_golden import coords_of
+from gen3dexport.models.trellis.networks.sparse_layers import set_neighbour_gather, upsample
+from gen3dexport.validation.parity import compare
 
 SETS = ("slat_flow", "slat_dec_gs", "slat_dec_rf", "slat_enc", "gaussians", "flexicubes_noisy", "ops")
 PARTS = ("slat_dec_mesh_refine",)

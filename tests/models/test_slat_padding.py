@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from test_slat_tables import voxel_sets
 from torch import Tensor, nn
 
-from gen3dexport.models.trellis.configs import NETWORKS
-from gen3dexport.models.trellis.loading import random_network
-from gen3dexport.models.trellis.mesh_decoder import SLatMeshDecoder
-from gen3dexport.models.trellis.slat_flow import SLatFlow
-from gen3dexport.models.trellis.slat_inputs import flow_tables, mesh_inputs, window_inputs
-from gen3dexport.models.trellis.voxel_budget import Budget, cells
+from gen3dexport.models.trellis.host.configs import NETWORKS
+from gen3dexport.models.trellis.host.slat_inputs import flow_tables, mesh_inputs, window_inputs
+from gen3dexport.models.trellis.host.voxel_budget import Budget, cells
+from gen3dexport.models.trellis.networks.loading import random_network
+from gen3dexport.models.trellis.networks.mesh_decoder import SLatMeshDecoder
+from gen3dexport.models.trellis.networks.slat_flow import SLatFlow
 
 TINY = ("slat_flow_tiny", "slat_dec_gs_tiny", "slat_dec_rf_tiny", "slat_dec_mesh_tiny", "slat_enc_tiny")
 

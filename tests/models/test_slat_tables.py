@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gen3dexport.errors import UsageError
-from gen3dexport.models.trellis import voxel_budget, voxel_tables
-from gen3dexport.models.trellis.sparse_layers import SubdividedNeighbours
-from gen3dexport.models.trellis.voxel_budget import Budget, fit
-from gen3dexport.models.trellis.window_tables import labels, shape, windows
+from gen3dexport.models.trellis.host import voxel_budget, voxel_tables
+from gen3dexport.models.trellis.host.voxel_budget import Budget, fit
+from gen3dexport.models.trellis.host.window_tables import labels, shape, windows
+from gen3dexport.models.trellis.networks.sparse_layers import SubdividedNeighbours
 
 RESOLUTION = 16
 

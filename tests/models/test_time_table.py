@@ -13,8 +13,8 @@ import torch
 from gen3dexport.bundle import read_manifest
 from gen3dexport.models.component import Component
 from gen3dexport.models.golden import read_golden
-from gen3dexport.models.trellis.sampler import Schedule
-from gen3dexport.models.trellis.time_table import StepWeights, tabulate_time
+from gen3dexport.models.trellis.host.sampler import Schedule
+from gen3dexport.models.trellis.networks.time_table import StepWeights, tabulate_time
 from gen3dexport.runtime import load
 
 Cli = Callable[..., tuple[int, str, str]]

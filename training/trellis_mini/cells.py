@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gen3dexport.models.trellis.structure_stage import crossed_cells
-from gen3dexport.models.trellis.voxel_tables import CHILDREN
+from gen3dexport.models.trellis.host.structure_stage import crossed_cells
+from gen3dexport.models.trellis.host.voxel_tables import CHILDREN
 from training.trellis_mini.looks import Colors, Look, paint
 from training.trellis_mini.sdf import RESOLUTION
 from training.trellis_mini.shapes import Shape, field, occupancy

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gen3dexport.models.trellis.loading import network
-from gen3dexport.models.trellis.sparse_layers import PointwiseConv3d, SparseConv3d
+from gen3dexport.models.trellis.networks.loading import network
+from gen3dexport.models.trellis.networks.sparse_layers import PointwiseConv3d, SparseConv3d
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RELEASE = REPOSITORY / "weights" / "trellis-mini"

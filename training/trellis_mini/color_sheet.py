@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from gen3dexport.assets import Mesh
-from gen3dexport.gaussian_render import render_gaussians
-from gen3dexport.gaussians import Gaussians
-from gen3dexport.rasterise import rasterise
-from gen3dexport.render import camera_axes, framing, render
+from gen3dexport.assets.draw.gaussian_render import render_gaussians
+from gen3dexport.assets.draw.rasterise import rasterise
+from gen3dexport.assets.draw.render import camera_axes, framing, render
+from gen3dexport.assets.gaussians import Gaussians
+from gen3dexport.assets.mesh import Mesh
 from training.trellis_mini.plots import panel
 
 _PAPER, _INK = (250, 250, 250), (40, 40, 40)

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gen3dexport.models.trellis.networks import SparseStructureEncoder
+from gen3dexport.models.trellis.networks.structure import SparseStructureEncoder
 from training.trellis_mini.checkpoint import DECODER, ENCODER, FLOW, RELEASE, RUNS, load_release, write_text
 from training.trellis_mini.dataset import is_canonical
 from training.trellis_mini.plots import loss_curve

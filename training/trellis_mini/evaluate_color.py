@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from gen3dexport.assets import Mesh, from_occupancy_logits
-from gen3dexport.gaussian_render import splat
-from gen3dexport.gaussians import Gaussians
-from gen3dexport.metrics import asset_quality, sample_surface
-from gen3dexport.models.trellis.gaussian_attributes import attributes, perturbation
-from gen3dexport.models.trellis.mesh_features import mesh_of
-from gen3dexport.models.trellis.slat_decoders import SLatGaussianDecoder
-from gen3dexport.models.trellis.structure_stage import crossed_cells, solid_cells
-from gen3dexport.models.trellis.voxel_tables import neighbours, subdivided
+from gen3dexport.assets.draw.gaussian_render import splat
+from gen3dexport.assets.gaussians import Gaussians
+from gen3dexport.assets.mesh import Mesh, from_occupancy_logits
+from gen3dexport.assets.metrics import asset_quality, sample_surface
+from gen3dexport.models.trellis.host.gaussian_attributes import attributes, perturbation
+from gen3dexport.models.trellis.host.mesh_features import mesh_of
+from gen3dexport.models.trellis.host.structure_stage import crossed_cells, solid_cells
+from gen3dexport.models.trellis.host.voxel_tables import neighbours, subdivided
+from gen3dexport.models.trellis.networks.slat_decoders import SLatGaussianDecoder
 from training.trellis_mini.cells import cells_of, corner_points, sample_cells
 from training.trellis_mini.checkpoint import DECODER, ENCODER, FLOW, load_release, write_text
 from training.trellis_mini.color_dataset import COLOR_RELEASE, COLOR_RUNS, HeldOutItem, held_out_items

@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gen3dexport.models.trellis import networks, window_attention
-from gen3dexport.models.trellis.mesh_decoder import SubdivideBlock, real_children
-from gen3dexport.models.trellis.sparse_layers import SparseConv3d, subdivide
-from gen3dexport.models.trellis.window_attention import WindowAttention
+from gen3dexport.models.trellis.networks import structure as networks
+from gen3dexport.models.trellis.networks import window_attention
+from gen3dexport.models.trellis.networks.mesh_decoder import SubdivideBlock, real_children
+from gen3dexport.models.trellis.networks.sparse_layers import SparseConv3d, subdivide
+from gen3dexport.models.trellis.networks.window_attention import WindowAttention
 from training.trellis_mini.train_flow import plain_attention
 
 

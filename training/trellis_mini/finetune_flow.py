@@ -9,8 +9,8 @@ import shutil
 
 import torch
 
-from gen3dexport.models.trellis import networks
-from gen3dexport.models.trellis.networks import SparseStructureEncoder
+from gen3dexport.models.trellis.networks import structure as networks
+from gen3dexport.models.trellis.networks.structure import SparseStructureEncoder
 from training.trellis_mini.checkpoint import DECODER, ENCODER, FLOW, RELEASE, load_release
 from training.trellis_mini.color_dataset import (
     COLOR_RELEASE,

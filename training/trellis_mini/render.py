@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from gen3dexport.assets import from_occupancy_logits
-from gen3dexport.render import render
+from gen3dexport.assets.draw.render import render
+from gen3dexport.assets.mesh import from_occupancy_logits
 
 _PAPER, _INK = (250, 250, 250), (40, 40, 40)
 _FRONT_RIGHT = -52.0

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gen3dexport.models.trellis.networks import position_features
-from gen3dexport.models.trellis.slat_flow import SLatFlow
+from gen3dexport.models.trellis.networks.slat_flow import SLatFlow
+from gen3dexport.models.trellis.networks.structure import position_features
 from training.trellis_mini.cells import MIDDLE, cells_of, lattice_points
 from training.trellis_mini.checkpoint import save_state
 from training.trellis_mini.color_dataset import COLOR_RUNS, LOOKS, Item, training_features, training_items

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gen3dexport.models.trellis import networks
-from gen3dexport.models.trellis.networks import SparseStructureEncoder, SparseStructureFlow
+from gen3dexport.models.trellis.networks import structure as networks
+from gen3dexport.models.trellis.networks.structure import SparseStructureEncoder, SparseStructureFlow
 from training.trellis_mini.checkpoint import DECODER, ENCODER, FLOW, RELEASE, RUNS, load_release, save_release
 from training.trellis_mini.dataset import category_weights, training_features
 from training.trellis_mini.run import Run, adamw, decay_groups, flow_loss, read_options

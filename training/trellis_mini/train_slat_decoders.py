@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gen3dexport.gaussians import SH_C0
-from gen3dexport.models.trellis.mesh_decoder import SLatMeshDecoder
-from gen3dexport.models.trellis.slat_decoders import SLatGaussianDecoder
-from gen3dexport.models.trellis.voxel_tables import neighbours
+from gen3dexport.assets.gaussians import SH_C0
+from gen3dexport.models.trellis.host.voxel_tables import neighbours
+from gen3dexport.models.trellis.networks.mesh_decoder import SLatMeshDecoder
+from gen3dexport.models.trellis.networks.slat_decoders import SLatGaussianDecoder
 from training.trellis_mini.cells import Cells, box_of_cells, cells_of, corner_points, sample_cells
 from training.trellis_mini.checkpoint import load_release, save_release
 from training.trellis_mini.color_dataset import COLOR_RELEASE, COLOR_RUNS

@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gen3dexport.models.trellis import window_attention
-from gen3dexport.models.trellis.slat_decoders import SLatEncoder
-from gen3dexport.models.trellis.slat_inputs import WINDOW_TABLES, window_inputs
-from gen3dexport.models.trellis.window_attention import WindowTrunk, final_norm
+from gen3dexport.models.trellis.host.slat_inputs import WINDOW_TABLES, window_inputs
+from gen3dexport.models.trellis.networks import window_attention
+from gen3dexport.models.trellis.networks.slat_decoders import SLatEncoder
+from gen3dexport.models.trellis.networks.window_attention import WindowTrunk, final_norm
 from training.trellis_mini.cells import COARSE, FEATURES, Cells, box_of_cells, cells_of, sample_cells
 from training.trellis_mini.checkpoint import save_release
 from training.trellis_mini.color_dataset import COLOR_RELEASE, COLOR_RUNS

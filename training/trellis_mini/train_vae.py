@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gen3dexport.models.trellis.networks import SparseStructureDecoder, SparseStructureEncoder
+from gen3dexport.models.trellis.networks.structure import SparseStructureDecoder, SparseStructureEncoder
 from training.trellis_mini.checkpoint import DECODER, ENCODER, RUNS, save_release
 from training.trellis_mini.run import Run, adamw, read_options
 from training.trellis_mini.shapes import all_shapes, pack, unpack

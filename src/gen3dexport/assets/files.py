@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gen3dexport import assets, usd
-from gen3dexport.assets import Mesh
+from gen3dexport.assets import mesh as assets
+from gen3dexport.assets import usd
+from gen3dexport.assets.gaussians import Gaussians, write_ply, write_splat
+from gen3dexport.assets.mesh import Mesh
 from gen3dexport.errors import UsageError
-from gen3dexport.gaussians import Gaussians, write_ply, write_splat
 
 KINDS = ("gaussians", "mesh", "radiance_field")
 ENDINGS: dict[str, tuple[str, ...]] = {
@@ -73,7 +74,7 @@ def write(asset: Any, path: Path, title: str = "") -> None:
     if ending in usd.FORMATS:
         usd.write_usd(asset, path)
     elif ending == ".html":
-        from gen3dexport.viewer import viewer_html
+        from gen3dexport.pages.viewer import viewer_html
 
         assets.write_atomically(path, viewer_html(asset, title).encode())
     elif ending == ".npz":
@@ -90,9 +91,9 @@ def write(asset: Any, path: Path, title: str = "") -> None:
 
 def turntable(asset: Any) -> NDArray[np.uint8]:
     """A contact sheet of eight pictures around an asset of any kind."""
-    from gen3dexport.field_render import field_turntable
-    from gen3dexport.gaussian_render import gaussian_turntable
-    from gen3dexport.render import turntable
+    from gen3dexport.assets.draw.field_render import field_turntable
+    from gen3dexport.assets.draw.gaussian_render import gaussian_turntable
+    from gen3dexport.assets.draw.render import turntable
 
     if isinstance(asset, Mesh):
         return turntable(asset)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gen3dexport.assets import Mesh
+from gen3dexport.assets.mesh import Mesh
 
 F_THRESHOLDS = (1.5, 0.5, 3.0)
 """Distances for the F-score, in voxels; the first is the one that budgets name."""

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from gen3dexport.assets import Mesh, vertex_normals, write_atomically
+from gen3dexport.assets.draw.render import linear_light
+from gen3dexport.assets.gaussians import Gaussians
+from gen3dexport.assets.mesh import Mesh, vertex_normals, write_atomically
 from gen3dexport.errors import MissingError, UsageError
-from gen3dexport.gaussians import Gaussians
-from gen3dexport.render import linear_light
 
 FORMATS = (".usda", ".usdc", ".usd")
 

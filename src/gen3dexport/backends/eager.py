@@ -64,7 +64,7 @@ def quantize(component: Component, scheme: str, options: Options, layers: Sequen
     Raises:
         UsageError: when the component has no such form.
     """
-    from gen3dexport.quantize import to_scheme
+    from gen3dexport.quantization.quantize import to_scheme
 
     assert scheme in SCHEMES, scheme
     return to_scheme(component, scheme, options.min_features, layers)

@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError
 
 from gen3dexport.backends import ProgramRecord
-from gen3dexport.document import Record
+from gen3dexport.documents.document import Record
 from gen3dexport.errors import UsageError, VerificationError
 
 SCHEMA = 1

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from gen3dexport.bundle import digest
-from gen3dexport.caches import cache_folder
+from gen3dexport.documents.caches import cache_folder
 
-_SOURCES = (
-    "backends", "models", "export.py", "quantize.py", "int8_linear.py", "int8_convolution.py", "calibration.py",
-    "drift.py", "module_rules.py", "record.py", "build.py",
-)  # fmt: skip
+_PACKAGE = Path(__file__).parents[1]
+HARMLESS = ("assets", "bundle", "cli", "documents", "pages", "reports", "runtime", "search", "validation")
+"""Rooms whose code changes no program: what they decide reaches an entry through the other parts of its key.
+
+Every other module of the package is part of every key, so that a new one cannot be forgotten."""
 
 
 def folder() -> Path:
@@ -33,11 +34,13 @@ def key(parts: Mapping[str, Any]) -> str:
 
 
 def sources_digest() -> str:
-    """Digest of this package's own build code."""
-    here = Path(__file__).parent
-    files = [p for name in _SOURCES for p in ([here / name] if name.endswith(".py") else (here / name).rglob("*.py"))]
-    text = "".join(f"{p.relative_to(here)} {digest(p)}\n" for p in sorted(files))
-    return hashlib.sha256(text.encode()).hexdigest()
+    """Digest of this package's own code that makes programs: all but the harmless rooms."""
+    return hashlib.sha256("".join(f"{p.relative_to(_PACKAGE)} {digest(p)}\n" for p in sources()).encode()).hexdigest()
+
+
+def sources() -> list[Path]:
+    """The package's modules that are part of every key."""
+    return sorted(p for p in _PACKAGE.rglob("*.py") if p.relative_to(_PACKAGE).parts[0] not in HARMLESS)
 
 
 def find(entry_key: str) -> Path | None:

@@ -30,9 +30,9 @@ def build(
 ) -> None:
     """Build a bundle for a target and validate it from disk."""
     from gen3dexport.build import build as build_bundle
-    from gen3dexport.report import exit_code
-    from gen3dexport.show import show_report, stages
-    from gen3dexport.validate import validate as validate_bundle
+    from gen3dexport.cli.show import show_report, stages
+    from gen3dexport.reports.report import exit_code
+    from gen3dexport.validation.validate import validate as validate_bundle
 
     recipe, assignments = split_arguments(arguments or [])
     assignments += ["random_weights=true"] if random_weights else []
@@ -55,9 +55,9 @@ def build(
 def validate(bundle: Bundle, as_json: Json = False) -> None:
     """Run a bundle's programs from disk in a fresh process and judge them by its budgets."""
     from gen3dexport.bundle import read_manifest
-    from gen3dexport.report import exit_code
-    from gen3dexport.show import show_report
-    from gen3dexport.validate import validate as validate_bundle
+    from gen3dexport.cli.show import show_report
+    from gen3dexport.reports.report import exit_code
+    from gen3dexport.validation.validate import validate as validate_bundle
 
     report = validate_bundle(bundle)
     if as_json:
@@ -99,7 +99,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Make an asset with a bundle."""
-    from gen3dexport.generate import generate
+    from gen3dexport.runtime.generate import generate
 
     made = generate(bundle, prompt, seed, features, out or [Path("asset.glb")], render, image, cache, kind, on_overflow)
     lines = []
@@ -116,7 +116,7 @@ def plan(
     recipe: Recipe, target: TargetName = "executorch", assignments: Assignments = None, as_json: Json = False
 ) -> None:
     """Show what would be built, before any weight is read."""
-    from gen3dexport.show import show_plan
+    from gen3dexport.cli.show import show_plan
     from gen3dexport.sizing import describe
 
     described = describe(plan_of(recipe, target, assignments or []))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from gen3dexport import backends
-from gen3dexport.provenance import host, versions
-from gen3dexport.shipped import documents
-from gen3dexport.stage_cache import folder
-from gen3dexport.target import read_target
+from gen3dexport.bundle.provenance import host, versions
+from gen3dexport.bundle.stage_cache import folder
+from gen3dexport.documents.shipped import documents
+from gen3dexport.documents.target import read_target
 
 
 def examine(target: str = "") -> dict[str, Any]:

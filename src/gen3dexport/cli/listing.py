@@ -8,10 +8,10 @@ from typing import Any
 
 from gen3dexport import backends, models
 from gen3dexport.bundle import disk_error
-from gen3dexport.document import read_yaml
+from gen3dexport.documents.document import read_yaml
+from gen3dexport.documents.shipped import did_you_mean, documents
+from gen3dexport.documents.target import aliases, read_target
 from gen3dexport.errors import UsageError
-from gen3dexport.shipped import did_you_mean, documents
-from gen3dexport.target import aliases, read_target
 
 KINDS = ("recipes", "targets", "families", "schemes")
 

@@ -18,9 +18,9 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List what there is to build."""
+    from gen3dexport.cli.listing import listing, scheme_matrix
+    from gen3dexport.cli.show import show_listing
     from gen3dexport.errors import UsageError
-    from gen3dexport.listing import listing, scheme_matrix
-    from gen3dexport.show import show_listing
 
     if markdown:
         if what != "schemes" or as_json:
@@ -39,7 +39,7 @@ def show(
     name: Annotated[str, typer.Argument(help="A shipped recipe or target.", metavar="NAME")], as_json: Json = False
 ) -> None:
     """Print a shipped recipe or target."""
-    from gen3dexport.listing import find_document
+    from gen3dexport.cli.listing import find_document
 
     path = find_document(name)
     emit(as_json, {"path": str(path), "text": path.read_text()}, path.read_text().rstrip())
@@ -52,7 +52,7 @@ def cp(
     as_json: Json = False,
 ) -> None:
     """Copy a shipped recipe or target, to change it."""
-    from gen3dexport.listing import copy_document
+    from gen3dexport.cli.listing import copy_document
 
     written = copy_document(recipe, path)
     emit(as_json, {"path": str(written)}, f"{written}: edit it, then: gen3dexport build {written}")
@@ -76,7 +76,7 @@ def verify(bundle: Bundle, as_json: Json = False) -> None:
 def inspect(bundle: Bundle, as_json: Json = False) -> None:
     """Show a bundle's manifest: components, schemes, sizes and operators."""
     from gen3dexport.bundle import read_manifest
-    from gen3dexport.show import show_manifest
+    from gen3dexport.cli.show import show_manifest
 
     manifest = read_manifest(bundle)
     if as_json:
@@ -90,8 +90,8 @@ def doctor(
     target: Annotated[str, typer.Option("--target", "-t", help="Only this target.")] = "", as_json: Json = False
 ) -> None:
     """Say what is installed, what is missing, and the command that mends it."""
-    from gen3dexport.doctor import examine
-    from gen3dexport.show import show_doctor
+    from gen3dexport.cli.doctor import examine
+    from gen3dexport.cli.show import show_doctor
 
     found = examine(target)
     if as_json:

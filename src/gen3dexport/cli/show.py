@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from gen3dexport.bundle import Manifest
-from gen3dexport.compare import cells
-from gen3dexport.report import Report, error_text, latency_text, number
+from gen3dexport.reports.compare import cells
+from gen3dexport.reports.report import Report, error_text, latency_text, number
 
 _COLOURS = {"pass": "green", "fail": "red", "unmeasured": "yellow"}
 

@@ -23,8 +23,8 @@ def parity(
     as_json: Json = False,
 ) -> None:
     """Compare a family's component with golden data of the reference implementation."""
-    from gen3dexport.parity import compare
-    from gen3dexport.show import show_parity
+    from gen3dexport.cli.show import show_parity
+    from gen3dexport.validation.parity import compare
 
     result = compare(family, folder, target or None, scheme, tolerance)
     if as_json:
@@ -55,8 +55,8 @@ def compare(
     Exit code 5: lost quality; 6: grew or slowed down; 7: a report that cannot be read; 8: a threshold that could not be
     judged. Measured and estimated numbers are shown side by side and never judged against each other.
     """
-    from gen3dexport import compare as comparing
-    from gen3dexport.show import show_comparison
+    from gen3dexport.cli.show import show_comparison
+    from gen3dexport.reports import compare as comparing
 
     options = {
         "latency": (max_latency_increase, "--max-latency-increase"),
@@ -90,11 +90,11 @@ def sensitivity(
 
     Runs the eager model with the target's own quantization; nothing is lowered.
     """
+    from gen3dexport.cli.show import show_rows, stages
     from gen3dexport.plan import require_ready
-    from gen3dexport.sensitivity import HEAD, cells
-    from gen3dexport.sensitivity import sensitivity as measure
-    from gen3dexport.show import show_rows, stages
-    from gen3dexport.trials import Trials
+    from gen3dexport.search.sensitivity import HEAD, cells
+    from gen3dexport.search.sensitivity import sensitivity as measure
+    from gen3dexport.search.trials import Trials
 
     plan_ = plan_of(recipe, target, assignments or [])
     require_ready(plan_)
@@ -102,7 +102,7 @@ def sensitivity(
         result = measure(Trials(plan_, on_stage), component or (), scheme or (), on_stage)
     rows = [cells(row) for row in result["rows"]]
     if out is not None:
-        from gen3dexport.search_html import sensitivity_html
+        from gen3dexport.search.page import sensitivity_html
 
         out.write_text(sensitivity_html(result, HEAD, rows), encoding="utf-8")
     if as_json:
@@ -132,12 +132,12 @@ def tune(
     then built and measured from disk (estimated, where the target's device is not here and its backend has a cost
     model).
     """
+    from gen3dexport.cli.show import show_rows, stages
     from gen3dexport.plan import require_ready
-    from gen3dexport.search_html import tune_html
-    from gen3dexport.show import show_rows, stages
-    from gen3dexport.tune import HEAD, Goal, cells
-    from gen3dexport.tune import tune as search
-    from gen3dexport.tuned_recipe import tuned_recipe
+    from gen3dexport.search.page import tune_html
+    from gen3dexport.search.tune import HEAD, Goal, cells
+    from gen3dexport.search.tune import tune as search
+    from gen3dexport.search.tuned_recipe import tuned_recipe
 
     plan_ = plan_of(recipe, target, assignments or [])
     require_ready(plan_)

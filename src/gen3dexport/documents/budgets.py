@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from gen3dexport.document import Record
+from gen3dexport.documents.document import Record
 
 
 class Budgets(Record):

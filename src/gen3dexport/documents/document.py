@@ -14,8 +14,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from gen3dexport.documents.shipped import did_you_mean
 from gen3dexport.errors import UsageError
-from gen3dexport.shipped import did_you_mean
 
 
 class Record(BaseModel):

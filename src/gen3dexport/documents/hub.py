@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from gen3dexport.caches import cache_folder
+from gen3dexport.documents.caches import cache_folder
 from gen3dexport.errors import MissingError, UsageError
 
 PREFIX = "hf://"

@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from gen3dexport import backends, hub
-from gen3dexport.budgets import Budgets
-from gen3dexport.document import Record, parse, parse_assignment, read_yaml, with_overrides
+from gen3dexport import backends
+from gen3dexport.documents import hub
+from gen3dexport.documents.budgets import Budgets
+from gen3dexport.documents.document import Record, parse, parse_assignment, read_yaml, with_overrides
+from gen3dexport.documents.shipped import did_you_mean, documents, locate, shipped
+from gen3dexport.documents.target import Target, aliases
 from gen3dexport.errors import UsageError
-from gen3dexport.shipped import did_you_mean, documents, locate, shipped
-from gen3dexport.target import Target, aliases
 
 
 class ComponentChoice(Record):

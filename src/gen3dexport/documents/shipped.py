@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gen3dexport.errors import UsageError
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 
 
 def shipped(kind: str) -> Path:

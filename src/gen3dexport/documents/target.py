@@ -9,10 +9,10 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from gen3dexport import backends
-from gen3dexport.budgets import Budgets
-from gen3dexport.document import Record, parse, read_yaml
+from gen3dexport.documents.budgets import Budgets
+from gen3dexport.documents.document import Record, parse, read_yaml
+from gen3dexport.documents.shipped import did_you_mean, documents, locate
 from gen3dexport.errors import UsageError
-from gen3dexport.shipped import did_you_mean, documents, locate
 
 
 class Measure(Record):

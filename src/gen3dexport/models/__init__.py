@@ -40,8 +40,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from gen3dexport.documents.shipped import did_you_mean
 from gen3dexport.errors import UsageError
-from gen3dexport.shipped import did_you_mean
 
 
 @dataclass(frozen=True)

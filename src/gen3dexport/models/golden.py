@@ -18,10 +18,10 @@ from torch import Tensor
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
-from gen3dexport.models.trellis import slat_golden
-from gen3dexport.models.trellis.checkpoints import load_strictly, read_weights
-from gen3dexport.models.trellis.loading import network
-from gen3dexport.models.trellis.sparse_layers import fold_convolutions
+from gen3dexport.models.trellis.networks import slat_golden
+from gen3dexport.models.trellis.networks.checkpoints import load_strictly, read_weights
+from gen3dexport.models.trellis.networks.loading import network
+from gen3dexport.models.trellis.networks.sparse_layers import fold_convolutions
 
 # Inputs in forward's order and outputs by class; derived outputs are those that the host computes.
 _SIGNATURES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gen3dexport.assets import Mesh
+from gen3dexport.assets.mesh import Mesh
 
 Figure = dict[str, Any]
 Facts = Mapping[str, Any]

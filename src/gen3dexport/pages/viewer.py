@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
-from gen3dexport import report_html, report_plots
-from gen3dexport.assets import Mesh
-from gen3dexport.gaussians import Gaussians
+from gen3dexport.assets.gaussians import Gaussians
+from gen3dexport.assets.mesh import Mesh
+from gen3dexport.pages import plots as report_plots
+from gen3dexport.reports import html as report_html
 
 
 def viewer_html(asset: Mesh | Gaussians, title: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gen3dexport.int8_linear import TINY
+from gen3dexport.quantization.int8_linear import TINY
 
 LARGEST = 448.0  # of e4m3 (Micikevicius et al. 2022, "FP8 Formats for Deep Learning", table 1)
 MULTIPLE = 16  # of both widths of a layer, for the matrix unit

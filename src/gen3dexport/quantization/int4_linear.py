@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen3dexport.int8_linear import TINY
+from gen3dexport.quantization.int8_linear import TINY
 
 GROUP = 32
 _LEVELS = 15

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen3dexport.calibration import HIGHEST, LOWEST, Ranges, Step
-from gen3dexport.int8_linear import int8_weight
+from gen3dexport.quantization.calibration import HIGHEST, LOWEST, Ranges, Step
+from gen3dexport.quantization.int8_linear import int8_weight
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 BY_DIMENSIONS: dict[int, Callable[..., Tensor]] = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}

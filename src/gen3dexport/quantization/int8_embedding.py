@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen3dexport.int8_linear import int8_weight
+from gen3dexport.quantization.int8_linear import int8_weight
 
 
 class Int8Embedding(nn.Module):

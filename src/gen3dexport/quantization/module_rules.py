@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from gen3dexport import models
+from gen3dexport.documents.shipped import did_you_mean
 from gen3dexport.errors import UsageError
-from gen3dexport.int8_embedding import Int8Embedding
 from gen3dexport.models.component import Component
 from gen3dexport.plan import Plan
-from gen3dexport.quantize import HALVES, InDtype, default_layers
-from gen3dexport.shipped import did_you_mean
+from gen3dexport.quantization.int8_embedding import Int8Embedding
+from gen3dexport.quantization.quantize import HALVES, InDtype, default_layers
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)
 

@@ -9,13 +9,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from gen3dexport.calibration import CONVOLUTIONS, Ranges
 from gen3dexport.errors import UsageError
-from gen3dexport.float8_linear import MULTIPLE, Float8Linear
-from gen3dexport.int4_linear import GROUP, Int4Linear
-from gen3dexport.int8_convolution import Convolution, Int8Convolution
-from gen3dexport.int8_linear import Int8Linear
 from gen3dexport.models.component import Component
+from gen3dexport.quantization.calibration import CONVOLUTIONS, Ranges
+from gen3dexport.quantization.float8_linear import MULTIPLE, Float8Linear
+from gen3dexport.quantization.int4_linear import GROUP, Int4Linear
+from gen3dexport.quantization.int8_convolution import Convolution, Int8Convolution
+from gen3dexport.quantization.int8_linear import Int8Linear
 
 Kernel = Literal["int_mm", "xnnpack"]
 

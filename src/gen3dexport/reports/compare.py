@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gen3dexport.errors import UsageError, VerificationError
-from gen3dexport.report import Report, number, worst_error
+from gen3dexport.reports.report import Report, number, worst_error
 
 Facts = Mapping[str, Any]
 

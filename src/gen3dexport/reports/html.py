@@ -11,14 +11,15 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from gen3dexport import report_plots as plots
-from gen3dexport.assets import Mesh
-from gen3dexport.gaussians import Gaussians, splat_rows
+from gen3dexport.assets.gaussians import Gaussians, splat_rows
+from gen3dexport.assets.mesh import Mesh
+from gen3dexport.pages import plots
 
 Facts = Mapping[str, Any]
 Row = Sequence[str]
 
 _SPLATS = 'class="splats"'  # of the canvases that splat_viewer.js draws
+_VIEWER = Path(__file__).parents[1] / "pages" / "splat_viewer.js"
 _VERDICTS = {"pass": "pass", "fail": "fail", "unmeasured": "open"}
 
 
@@ -59,11 +60,13 @@ def page(title: str, body: Sequence[str], drawn: Mapping[str, plots.Figure | Non
     from plotly.offline import get_plotlyjs
 
     text = "\n".join(body)
-    return Template(Path(__file__).with_name("report_template.html").read_text(encoding="utf-8")).substitute(
+    return Template(Path(__file__).with_name("template.html").read_text(encoding="utf-8")).substitute(
         title=escape(title),
         body=text,
         plotly=get_plotlyjs(),
-        splats=Path(__file__).with_name("splat_viewer.js").read_text(encoding="utf-8") if _SPLATS in text else "",
+        splats=Path(__file__).parents[1].joinpath("pages", "splat_viewer.js").read_text(encoding="utf-8")
+        if _SPLATS in text
+        else "",
         plots=_json({name: figure for name, figure in drawn.items() if figure is not None}),
     )
 
@@ -315,8 +318,8 @@ def still(asset: Mesh | Gaussians) -> str:
     """A picture as a data URL: what is seen without WebGL and while scripts load."""
     from PIL import Image
 
-    from gen3dexport.gaussian_render import render_gaussians
-    from gen3dexport.render import render
+    from gen3dexport.assets.draw.gaussian_render import render_gaussians
+    from gen3dexport.assets.draw.render import render
 
     picture = render(asset, size=360) if isinstance(asset, Mesh) else render_gaussians(asset, size=360)
     stream = io.BytesIO()

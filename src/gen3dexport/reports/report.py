@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from gen3dexport.budgets import Budgets
 from gen3dexport.bundle import Manifest
-from gen3dexport.gates import against_unquantized, worst_size_ratio, worst_slowdown
+from gen3dexport.documents.budgets import Budgets
+from gen3dexport.validation.gates import against_unquantized, worst_size_ratio, worst_slowdown
 
 Report = dict[str, Any]
 Facts = Mapping[str, Any]

@@ -19,9 +19,9 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from gen3dexport.assets import write_atomically
+from gen3dexport.assets.mesh import write_atomically
 from gen3dexport.backends import Program, ProgramRecord
-from gen3dexport.caches import cache_folder
+from gen3dexport.documents.caches import cache_folder
 from gen3dexport.errors import UsageError
 
 Arrays = Mapping[str, np.ndarray]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gen3dexport import asset_files
+from gen3dexport.assets import files as asset_files
 from gen3dexport.errors import UsageError
 from gen3dexport.models.image_preparation import read_image
 from gen3dexport.runtime import condition_cache, load
@@ -67,7 +67,7 @@ def generate(
     result |= {"seconds": seconds, "load_seconds": load_seconds, "image": None if image is None else str(image)}
     result["encoder"] = {name: {"calls": e.calls, "cached": e.cached} for name, e in loaded.encoders.items()}
     if picture:
-        from gen3dexport import render
+        from gen3dexport.assets.draw import render
 
         path = outputs[0].with_suffix(".png")
         render.save_png(asset_files.turntable(made[chosen[outputs[0]]]), path)

@@ -13,7 +13,7 @@ import numpy as np
 
 from gen3dexport import backends, bundle, models
 from gen3dexport.arrays import on_host
-from gen3dexport.assets import Mesh
+from gen3dexport.assets.mesh import Mesh
 from gen3dexport.backends import Program, ProgramRecord
 from gen3dexport.bundle import Manifest
 from gen3dexport.errors import UsageError

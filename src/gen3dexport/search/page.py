@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from gen3dexport import report_plots as plots
-from gen3dexport.report_html import page, plot_place, section, table
+from gen3dexport.pages import plots
+from gen3dexport.reports.html import page, plot_place, section, table
 
 Facts = Mapping[str, Any]
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gen3dexport.documents.shipped import did_you_mean
 from gen3dexport.errors import UsageError
 from gen3dexport.plan import Plan
-from gen3dexport.shipped import did_you_mean
-from gen3dexport.trials import Choice, Trials
+from gen3dexport.search.trials import Choice, Trials
 
 OnTrial = Callable[[str, str], None]
 

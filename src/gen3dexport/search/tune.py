@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gen3dexport.budgets import Budgets
 from gen3dexport.build import build
+from gen3dexport.documents.budgets import Budgets
+from gen3dexport.documents.recipe import ComponentChoice
 from gen3dexport.errors import UnmeasuredError, UsageError
 from gen3dexport.plan import Plan
-from gen3dexport.recipe import ComponentChoice
-from gen3dexport.report import Report, make_report, number
-from gen3dexport.sensitivity import sensitivity
-from gen3dexport.trials import Choice, Trials
-from gen3dexport.validate import measure_in_child
+from gen3dexport.reports.report import Report, make_report, number
+from gen3dexport.search.sensitivity import sensitivity
+from gen3dexport.search.trials import Choice, Trials
+from gen3dexport.validation.validate import measure_in_child
 
 UNITS = {"size": "MB", "latency": "ms", "memory": "MB"}
 Choices = Mapping[str, Choice]

@@ -9,8 +9,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
-from gen3dexport.document import parse_assignment, read_yaml, with_overrides
-from gen3dexport.shipped import documents, locate
+from gen3dexport.documents.document import parse_assignment, read_yaml, with_overrides
+from gen3dexport.documents.shipped import documents, locate
 
 
 def tuned_recipe(recipe: str, assignments: Sequence[str], result: Mapping[str, Any], components: Sequence[str]) -> str:

@@ -8,11 +8,11 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from gen3dexport import backends, stage_cache
+from gen3dexport import backends
 from gen3dexport.backends import ProgramRecord
-from gen3dexport.bundle import Unquantized, digest
+from gen3dexport.bundle import Unquantized, digest, stage_cache
+from gen3dexport.documents.target import Measure
 from gen3dexport.errors import MissingError
-from gen3dexport.target import Measure
 
 if TYPE_CHECKING:  # reports read this module, and are read without NumPy
     import numpy as np

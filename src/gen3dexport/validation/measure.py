@@ -1,4 +1,4 @@
-"""Measurements of a bundle, in the process that runs this module: `python -m gen3dexport.measure BUNDLE OUT_FOLDER`.
+"""Measurements of a bundle, in the process that runs `python -m gen3dexport.validation.measure BUNDLE OUT_FOLDER`.
 
 Reads only the bundle. Everything here is measured on this machine, or said to be missing with the reason.
 """
@@ -19,19 +19,19 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from gen3dexport.assets import Mesh
+from gen3dexport.assets.draw.gaussian_render import render_gaussians
+from gen3dexport.assets.draw.render import around, depth_map
+from gen3dexport.assets.gaussians import Gaussians, from_arrays
+from gen3dexport.assets.mesh import Mesh
+from gen3dexport.assets.metrics import asset_quality, depth_delta1, picture_quality, tensor_error
 from gen3dexport.backends import Program, ProgramRecord, stand_in
-from gen3dexport.drift import Watched, snr_db, trajectory
+from gen3dexport.bundle.provenance import host
+from gen3dexport.documents.target import Measure
 from gen3dexport.errors import GenExportError, MissingError, VerificationError
-from gen3dexport.gates import time_against_unquantized
-from gen3dexport.gaussian_render import render_gaussians
-from gen3dexport.gaussians import Gaussians, from_arrays
-from gen3dexport.metrics import asset_quality, depth_delta1, picture_quality, tensor_error
 from gen3dexport.models import Request
-from gen3dexport.provenance import host
-from gen3dexport.render import around, depth_map
 from gen3dexport.runtime.pipeline import LoadedBundle, load, to_numpy
-from gen3dexport.target import Measure
+from gen3dexport.validation.drift import Watched, snr_db, trajectory
+from gen3dexport.validation.gates import time_against_unquantized
 
 Facts = dict[str, Any]
 _LEAST_RUNS = 5

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from gen3dexport import backends
 from gen3dexport.backends import Program, ProgramRecord, recorded, specs
+from gen3dexport.documents.target import Target
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component
-from gen3dexport.module_rules import quantize_by_rules
-from gen3dexport.target import Target
+from gen3dexport.quantization.module_rules import quantize_by_rules
 
 
 def through(

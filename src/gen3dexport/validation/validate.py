@@ -15,12 +15,12 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from gen3dexport import bundle, errors, models
+from gen3dexport.assets.gaussians import from_arrays
 from gen3dexport.bundle import Manifest, disk_error
-from gen3dexport.gaussians import from_arrays
-from gen3dexport.measure import of_prompt
-from gen3dexport.provenance import versions
-from gen3dexport.report import Report, make_report, to_junit, to_markdown
-from gen3dexport.report_html import render_html
+from gen3dexport.bundle.provenance import versions
+from gen3dexport.reports.html import render_html
+from gen3dexport.reports.report import Report, make_report, to_junit, to_markdown
+from gen3dexport.validation.measure import of_prompt
 
 Arrays = dict[str, np.ndarray]
 
@@ -50,7 +50,7 @@ def validate(folder: Path, html: bool = True) -> Report:
 
 
 def measure_in_child(folder: Path, manifest: Manifest) -> tuple[dict[str, Any], Arrays | None]:
-    """What `gen3dexport.measure` finds in a process of its own with the target's number of threads, and what the family
+    """What `validation.measure` finds in a process of its own with the target's number of threads, and what the family
     keeps of the first golden prompt's asset.
 
     Raises:
@@ -60,7 +60,7 @@ def measure_in_child(folder: Path, manifest: Manifest) -> tuple[dict[str, Any], 
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "TQDM_DISABLE": "1"}
     with tempfile.TemporaryDirectory(prefix="gen3dexport-") as scratch:
         out, assets = Path(scratch) / "measured.json", Path(scratch) / "assets.safetensors"
-        command = [sys.executable, "-m", "gen3dexport.measure", str(folder.absolute()), scratch]
+        command = [sys.executable, "-m", "gen3dexport.validation.measure", str(folder.absolute()), scratch]
         child = subprocess.run(command, env=environment, capture_output=True, text=True)
         if not out.is_file():
             tail = "\n  ".join(child.stderr.strip().splitlines()[-12:])

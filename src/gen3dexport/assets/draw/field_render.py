@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gen3dexport.gaussians import SH_C0
-from gen3dexport.models.trellis.radiance_field import RadianceField
-from gen3dexport.render import around, camera_axes, contact_sheet, framing
+from gen3dexport.assets.draw.render import around, camera_axes, contact_sheet, framing
+from gen3dexport.assets.gaussians import SH_C0
+from gen3dexport.models.trellis.host.radiance_field import RadianceField
 
 Floats = NDArray[np.float64]
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gen3dexport.gaussians import Gaussians
-from gen3dexport.render import around, camera_axes, contact_sheet, framing
+from gen3dexport.assets.draw.render import around, camera_axes, contact_sheet, framing
+from gen3dexport.assets.gaussians import Gaussians
 
 Floats = NDArray[np.float64]
 

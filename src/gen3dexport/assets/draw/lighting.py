@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gen3dexport.assets import Mesh, vertex_normals
-from gen3dexport.rasterise import rasterise
+from gen3dexport.assets.draw.rasterise import rasterise
+from gen3dexport.assets.mesh import Mesh, vertex_normals
 
 Floats = NDArray[np.float64]
 

@@ -105,7 +105,7 @@ def quantize(component: Component, scheme: str, options: Options, layers: Sequen
     reason = refused_for(scheme, options)
     if reason is not None:
         raise UsageError(f"{component.name}: scheme {scheme} is refused on the {options.device.upper()}: {reason}")
-    from gen3dexport.quantize import HALVES, to_scheme
+    from gen3dexport.quantization.quantize import HALVES, to_scheme
 
     quantized, stored_by_torchao = scheme not in ("fp32", *HALVES), scheme in ("int8-weight", "float8-weight")
     if stored_by_torchao and installed("torchao") is None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from gen3dexport.caches import cache_folder
+from gen3dexport.documents.caches import cache_folder
 from gen3dexport.errors import MissingError
 
 CHECKED: Mapping[str, str] = {"2.14.1": "3.8.0", "2.11.0": "3.6.0"}

@@ -78,14 +78,14 @@ def quantize(component: Component, scheme: str, options: Options, layers: Sequen
     Raises:
         UsageError: when the scheme is refused or unknown, or matches no layer.
     """
-    from gen3dexport.quantize import to_scheme
+    from gen3dexport.quantization.quantize import to_scheme
 
     if scheme not in SCHEMES:
         reason = REFUSED.get(scheme, "there is no such scheme")
         raise UsageError(f"{component.name}: scheme {scheme} on executorch: {reason}; use {' or '.join(SCHEMES)}")
     if scheme == "int8-static":
         from gen3dexport.backends.executorch.int8_convolution import Int8Convolution
-        from gen3dexport.quantize import Int8Static
+        from gen3dexport.quantization.quantize import Int8Static
 
         return to_scheme(component, scheme, options.min_features, layers, static=Int8Static(Int8Convolution))
     return to_scheme(component, scheme, options.min_features, layers, kernel="xnnpack")

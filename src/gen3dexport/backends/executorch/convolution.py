@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gen3dexport.backends.executorch.sites import Rule, Site
-from gen3dexport.int8_convolution import pads_of
+from gen3dexport.quantization.int8_convolution import pads_of
 
 aten = torch.ops.aten
 

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen3dexport.backends.executorch.convolution import as_3d, kernel_2d, lay_out
-from gen3dexport.calibration import HIGHEST, LOWEST, Ranges, Step
 from gen3dexport.errors import UsageError
-from gen3dexport.int8_convolution import Convolution, pads_of
-from gen3dexport.int8_linear import int8_weight
+from gen3dexport.quantization.calibration import HIGHEST, LOWEST, Ranges, Step
+from gen3dexport.quantization.int8_convolution import Convolution, pads_of
+from gen3dexport.quantization.int8_linear import int8_weight
 
 
 class Int8Convolution(nn.Module):

@@ -87,7 +87,7 @@ def quantize(component: Component, scheme: str, options: Options, layers: Sequen
         from gen3dexport.backends.onnx import int4_linear
 
         return int4_linear.quantize_linears(component, options.min_features, layers)
-    from gen3dexport.quantize import Int8Static, to_scheme
+    from gen3dexport.quantization.quantize import Int8Static, to_scheme
 
     if scheme == "int8-static":
         from gen3dexport.backends.onnx.int8_convolution import Int8Convolution

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gen3dexport import int4_linear as plain
-from gen3dexport.int4_linear import GROUP, widened
 from gen3dexport.models.component import Component
-from gen3dexport.quantize import pick, replace_linears
+from gen3dexport.quantization import int4_linear as plain
+from gen3dexport.quantization.int4_linear import GROUP, widened
+from gen3dexport.quantization.quantize import pick, replace_linears
 
 
 @torch.library.custom_op("gen3dexport::int4_linear", mutates_args=())

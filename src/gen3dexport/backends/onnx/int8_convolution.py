@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen3dexport.calibration import HIGHEST, LOWEST, Ranges, Step
-from gen3dexport.int8_convolution import BY_DIMENSIONS, Convolution, pads_of
-from gen3dexport.int8_linear import int8_weight
+from gen3dexport.quantization.calibration import HIGHEST, LOWEST, Ranges, Step
+from gen3dexport.quantization.int8_convolution import BY_DIMENSIONS, Convolution, pads_of
+from gen3dexport.quantization.int8_linear import int8_weight
 
 _SHIFT = 128  # from signed to unsigned
 

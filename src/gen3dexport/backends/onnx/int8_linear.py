@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gen3dexport.int8_linear import LEVELS, TINY, int8_weight
 from gen3dexport.models.component import Component
-from gen3dexport.quantize import pick, replace_linears
+from gen3dexport.quantization.int8_linear import LEVELS, TINY, int8_weight
+from gen3dexport.quantization.quantize import pick, replace_linears
 
 _FLOAT = 1  # ONNX's number of the type
 

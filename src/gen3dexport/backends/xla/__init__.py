@@ -100,7 +100,7 @@ def quantize(component: Component, scheme: str, options: Options, layers: Sequen
     Raises:
         UsageError: for a scheme that a TPU has no use for, or that matches no layer.
     """
-    from gen3dexport.quantize import pick, replace_linears, to_scheme
+    from gen3dexport.quantization.quantize import pick, replace_linears, to_scheme
 
     if scheme not in SCHEMES:
         reason = REFUSED.get(scheme, f"not a scheme of this backend; there are {', '.join(SCHEMES)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gen3dexport.int8_linear import Int8Linear, int8_linear
+from gen3dexport.quantization.int8_linear import Int8Linear, int8_linear
 
 
 @torch.library.custom_op("gen3dexport::int8_dynamic_linear", mutates_args=())

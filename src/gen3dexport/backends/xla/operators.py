@@ -92,7 +92,7 @@ def _wide(x: Array) -> Any:
 
 
 def int8_linear(x: Array, weight: Array, scale: Array, bias: Array | None) -> Array:
-    """`gen3dexport.int8_linear` of x [..., K]: rows rounded to int8, their product with weight [N, K] exact."""
+    """`gen3dexport::int8_linear` of x [..., K]: rows rounded to int8, their product with weight [N, K] exact."""
     rows, scales = rounded(x)
     axes = (((x.ndim - 1,), (1,)), ((), ()))
     product = lax.dot_general(rows, weight, axes, preferred_element_type=jnp.int32).astype(jnp.float32)

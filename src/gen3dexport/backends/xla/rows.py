@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.experimental import pallas as pl
 
-from gen3dexport.int8_linear import LEVELS, TINY
+from gen3dexport.quantization.int8_linear import LEVELS, TINY
 
 LANES = 128  # columns of a vector register
 VMEM = 100 * 2**20  # bytes that a kernel may take of the chip's 128 MiB
@@ -98,7 +98,7 @@ def apply(steps: Sequence[Step], x: Array, arrays: Sequence[Array]) -> Array:
 
 
 def rounded(x: Array) -> tuple[Array, Array]:
-    """x [..., C] in int8 and the scale [..., 1] float32 of each row, as `gen3dexport.int8_linear` rounds rows."""
+    """x [..., C] in int8 and the scale [..., 1] float32 of each row, as `gen3dexport::int8_linear` rounds rows."""
     largest = jnp.maximum(jnp.abs(x).max(-1, keepdims=True).astype(jnp.float32), TINY)
     return jnp.round(x.astype(jnp.float32) * (LEVELS / largest)).astype(jnp.int8), largest * (1 / LEVELS)
 

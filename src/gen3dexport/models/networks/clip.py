@@ -12,7 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gen3dexport.models.pretrained import MASKED, norms_in_float32, random_pretrained, read_pretrained, set_dtype
+from gen3dexport.models.networks.pretrained import (
+    MASKED,
+    norms_in_float32,
+    random_pretrained,
+    read_pretrained,
+    set_dtype,
+)
 
 _OTHER_HALF = ("vision_model.", "visual_projection.", "text_projection.", "logit_scale", "text_model.embeddings.pos")
 """Tensors of a released file that token features do not need, and stored position ids."""

@@ -14,7 +14,7 @@ import numpy as np
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.models import Request
 from gen3dexport.models.image_preparation import pixels, sample_image
-from gen3dexport.models.trellis.settings import Settings
+from gen3dexport.models.trellis.host.settings import Settings
 
 Array = Any
 State = dict[str, Any]

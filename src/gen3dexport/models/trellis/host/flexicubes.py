@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gen3dexport.models.trellis.cube_cases import CORNERS, EDGES, ambiguity, edge_groups, group_counts
+from gen3dexport.models.trellis.host.cube_cases import CORNERS, EDGES, ambiguity, edge_groups, group_counts
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.errors import UsageError
-from gen3dexport.gaussians import Gaussians
 
 Array = NDArray[np.float32]
 

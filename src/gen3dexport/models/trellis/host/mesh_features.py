@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gen3dexport.assets import Mesh, vertex_normals
+from gen3dexport.assets.mesh import Mesh, vertex_normals
 from gen3dexport.errors import AccuracyError, UsageError
-from gen3dexport.models.trellis.cube_cases import CORNERS
-from gen3dexport.models.trellis.flexicubes import Cubes, DualMesh, extract, surface
+from gen3dexport.models.trellis.host.cube_cases import CORNERS
+from gen3dexport.models.trellis.host.flexicubes import Cubes, DualMesh, extract, surface
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]

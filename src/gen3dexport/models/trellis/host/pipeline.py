@@ -16,17 +16,17 @@ from typing import Any, get_args
 
 import numpy as np
 
-from gen3dexport.assets import Mesh, from_occupancy_logits
+from gen3dexport.assets.gaussians import Gaussians, to_arrays
+from gen3dexport.assets.mesh import Mesh, from_occupancy_logits
+from gen3dexport.documents.shipped import did_you_mean
 from gen3dexport.errors import AccuracyError, UsageError
-from gen3dexport.gaussians import Gaussians, to_arrays
 from gen3dexport.models import Request
-from gen3dexport.models.trellis import conditioning, slat_stage, structure_stage
-from gen3dexport.models.trellis.conditioning import host_files, text_encoder_folder, tokenize
-from gen3dexport.models.trellis.settings import Settings, read_settings
-from gen3dexport.models.trellis.slat_stage import ASSETS, Asset
-from gen3dexport.models.trellis.structure_stage import occupancy_logits
-from gen3dexport.models.trellis.voxel_budget import OnOverflow
-from gen3dexport.shipped import did_you_mean
+from gen3dexport.models.trellis.host import conditioning, slat_stage, structure_stage
+from gen3dexport.models.trellis.host.conditioning import host_files, text_encoder_folder, tokenize
+from gen3dexport.models.trellis.host.settings import Settings, read_settings
+from gen3dexport.models.trellis.host.slat_stage import ASSETS, Asset
+from gen3dexport.models.trellis.host.structure_stage import occupancy_logits
+from gen3dexport.models.trellis.host.voxel_budget import OnOverflow
 
 __all__ = [
     "Settings",

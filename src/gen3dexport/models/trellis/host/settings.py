@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from gen3dexport.document import Record
+from gen3dexport.documents.document import Record
+from gen3dexport.documents.shipped import did_you_mean
 from gen3dexport.errors import UsageError
-from gen3dexport.models.trellis.configs import CONDITION_TOKENS
-from gen3dexport.models.trellis.encoders import Encoder, component_of, read_encoder
-from gen3dexport.models.trellis.sampler import Schedule
-from gen3dexport.models.trellis.voxel_budget import Budget, OnOverflow
-from gen3dexport.models.trellis.voxel_tables import NeighbourGather
-from gen3dexport.shipped import did_you_mean
+from gen3dexport.models.trellis.host.configs import CONDITION_TOKENS
+from gen3dexport.models.trellis.host.encoders import Encoder, component_of, read_encoder
+from gen3dexport.models.trellis.host.sampler import Schedule
+from gen3dexport.models.trellis.host.voxel_budget import Budget, OnOverflow
+from gen3dexport.models.trellis.host.voxel_tables import NeighbourGather
 
 Kind = Literal["gaussian", "mesh", "radiance_field"]
 DECODERS: dict[str, str] = {

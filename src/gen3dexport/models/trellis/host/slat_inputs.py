@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gen3dexport.models.trellis.voxel_budget import Budget
-from gen3dexport.models.trellis.voxel_tables import Coords, coarsening, neighbours, real_rows
-from gen3dexport.models.trellis.window_tables import windows
+from gen3dexport.models.trellis.host.voxel_budget import Budget
+from gen3dexport.models.trellis.host.voxel_tables import Coords, coarsening, neighbours, real_rows
+from gen3dexport.models.trellis.host.window_tables import windows
 
 Tables = dict[str, NDArray[np.generic]]
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from gen3dexport.assets import Mesh
-from gen3dexport.gaussians import Gaussians
-from gen3dexport.models.trellis.gaussian_attributes import Representation, attributes, perturbation
-from gen3dexport.models.trellis.mesh_features import mesh_of
-from gen3dexport.models.trellis.radiance_field import Factors, RadianceField, radiance_field
-from gen3dexport.models.trellis.settings import Settings, Slat
-from gen3dexport.models.trellis.slat_inputs import (
+from gen3dexport.assets.gaussians import Gaussians
+from gen3dexport.assets.mesh import Mesh
+from gen3dexport.models.trellis.host.gaussian_attributes import Representation, attributes, perturbation
+from gen3dexport.models.trellis.host.mesh_features import mesh_of
+from gen3dexport.models.trellis.host.radiance_field import Factors, RadianceField, radiance_field
+from gen3dexport.models.trellis.host.settings import Settings, Slat
+from gen3dexport.models.trellis.host.slat_inputs import (
     FLOW_TABLES,
     MESH_TABLES,
     WINDOW_TABLES,
@@ -23,8 +23,8 @@ from gen3dexport.models.trellis.slat_inputs import (
     mesh_inputs,
     window_inputs,
 )
-from gen3dexport.models.trellis.structure_stage import in_float32, run_sampler, solid_cells, voxels
-from gen3dexport.models.trellis.voxel_tables import Coords, real_rows, subdivided
+from gen3dexport.models.trellis.host.structure_stage import in_float32, run_sampler, solid_cells, voxels
+from gen3dexport.models.trellis.host.voxel_tables import Coords, real_rows, subdivided
 
 Array = Any
 State = dict[str, Any]

@@ -8,7 +8,9 @@ import numpy as np
 from torch import nn
 
 from gen3dexport.models.golden import Golden
-from gen3dexport.models.trellis.host_agreement import (
+from gen3dexport.models.trellis.host.sampler import Schedule, sample
+from gen3dexport.models.trellis.host.voxel_tables import Coords, padded, subdivided
+from gen3dexport.models.trellis.networks.host_agreement import (
     first_seen,
     flexicubes,
     gaussian_attributes,
@@ -16,12 +18,10 @@ from gen3dexport.models.trellis.host_agreement import (
     radiance,
     surface_by_position,
 )
-from gen3dexport.models.trellis.mesh_decoder import SLatMeshDecoder
-from gen3dexport.models.trellis.sampler import Schedule, sample
-from gen3dexport.models.trellis.slat_decoders import SLatGaussianDecoder, SLatRadianceFieldDecoder
-from gen3dexport.models.trellis.slat_flow import SLatFlow
-from gen3dexport.models.trellis.slat_golden import OUTPUTS, coords_of
-from gen3dexport.models.trellis.voxel_tables import Coords, padded, subdivided
+from gen3dexport.models.trellis.networks.mesh_decoder import SLatMeshDecoder
+from gen3dexport.models.trellis.networks.slat_decoders import SLatGaussianDecoder, SLatRadianceFieldDecoder
+from gen3dexport.models.trellis.networks.slat_flow import SLatFlow
+from gen3dexport.models.trellis.networks.slat_golden import OUTPUTS, coords_of
 
 Arrays = dict[str, np.ndarray]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gen3dexport.models.trellis.networks import CrossAttention, attend, set_linear_dtype, unflatten
+from gen3dexport.models.trellis.networks.structure import CrossAttention, attend, set_linear_dtype, unflatten
 
 
 class _KeysValues(nn.Module):

@@ -7,15 +7,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gen3dexport.gaussians import ply_rows
-from gen3dexport.models.trellis import flexicubes as dual
-from gen3dexport.models.trellis import mesh_features, networks, sparse_layers
-from gen3dexport.models.trellis.gaussian_attributes import Representation, attributes, perturbation, raw_fields
-from gen3dexport.models.trellis.radiance_field import Factors, radiance_field
-from gen3dexport.models.trellis.sampler import Schedule
-from gen3dexport.models.trellis.voxel_tables import Coords, coarsening, neighbours, subdivided
-from gen3dexport.models.trellis.window_attention import window_mask
-from gen3dexport.models.trellis.window_tables import labels, windows
+from gen3dexport.assets.gaussians import ply_rows
+from gen3dexport.models.trellis.host import flexicubes as dual
+from gen3dexport.models.trellis.host import mesh_features
+from gen3dexport.models.trellis.host.gaussian_attributes import Representation, attributes, perturbation, raw_fields
+from gen3dexport.models.trellis.host.radiance_field import Factors, radiance_field
+from gen3dexport.models.trellis.host.sampler import Schedule
+from gen3dexport.models.trellis.host.voxel_tables import Coords, coarsening, neighbours, subdivided
+from gen3dexport.models.trellis.host.window_tables import labels, windows
+from gen3dexport.models.trellis.networks import sparse_layers
+from gen3dexport.models.trellis.networks import structure as networks
+from gen3dexport.models.trellis.networks.window_attention import window_mask
 
 Arrays = dict[str, np.ndarray]
 

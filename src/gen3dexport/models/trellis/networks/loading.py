@@ -12,25 +12,33 @@ import torch
 from torch import nn
 
 from gen3dexport.errors import UsageError
-from gen3dexport.models.bert import BertTokenEncoder, minilm_args
-from gen3dexport.models.clip import clip_encoder
 from gen3dexport.models.component import Component, Euler
-from gen3dexport.models.dino import dino_encoder
-from gen3dexport.models.trellis.checkpoints import load_strictly, read_weights
-from gen3dexport.models.trellis.conditioning import text_encoder_folder
-from gen3dexport.models.trellis.encoders import Encoder
-from gen3dexport.models.trellis.gaussian_attributes import perturbation
-from gen3dexport.models.trellis.held_context import FlowContext, hold_context
-from gen3dexport.models.trellis.mesh_decoder import SLatMeshDecoder
-from gen3dexport.models.trellis.networks import SparseStructureDecoder, SparseStructureEncoder, SparseStructureFlow
-from gen3dexport.models.trellis.pipeline import inputs_of
-from gen3dexport.models.trellis.settings import Sampling, Settings
-from gen3dexport.models.trellis.slat_decoders import SLatEncoder, SLatGaussianDecoder, SLatRadianceFieldDecoder
-from gen3dexport.models.trellis.slat_flow import SLatFlow
-from gen3dexport.models.trellis.slat_inputs import flow_tables, mesh_inputs, window_inputs
-from gen3dexport.models.trellis.sparse_layers import fit_neighbour_gather, fold_convolutions, set_neighbour_gather
-from gen3dexport.models.trellis.structure_stage import shell
-from gen3dexport.models.trellis.time_table import tabulate_time
+from gen3dexport.models.networks.bert import BertTokenEncoder, minilm_args
+from gen3dexport.models.networks.clip import clip_encoder
+from gen3dexport.models.networks.dino import dino_encoder
+from gen3dexport.models.trellis.host.conditioning import text_encoder_folder
+from gen3dexport.models.trellis.host.encoders import Encoder
+from gen3dexport.models.trellis.host.gaussian_attributes import perturbation
+from gen3dexport.models.trellis.host.pipeline import inputs_of
+from gen3dexport.models.trellis.host.settings import Sampling, Settings
+from gen3dexport.models.trellis.host.slat_inputs import flow_tables, mesh_inputs, window_inputs
+from gen3dexport.models.trellis.host.structure_stage import shell
+from gen3dexport.models.trellis.networks.checkpoints import load_strictly, read_weights
+from gen3dexport.models.trellis.networks.held_context import FlowContext, hold_context
+from gen3dexport.models.trellis.networks.mesh_decoder import SLatMeshDecoder
+from gen3dexport.models.trellis.networks.slat_decoders import SLatEncoder, SLatGaussianDecoder, SLatRadianceFieldDecoder
+from gen3dexport.models.trellis.networks.slat_flow import SLatFlow
+from gen3dexport.models.trellis.networks.sparse_layers import (
+    fit_neighbour_gather,
+    fold_convolutions,
+    set_neighbour_gather,
+)
+from gen3dexport.models.trellis.networks.structure import (
+    SparseStructureDecoder,
+    SparseStructureEncoder,
+    SparseStructureFlow,
+)
+from gen3dexport.models.trellis.networks.time_table import tabulate_time
 
 _CLASSES: dict[str, type[nn.Module]] = {
     "SparseStructureFlowModel": SparseStructureFlow,

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen3dexport.errors import UsageError
-from gen3dexport.models.trellis.sparse_layers import (
+from gen3dexport.models.trellis.host.voxel_tables import NeighbourGather
+from gen3dexport.models.trellis.networks.sparse_layers import (
     PointwiseConv3d,
     SparseConv3d,
     SparseGroupNorm,
@@ -23,8 +24,7 @@ from gen3dexport.models.trellis.sparse_layers import (
     set_sparse_dtype,
     subdivide,
 )
-from gen3dexport.models.trellis.voxel_tables import NeighbourGather
-from gen3dexport.models.trellis.window_attention import WindowTrunk
+from gen3dexport.models.trellis.networks.window_attention import WindowTrunk
 
 GROUPS = 32
 COLOUR_CHANNELS = 48  # 8 corners of rgb and normal

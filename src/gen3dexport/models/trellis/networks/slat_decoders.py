@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gen3dexport.models.trellis.gaussian_attributes import CHANNELS, Representation, perturbation
-from gen3dexport.models.trellis.radiance_field import Factors
-from gen3dexport.models.trellis.window_attention import WindowTrunk, final_norm
+from gen3dexport.models.trellis.host.gaussian_attributes import CHANNELS, Representation, perturbation
+from gen3dexport.models.trellis.host.radiance_field import Factors
+from gen3dexport.models.trellis.networks.window_attention import WindowTrunk, final_norm
 
 
 class _WindowNetwork(WindowTrunk):

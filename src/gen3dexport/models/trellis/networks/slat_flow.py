@@ -12,21 +12,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen3dexport.errors import UsageError
-from gen3dexport.models.trellis.networks import (
-    MASKED,
-    ModulatedCrossBlock,
-    TimestepEmbedder,
-    TokenNorm,
-    position_features,
-)
-from gen3dexport.models.trellis.sparse_layers import (
+from gen3dexport.models.trellis.host.voxel_tables import NeighbourGather
+from gen3dexport.models.trellis.networks.sparse_layers import (
     SparseConv3d,
     downsample,
     set_neighbour_gather,
     set_sparse_dtype,
     upsample,
 )
-from gen3dexport.models.trellis.voxel_tables import NeighbourGather
+from gen3dexport.models.trellis.networks.structure import (
+    MASKED,
+    ModulatedCrossBlock,
+    TimestepEmbedder,
+    TokenNorm,
+    position_features,
+)
 
 
 class SparseResBlock(nn.Module):

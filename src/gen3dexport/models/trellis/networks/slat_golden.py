@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gen3dexport.models.trellis.mesh_decoder import SLatMeshDecoder
-from gen3dexport.models.trellis.slat_flow import SLatFlow
-from gen3dexport.models.trellis.slat_inputs import flow_tables, mesh_inputs, window_inputs
-from gen3dexport.models.trellis.voxel_budget import Budget, cells
-from gen3dexport.models.trellis.voxel_tables import Coords, padded
+from gen3dexport.models.trellis.host.slat_inputs import flow_tables, mesh_inputs, window_inputs
+from gen3dexport.models.trellis.host.voxel_budget import Budget, cells
+from gen3dexport.models.trellis.host.voxel_tables import Coords, padded
+from gen3dexport.models.trellis.networks.mesh_decoder import SLatMeshDecoder
+from gen3dexport.models.trellis.networks.slat_flow import SLatFlow
 
 OUTPUTS: dict[str, tuple[str, ...]] = {
     "SLatFlowModel": ("v",),

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gen3dexport.errors import UsageError
-from gen3dexport.models.trellis.networks import set_linear_dtype, unflatten
-from gen3dexport.models.trellis.voxel_tables import GATHERED_OFFSETS, NeighbourGather, subdivision_columns
+from gen3dexport.models.trellis.host.voxel_tables import GATHERED_OFFSETS, NeighbourGather, subdivision_columns
+from gen3dexport.models.trellis.networks.structure import set_linear_dtype, unflatten
 
 
 def gather_rows(x: Tensor, index: Tensor) -> Tensor:

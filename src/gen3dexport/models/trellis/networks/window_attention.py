@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen3dexport.models.trellis.networks import MASKED, FeedForward, TokenNorm, attend, position_features
-from gen3dexport.models.trellis.sparse_layers import gather_rows, set_sparse_dtype
+from gen3dexport.models.trellis.networks.sparse_layers import gather_rows, set_sparse_dtype
+from gen3dexport.models.trellis.networks.structure import MASKED, FeedForward, TokenNorm, attend, position_features
 
 
 class WindowAttention(nn.Module):
