@@ -18,7 +18,7 @@ from gen3dexport.errors import UsageError
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component
 from gen3dexport.models.golden import read_golden
-from gen3dexport.models.networks.bert import BertTokenEncoder
+from gen3dexport.networks.bert import BertTokenEncoder
 from gen3dexport.quantization.int8_embedding import Int8Embedding
 from gen3dexport.quantization.int8_linear import Int8Linear
 from gen3dexport.quantization.module_rules import embeddings, exceptions, generic, layers_of, quantize_by_rules

@@ -14,7 +14,7 @@ from gen3dexport.backends import Lowered, Program, ProgramRecord, recorded, spec
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component
 from gen3dexport.models.golden import read_golden
-from gen3dexport.models.networks.bert import BertTokenEncoder
+from gen3dexport.networks.bert import BertTokenEncoder
 from gen3dexport.quantization.calibration import observing
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "trellis"

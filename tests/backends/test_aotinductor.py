@@ -32,7 +32,7 @@ from gen3dexport.errors import ExportError, MissingError, UsageError, Verificati
 from gen3dexport.export import Captured, export_module
 from gen3dexport.models.component import Component
 from gen3dexport.models.golden import read_golden
-from gen3dexport.models.networks.bert import BertTokenEncoder
+from gen3dexport.networks.bert import BertTokenEncoder
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "trellis"
 SCHEMES = ("fp32", "fp16", "bf16", "int8-dynamic", "int8-weight")

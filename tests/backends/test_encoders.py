@@ -57,8 +57,8 @@ def main(kind: str, backend: str, options: str, *schemes: str) -> None:
     from gen3dexport.backends import recorded, specs
     from gen3dexport.export import Captured
     from gen3dexport.models.component import Component
-    from gen3dexport.models.networks.clip import ClipTokenEncoder
-    from gen3dexport.models.networks.dino import DinoTokenEncoder
+    from gen3dexport.networks.clip import ClipTokenEncoder
+    from gen3dexport.networks.dino import DinoTokenEncoder
 
     torch.manual_seed(0)
     image, ids = torch.randn(1, 3, 42, 42), torch.randint(0, len(tiny_encoders.WORDS), (1, 11))

@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from gen3dexport.errors import UsageError
-from gen3dexport.models.networks.clip import clip_encoder
-from gen3dexport.models.networks.dino import dino_encoder
 from gen3dexport.models.trellis.host import encoders
 from gen3dexport.models.trellis.host.conditioning import tokenize_padded
 from gen3dexport.models.trellis.host.encoders import Encoder, read_encoder
+from gen3dexport.networks.clip import clip_encoder
+from gen3dexport.networks.dino import dino_encoder
 
 NAMES = {"dinov2": "dinov2_vitl14_reg", "clip": "openai/clip-vit-large-patch14"}
 

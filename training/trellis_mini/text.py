@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from gen3dexport.models.networks.bert import BertTokenEncoder, minilm_args
+from gen3dexport.networks.bert import BertTokenEncoder, minilm_args
 
 TOKENS = 48
 WIDTH = 384

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gen3dexport.models.networks.pretrained import (
+from gen3dexport.networks.pretrained import (
     MASKED,
     norms_in_float32,
     random_pretrained,

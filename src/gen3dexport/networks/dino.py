@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen3dexport.models.networks.pretrained import norms_in_float32, random_pretrained, read_pretrained, set_dtype
+from gen3dexport.networks.pretrained import norms_in_float32, random_pretrained, read_pretrained, set_dtype
 
 
 class DinoTokenEncoder(nn.Module):

@@ -13,9 +13,6 @@ from torch import nn
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component, Euler
-from gen3dexport.models.networks.bert import BertTokenEncoder, minilm_args
-from gen3dexport.models.networks.clip import clip_encoder
-from gen3dexport.models.networks.dino import dino_encoder
 from gen3dexport.models.trellis.host.conditioning import text_encoder_folder
 from gen3dexport.models.trellis.host.encoders import Encoder
 from gen3dexport.models.trellis.host.gaussian_attributes import perturbation
@@ -39,6 +36,9 @@ from gen3dexport.models.trellis.networks.structure import (
     SparseStructureFlow,
 )
 from gen3dexport.models.trellis.networks.time_table import tabulate_time
+from gen3dexport.networks.bert import BertTokenEncoder, minilm_args
+from gen3dexport.networks.clip import clip_encoder
+from gen3dexport.networks.dino import dino_encoder
 
 _CLASSES: dict[str, type[nn.Module]] = {
     "SparseStructureFlowModel": SparseStructureFlow,
