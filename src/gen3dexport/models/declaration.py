@@ -1,0 +1,78 @@
+"""What a family says of its components before any network is loaded. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from gen3dexport.models.component import Component
+
+Array = Any
+State = dict[str, Any]
+Call = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+Weights = Literal["stored", "random", "shapes"]
+"""Which weights a network gets: those of the checkpoint, seeded random ones, or none (tensors on the meta device)."""
+
+
+class Load(Protocol):
+    """Load a component from its checkpoint in `folder`; imports torch when it is called.
+
+    With `weights="shapes"` the component has example inputs on the meta device; else it has none.
+
+    Raises:
+        UsageError: when files are missing, damaged or do not fit.
+    """
+
+    def __call__(self, folder: Path, weights: Weights = "stored", allow_pickle: bool = False) -> Component: ...
+
+
+@dataclass(frozen=True)
+class SamplerLoop:
+    """A component's sampler loop, for backends that make one program of it.
+
+    Attributes:
+        inputs: (state before the component, array namespace) -> inputs of the loop's program by name.
+        output: state after the component -> the latent that the loop ends with.
+    """
+
+    inputs: Callable[[State, Any], Mapping[str, Array]]
+    output: Callable[[State], Array]
+
+
+def _no_rows(state: State) -> int | None:
+    return None
+
+
+def _no_files(folder: Path) -> Mapping[str, Path]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """One component of a pipeline: what it takes and gives, and how it is run and loaded.
+
+    Attributes:
+        name: unique in the pipeline, e.g. `flow`; names the program's files.
+        checkpoint: where its weights lie: a path relative to the weights folder, without ending, or a package's name.
+        inputs: names of its inputs, in the order of its network's forward; outputs: of what that returns.
+        step: (state, program, array namespace) -> the state after the component's part of the pipeline.
+        load: the network as a component.
+        rows: state after the component -> real rows of its outputs [B, T, ...]; None where nothing is padded.
+        loop: its sampler loop, if it has one.
+        cacheable: whether its outputs depend on the request's prompt or image alone.
+        host_files: weights folder -> files that its step reads at run time, by their name in the bundle.
+    """
+
+    name: str
+    checkpoint: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    step: Callable[[State, Call, Any], State]
+    load: Load
+    rows: Callable[[State], int | None] = _no_rows
+    loop: SamplerLoop | None = None
+    cacheable: bool = False
+    host_files: Callable[[Path], Mapping[str, Path]] = _no_files

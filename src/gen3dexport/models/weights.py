@@ -1,0 +1,47 @@
+"""Where a checkpoint lies: a shipped folder, a local one, or a repository of the hub. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gen3dexport.documents import hub
+from gen3dexport.documents.shipped import shipped
+from gen3dexport.errors import UsageError
+
+
+@dataclass(frozen=True)
+class WeightFiles:
+    """Which files make up a checkpoint of a family.
+
+    Attributes:
+        marker: the file that every checkpoint folder of the family has.
+        hub: patterns of the files that are downloaded from a hub's repository.
+        tensors: pattern of the files with weights; a shipped folder may have a model's shapes alone.
+    """
+
+    marker: str
+    hub: tuple[str, ...]
+    tensors: str = "**/*.safetensors"
+
+    def folder(self, weights: str, where: str) -> Path:
+        """The folder of `weights`: a shipped name, a path, or an address on the hub, which is downloaded first.
+
+        Args:
+            where: the recipe, for the error.
+
+        Raises:
+            UsageError: when there is no such folder, or the address is wrong.
+            MissingError: when the hub does not give the files.
+        """
+        if weights.startswith(hub.PREFIX):
+            return hub.fetched(weights, self.hub)
+        places = (shipped("weights") / weights, Path(weights).expanduser())
+        found = [folder for folder in places if (folder / self.marker).is_file()]
+        whole = [folder for folder in found if any(folder.glob(self.tensors))]
+        if found:
+            return (whole or found)[0]
+        raise UsageError(
+            f"{where}: weights {weights!r}: no folder with a {self.marker}; give the local folder of the checkpoint "
+            "with weights=FOLDER"
+        )
