@@ -88,14 +88,14 @@ def pipeline(family: str) -> ModuleType:
     Raises:
         UsageError: when there is no such family.
     """
-    return _part(family, "pipeline")
+    return _part(family, "host.pipeline")
 
 
 def loading(family: str) -> ModuleType:
     """The loader of a family's networks; imports torch."""
-    return _part(family, "loading")
+    return _part(family, "networks.loading")
 
 
 def agreement(family: str) -> ModuleType:
     """What a family's golden sets say; imports torch."""
-    return _part(family, "agreement")
+    return _part(family, "networks.agreement")
