@@ -8,11 +8,10 @@ import pytest
 
 from gen3dexport import backends
 from gen3dexport.cli.listing import scheme_matrix
-from gen3dexport.documents.recipe import read_recipe
 from gen3dexport.documents.shipped import documents
-from gen3dexport.documents.target import aliases, read_target
+from gen3dexport.documents.target import aliases
 from gen3dexport.errors import UsageError
-from gen3dexport.plan import make_plan
+from gen3dexport.plan import make_plan, read_recipe, read_target
 
 TARGETS = sorted(documents("targets"))
 RECIPES = sorted(documents("recipes"))
@@ -71,25 +70,28 @@ def test_every_recipe_resolves_for_every_target(recipe: str, target: str) -> Non
     for component in found.components:
         assert found.scheme(component, resolved) in backend.SCHEMES
     plan = make_plan(found, resolved)
-    assert {*plan.schemes, *plan.pipeline.left_out(plan.settings)} >= set(found.components)
+    assert {*plan.schemes, *plan.settings.left_out} >= set(found.components)
 
 
 def test_target_exceptions_apply_to_their_targets_only(tiny_recipe: Path) -> None:
     tiny_recipe.write_text(
         tiny_recipe.read_text()
-        + "targets:\n  tpu: {sampler.steps: 3}\n  tpu-v6e: {sampler.steps: 2}\n  xla: {golden.seed: 7}\n"
+        + "targets:\n  tpu: {knobs.sampler.steps: 3}\n  tpu-v6e: {knobs.sampler.steps: 2}\n  xla: {golden.seed: 7}\n"
     )
     steps = {
-        name: read_recipe(str(tiny_recipe), read_target(name)).sampler.steps for name in ("eager", "tpu-v5e", "tpu-v6e")
+        name: read_recipe(str(tiny_recipe), read_target(name)).knobs.sampler.steps
+        for name in ("eager", "tpu-v5e", "tpu-v6e")
     }
     assert steps == {"eager": None, "tpu-v5e": 3, "tpu-v6e": 2}
     assert read_recipe(str(tiny_recipe), read_target("tpu-v5e")).golden.seed == 7
 
 
 def test_assignments_override_the_file_and_the_target(tiny_recipe: Path) -> None:
-    tiny_recipe.write_text(tiny_recipe.read_text() + "targets:\n  eager: {sampler.steps: 3}\n")
-    recipe = read_recipe(str(tiny_recipe), read_target("eager"), ["sampler.steps=9", "components.flow.scheme=bf16"])
-    assert recipe.sampler.steps == 9
+    tiny_recipe.write_text(tiny_recipe.read_text() + "targets:\n  eager: {knobs.sampler.steps: 3}\n")
+    recipe = read_recipe(
+        str(tiny_recipe), read_target("eager"), ["knobs.sampler.steps=9", "components.flow.scheme=bf16"]
+    )
+    assert recipe.knobs.sampler.steps == 9
     assert recipe.scheme("flow", read_target("eager")) == "bf16"
 
 
@@ -97,8 +99,8 @@ def test_assignments_override_the_file_and_the_target(tiny_recipe: Path) -> None
     ("text", "messages"),
     [
         ("budgets: {iuo: 0.9}", ["trellis-tiny.yaml:", "budgets.iuo: unknown key; did you mean 'iou'?"]),
-        ("sampler: {steps: many}", ["sampler.steps: input should be a valid integer", "got 'many'"]),
-        ("sampler: {guidance_interval: [1, 0]}", ["needs 0 <= low <= high <= 1"]),
+        ("knobs: {sampler: {steps: many}}", ["knobs.sampler.steps: input should be a valid integer", "got 'many'"]),
+        ("knobs: {sampler: {guidance_interval: [1, 0]}}", ["needs 0 <= low <= high <= 1"]),
         ("components: {flow: {schem: bf16}}", ["components.flow.schem: unknown key; did you mean 'scheme'?"]),
         ("targets: {tpu-v5: {seed: 1}}", ["targets.tpu-v5: unknown target; did you mean 'tpu-v5e'?"]),
         ("budgets: [1", ["not valid YAML"]),

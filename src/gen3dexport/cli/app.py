@@ -44,9 +44,7 @@ def split_arguments(arguments: list[str]) -> tuple[str, list[str]]:
 
 def plan_of(recipe: str, target_name: str, assignments: list[str], allow_pickle: bool = False) -> Any:
     """The plan of a recipe on a target, with `key=value` overrides."""
-    from gen3dexport.documents.recipe import read_recipe
-    from gen3dexport.documents.target import read_target
-    from gen3dexport.plan import make_plan
+    from gen3dexport.plan import make_plan, read_recipe, read_target
 
     target = read_target(target_name)
     return make_plan(read_recipe(recipe, target, assignments), target, allow_pickle)

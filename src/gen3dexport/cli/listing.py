@@ -10,8 +10,9 @@ from gen3dexport import backends, models
 from gen3dexport.bundle import disk_error
 from gen3dexport.documents.document import read_yaml
 from gen3dexport.documents.shipped import did_you_mean, documents
-from gen3dexport.documents.target import aliases, read_target
+from gen3dexport.documents.target import aliases
 from gen3dexport.errors import UsageError
+from gen3dexport.plan import backend_options, read_target
 
 KINDS = ("recipes", "targets", "families", "schemes")
 
@@ -42,7 +43,7 @@ def _targets() -> list[dict[str, Any]]:
 
 
 def _families() -> list[dict[str, Any]]:
-    docs = {name: (models.pipeline(name).__doc__ or "").splitlines()[0] for name in models.names()}
+    docs = {name: (models.find(name).__doc__ or "").splitlines()[0] for name in models.names()}
     return [{"name": name, "summary": doc} for name, doc in docs.items()]
 
 
@@ -62,7 +63,7 @@ def scheme_matrix() -> str:
     known = sorted({row["scheme"] for row in schemes()})
     answers: dict[tuple[str, str], str | None] = {}
     for target in targets:
-        backend, options = backends.find(target.backend), target.backend_options()
+        backend, options = backends.find(target.backend), backend_options(target)
         own = getattr(backend, "refused_for", lambda scheme, _, refused=backend.REFUSED: refused.get(scheme))
         answers |= {(target.name, scheme): own(scheme, options) for scheme in known}
     reasons = list(dict.fromkeys(reason for reason in answers.values() if reason))

@@ -51,8 +51,8 @@ def generate(
     if loaded.manifest.random_weights:
         raise UsageError(f"{bundle}: was built with random weights, for sizing; its assets would mean nothing")
     if on_overflow:
-        loaded.settings = loaded.pipeline.with_overflow(loaded.settings, on_overflow)
-    made_kinds = loaded.pipeline.asset_kinds(loaded.settings)
+        loaded.change({"on_overflow": on_overflow})
+    made_kinds = loaded.settings.asset_kinds
     chosen = {out: asset_files.choose(out, made_kinds, kind) for out in outputs}
     start = time.perf_counter()
     loaded.load_programs()
