@@ -63,7 +63,7 @@ class LoadedBundle:
     def record(self, name: str) -> ProgramRecord:
         """The program that runs a component here: its twin on the device that this is for, else the component's own."""
         twin = self.manifest.twin(name)
-        if twin is not None and backends.find(self.manifest.target["backend"]).runs_here(twin):
+        if twin is not None and backends.runs_here(backends.find(self.manifest.target["backend"]), twin):
             return twin
         return self.manifest.component(name)
 
