@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from gen3dexport.models.component import Component
 from gen3dexport.quantization.calibration import observing
-from gen3dexport.validation.drift import trajectory
+from gen3dexport.trajectory import trajectory
 
 State = dict[str, Any]
 Arrays = Mapping[str, np.ndarray]

@@ -30,7 +30,8 @@ from gen3dexport.documents.target import Measure
 from gen3dexport.errors import GenExportError, MissingError, VerificationError
 from gen3dexport.models import Request
 from gen3dexport.runtime.pipeline import LoadedBundle, load, to_numpy
-from gen3dexport.validation.drift import Watched, snr_db, trajectory
+from gen3dexport.trajectory import trajectory
+from gen3dexport.validation.drift import Watched, snr_db
 from gen3dexport.validation.gates import time_against_unquantized
 
 Facts = dict[str, Any]
