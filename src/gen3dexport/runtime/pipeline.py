@@ -152,7 +152,7 @@ class LoadedBundle:
         return made
 
 
-def load(folder: str | Path, check_digests: bool = True, conditions: str | Path | None = None) -> LoadedBundle:
+def load(folder: str | Path, conditions: str | Path | None = None) -> LoadedBundle:
     """A bundle, its digests checked before any byte reaches a vendor runtime.
 
     Args:
@@ -165,8 +165,7 @@ def load(folder: str | Path, check_digests: bool = True, conditions: str | Path 
     """
     path = Path(folder)
     kept = None if conditions is None else ConditionCache(Path(conditions))
-    manifest = bundle.verify(path) if check_digests else bundle.read_manifest(path)
-    return LoadedBundle(path, manifest, conditions=kept)
+    return LoadedBundle(path, bundle.verify(path), conditions=kept)
 
 
 def to_numpy(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
