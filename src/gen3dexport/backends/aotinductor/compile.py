@@ -100,9 +100,9 @@ def _settings(folder: Path, name: str, march: str) -> dict[str, object]:
         "aot_inductor.model_name_for_generated_files": name,
         "aot_inductor.metadata": {},  # the default is one dictionary that every build of the process writes to
         "aot_inductor.force_mmap_weights": True,  # weights of any size, mapped and not linked (the limit was 2 GB)
-        "aot_inductor.enable_line_tables": False,  # debugging sections: 1.5 MB, and paths
+        "aot_inductor.enable_line_tables": False,  # debugging sections, with paths of the building machine
         "always_keep_tensor_constants": True,  # small ones too, as weights that can be checked and not as literals
-        "aot_inductor.precompile_headers": False,  # saves one second a build, costs ten first and 80 MB in /tmp each
+        "aot_inductor.precompile_headers": False,  # each would fill /tmp for builds that are made once
         "cpp.march": march,
         "cpp.simdlen": LEVELS[march][0],
         "cpp.dynamic_threads": True,  # else the number of threads of the building process is compiled in
