@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from gen3dexport import bundle
 from gen3dexport.assets import kinds
 from gen3dexport.backends import Lowered, ProgramRecord, recorded, specs
-from gen3dexport.bundle import File, Manifest, Unquantized, stage_cache
+from gen3dexport.bundle import BASELINE, Manifest, Unquantized, stage_cache
 from gen3dexport.bundle.provenance import host, versions
 from gen3dexport.export import Captured
 from gen3dexport.models import Request
@@ -44,7 +44,7 @@ def build(plan: Plan, out: Path, on_stage: OnStage = lambda component, stage: No
         states, entries, unquantized = _begin(plan, draft), [], {}
         for name in plan.schemes:
             if compared(plan, name):
-                unquantized[name] = _unquantized(plan, name, states, on_stage)
+                unquantized[name] = _unquantized(plan, name, states, draft, on_stage)
             states, entry = _collect(_component(plan, name, states, on_stage), draft)
             entries.append(entry)
         if plan.recipe.golden.assets and not plan.recipe.random_weights:
@@ -101,22 +101,24 @@ def compared(plan: Plan, name: str) -> bool:
     return plan.budgets.gates and quantized
 
 
-def _unquantized(plan: Plan, name: str, states: list[State], on_stage: OnStage) -> Unquantized:
-    """The component lowered without quantization, into the stage cache alone."""
+def _unquantized(plan: Plan, name: str, states: list[State], draft: Path, on_stage: OnStage) -> Unquantized:
+    """The component lowered without quantization; its files into the draft only where a budget needs to run it."""
     baseline = plan.budgets.baseline
     modules = {other: rules for other, rules in plan.modules.items() if other != name}
     own = plan.with_schemes({**plan.schemes, name: baseline}, modules)
     entry = _component(own, name, states, lambda component, stage: on_stage(component, f"{stage} ({baseline})"))
     records = (ProgramRecord(**p) for p in json.loads((entry / "entry.json").read_text())["programs"])
     record = next(r for r in records if r.kind == "component")
-    paths = {file: entry / "programs" / file for file in record.files}
-    files = {file: File(bytes=path.stat().st_size, sha256=bundle.digest(path)) for file, path in paths.items()}
-    return Unquantized(key=entry.name, program=record, files=files)
+    if plan.budgets.allow_slowdown is not None:
+        for file in record.files:
+            stage_cache.place(entry / "programs" / file, draft / BASELINE / file)
+    size = sum((entry / "programs" / file).stat().st_size for file in record.files)
+    return Unquantized(program=record, bytes=size)
 
 
 def _component(plan: Plan, name: str, states: list[State], on_stage: OnStage) -> Path:
     """The stage cache's entry of one component, made if it is not there: load, record, quantize, export and lower."""
-    key = stage_cache.key(_key_parts(plan, name, states))
+    key = stage_cache.key(_key_parts(plan, name, states), plan.backend, plan.pipeline)
     found = stage_cache.find(key)
     if found is not None:
         on_stage(name, "cached")

@@ -13,8 +13,8 @@ from torch.overrides import TorchFunctionMode
 
 from gen3dexport.models.component import Component
 from gen3dexport.models.declaration import Declaration, State
-from gen3dexport.models.trajectory import trajectory
 from gen3dexport.quantization.calibration import observing
+from gen3dexport.trajectory import trajectory
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -11,8 +11,12 @@ group `gen3dexport.backends`) with these names:
     lower(captured, options, out) -> Lowered                   writes files into folder `out`
     load(folder, program) -> Program                           from disk, ready to call
 
-A backend whose sampler loop is one program may have NO_BATCHED_GUIDANCE: str, why it takes no batched guidance.
-A backend whose options decide which schemes it takes may have refused_for(scheme, options) -> str | None, the reason.
+and, where what is assumed without them is wrong,
+
+    NO_BATCHED_GUIDANCE: str              why it takes no batched guidance; without it, it takes it
+    refused_for(scheme, options)          -> str | None, why these options refuse a scheme; without it, REFUSED says so
+    runs_here(program) -> bool            whether a twin, one of `Lowered.extra`, runs on a device of this machine;
+                                          without it no twin stands for its component, and is only measured
 
 Modules import no vendor package (torch, jax, executorch, onnx, ...) at their top: `check`, `Options` and `SCHEMES` must
 be readable without any, and `load` imports only the runtime that the program needs.
@@ -23,7 +27,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -55,7 +59,8 @@ class Lowered:
         facts: JSON-able facts for the report (delegation, planned memory, operators, cubin architectures, ...).
         estimates: e.g. {"latency_ms": [Estimate(0.58, "roofline v5e"), Estimate(0.61, "libtpu cost analysis")]}.
         unmeasured: why the program cannot be run on its device here, or None when it can; e.g. "no sm_90 device".
-        extra: further programs made from the same component, by name (e.g. the sampler loop as one program).
+        extra: further programs made from the same component, by name: NAME_sampler is its whole sampler loop as one
+            program, every other one a twin, a form of the component for the device alone.
         inputs, outputs: the program's own, when they are not the component's (a sampler loop's).
     """
 
@@ -143,8 +148,14 @@ def stand_in(program: Program) -> str | None:
     return reason
 
 
+def runs_here(backend: ModuleType, program: ProgramRecord) -> bool:
+    """Whether a twin runs on a device of this machine; the optional `runs_here` of its backend knows."""
+    own: Callable[[ProgramRecord], bool] | None = getattr(backend, "runs_here", None)
+    return own is not None and own(program)
+
+
 class Backend(Protocol):
-    """The names of a backend module; see the top of this file."""
+    """The names that every backend module has; those that it may have are at the top of this file."""
 
     SCHEMES: Mapping[str, str]
     REFUSED: Mapping[str, str]

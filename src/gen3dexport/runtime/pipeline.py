@@ -77,7 +77,7 @@ class LoadedBundle:
     def record(self, name: str) -> ProgramRecord:
         """The program that runs a component here: its twin on the device that this is for, else the component's own."""
         twin = self.manifest.twin(name)
-        if twin is not None and backends.find(self.manifest.target["backend"]).runs_here(twin):
+        if twin is not None and backends.runs_here(backends.find(self.manifest.target["backend"]), twin):
             return twin
         return self.manifest.component(name)
 
@@ -174,7 +174,7 @@ class LoadedBundle:
         return made
 
 
-def load(folder: str | Path, check_digests: bool = True, conditions: str | Path | None = None) -> LoadedBundle:
+def load(folder: str | Path, conditions: str | Path | None = None) -> LoadedBundle:
     """A bundle, its digests checked before any byte reaches a vendor runtime.
 
     Args:
@@ -187,8 +187,7 @@ def load(folder: str | Path, check_digests: bool = True, conditions: str | Path 
     """
     path = Path(folder)
     kept = None if conditions is None else ConditionCache(Path(conditions))
-    manifest = bundle.verify(path) if check_digests else bundle.read_manifest(path)
-    return LoadedBundle(path, manifest, conditions=kept)
+    return LoadedBundle(path, bundle.verify(path), conditions=kept)
 
 
 def to_numpy(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -25,9 +25,9 @@ from gen3dexport.bundle.provenance import host
 from gen3dexport.documents.target import Measure
 from gen3dexport.errors import GenExportError, MissingError, VerificationError
 from gen3dexport.models import Request
-from gen3dexport.models.trajectory import trajectory
 from gen3dexport.runtime.pipeline import LoadedBundle, load, to_numpy
 from gen3dexport.tensor_error import tensor_error
+from gen3dexport.trajectory import trajectory
 from gen3dexport.validation.drift import Watched, snr_db
 from gen3dexport.validation.gates import time_against_unquantized
 

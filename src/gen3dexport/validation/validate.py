@@ -25,7 +25,7 @@ from gen3dexport.validation.measure import of_prompt
 Arrays = dict[str, np.ndarray]
 
 
-def validate(folder: Path, html: bool = True) -> Report:
+def validate(folder: Path) -> Report:
     """Measure a bundle in a child process and write `report.json`, `.md`, `.html` and `junit.xml` into it.
 
     A missed budget is a result in the report, not an error.
@@ -42,8 +42,7 @@ def validate(folder: Path, html: bool = True) -> Report:
         _write(folder / "report.json", json.dumps(report, indent=1) + "\n")
         _write(folder / "report.md", to_markdown(report))
         _write(folder / "junit.xml", to_junit(report))
-        if html:
-            _write(folder / "report.html", _html(folder, report, generated))
+        _write(folder / "report.html", _html(folder, report, generated))
     except OSError as error:
         raise disk_error(error, folder) from error
     return report

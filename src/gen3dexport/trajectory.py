@@ -1,4 +1,4 @@
-"""Trajectories: the latent of a sampler's loop at every step, from the calls of its network. No torch."""
+"""A sampler's trajectory: its latents, read from the calls of its network. No torch."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from gen3dexport.arrays import on_host
 
 
 def trajectory(calls: Sequence[Mapping[str, Any]], state: str, time: str, final: Any) -> np.ndarray:
-    """The latent before each step of a sampler and after the last one, [steps + 1, ...], from the network's calls.
+    """The latent before each step of a sampler and after the last one, [steps + 1, ...].
 
     Args:
         calls: inputs of every call; a guided step calls twice at one time, or once with the latent twice in a batch.
         state, time: names of the latent and of the time among them.
+        final: the latent after the last step.
     """
     latents: list[np.ndarray] = []
     last, before = on_host(final), None
