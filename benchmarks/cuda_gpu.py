@@ -86,7 +86,8 @@ def options(device: str) -> Any:
 
 def build(given: argparse.Namespace, out: Path) -> None:
     """Build one package in this process; writes the package and record.json into `out`."""
-    from gen3dexport.backends import ProgramRecord, TensorSpec, aotinductor
+    from gen3dexport.backends import aotinductor
+    from gen3dexport.bundle.program import ProgramRecord, TensorSpec
     from gen3dexport.export import Captured
 
     chosen = options(given.device)
@@ -177,7 +178,8 @@ def _eager(given: argparse.Namespace, expected: Path) -> tuple[Callable[[], Any]
 
 
 def _package(given: argparse.Namespace) -> tuple[Callable[[], Any], dict[str, Any]]:
-    from gen3dexport.backends import ProgramRecord, aotinductor
+    from gen3dexport.backends import aotinductor
+    from gen3dexport.bundle.program import ProgramRecord
 
     record = ProgramRecord.model_validate_json((given.folder / "record.json").read_text())
     program = aotinductor.load(given.folder, record)

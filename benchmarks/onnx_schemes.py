@@ -22,7 +22,8 @@ from rich.table import Table
 
 from gen3dexport import models
 from gen3dexport.assets.metrics import tensor_error
-from gen3dexport.backends import onnx, recorded, specs
+from gen3dexport.backends import onnx
+from gen3dexport.bundle.program import recorded, specs
 from gen3dexport.bundle.provenance import host, versions
 from gen3dexport.documents.recipe import read_recipe
 from gen3dexport.export import Captured

@@ -13,7 +13,7 @@ from torch import nn
 
 from gen3dexport import backends
 from gen3dexport.assets.metrics import tensor_error
-from gen3dexport.backends import ProgramRecord, TensorSpec
+from gen3dexport.bundle.program import ProgramRecord, TensorSpec
 from gen3dexport.errors import UsageError
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from gen3dexport.backends import ProgramRecord, eager, xla
+from gen3dexport.backends import eager, xla
+from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.reports import report
 from gen3dexport.runtime.pipeline import load
 

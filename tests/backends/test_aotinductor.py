@@ -21,12 +21,13 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gen3dexport.backends import Lowered, ProgramRecord, aotinductor, recorded, specs
+from gen3dexport.backends import aotinductor
 from gen3dexport.backends.aotinductor import attention, host_code, offline_cuda, products, replaced, retarget, toolchain
 from gen3dexport.backends.aotinductor.elf import Elf
 from gen3dexport.backends.aotinductor.gpu_table import GPUS
 from gen3dexport.backends.aotinductor.inspect_package import check_weights, read_package
 from gen3dexport.backends.aotinductor.program import OnDevice
+from gen3dexport.bundle.program import Lowered, ProgramRecord, recorded, specs
 from gen3dexport.documents.target import read_target
 from gen3dexport.errors import ExportError, MissingError, UsageError, VerificationError
 from gen3dexport.export import Captured, export_module
@@ -86,7 +87,8 @@ import json, sys
 from pathlib import Path
 from safetensors.numpy import load_file
 from safetensors.torch import save_file
-from gen3dexport.backends import ProgramRecord, aotinductor
+from gen3dexport.backends import aotinductor
+from gen3dexport.bundle.program import ProgramRecord
 for folder in map(Path, sys.argv[1:]):
     record = ProgramRecord.model_validate_json((folder / "record.json").read_text())
     program = aotinductor.load(folder, record)

@@ -22,10 +22,11 @@ pytest.importorskip("onnxruntime", reason="needs the extra: pip install 'gen3dex
 
 from pydantic import ValidationError
 
-from gen3dexport.backends import ProgramRecord, TensorSpec, onnx
+from gen3dexport.backends import onnx
 from gen3dexport.backends.onnx import loading as onnx_loading
 from gen3dexport.backends.onnx import lowering as onnx_lowering
 from gen3dexport.backends.onnx.loading import _has_vnni, _threads
+from gen3dexport.bundle.program import ProgramRecord, TensorSpec
 from gen3dexport.errors import UsageError, VerificationError
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component
@@ -237,7 +238,8 @@ def test_fresh_process_needs_no_torch(tmp_path: Path, flow: Callable[[str], Case
     script = f"""
 import json, pathlib, sys
 import numpy as np
-from gen3dexport.backends import ProgramRecord, TensorSpec, onnx
+from gen3dexport.backends import onnx
+from gen3dexport.bundle.program import ProgramRecord, TensorSpec
 from gen3dexport.backends.onnx import loading as onnx_loading
 record = ProgramRecord.model_validate_json({case.record.model_dump_json()!r})
 program = onnx.load(pathlib.Path({str(case.folder)!r}), record)

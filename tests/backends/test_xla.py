@@ -24,7 +24,7 @@ pytest.importorskip("torchax")
 
 import jax.numpy as jnp  # noqa: E402
 
-from gen3dexport.backends import Lowered, ProgramRecord, TensorSpec, recorded, xla  # noqa: E402
+from gen3dexport.backends import xla  # noqa: E402
 from gen3dexport.backends.xla.capture import Rules  # noqa: E402
 from gen3dexport.backends.xla.chips import CHIPS  # noqa: E402
 from gen3dexport.backends.xla.compile_child import repaired  # noqa: E402
@@ -33,6 +33,7 @@ from gen3dexport.backends.xla.hlo import cycles  # noqa: E402
 from gen3dexport.backends.xla.network import network  # noqa: E402
 from gen3dexport.backends.xla.operators import convolution, einsum_attention, rules  # noqa: E402
 from gen3dexport.backends.xla.roofline import roofline  # noqa: E402
+from gen3dexport.bundle.program import Lowered, ProgramRecord, TensorSpec, recorded  # noqa: E402
 from gen3dexport.errors import ExportError, MissingError, UsageError, VerificationError  # noqa: E402
 from gen3dexport.export import Captured  # noqa: E402
 from gen3dexport.models.component import Component  # noqa: E402
@@ -78,7 +79,8 @@ def test_fresh_process_without_torch(cases: dict[str, Case], tmp_path: Path) -> 
     script = """
 import sys, pathlib
 import numpy as np
-from gen3dexport.backends import ProgramRecord, find
+from gen3dexport.backends import find
+from gen3dexport.bundle.program import ProgramRecord
 xla, here = find("xla"), pathlib.Path(sys.argv[1])
 for path in sorted(here.glob("*.json")):
     record = ProgramRecord.model_validate_json(path.read_text())

@@ -24,7 +24,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError
 
-from gen3dexport.backends import ProgramRecord
+from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.disk import disk_error
 from gen3dexport.documents.document import Record
 from gen3dexport.errors import UsageError, VerificationError

@@ -16,8 +16,9 @@ from gen3dexport.bundle import digest
 from gen3dexport.documents.caches import cache_folder
 
 _PACKAGE = Path(__file__).parents[1]
-HARMLESS = ("assets", "bundle", "cli", "documents", "pages", "reports", "runtime", "search", "validation")
-"""Rooms whose code changes no program: what they decide reaches an entry through the other parts of its key.
+_BUNDLE = ("bundle/__init__.py", "bundle/provenance.py", "bundle/stage_cache.py")  # its other modules are in entries
+HARMLESS = ("assets", *_BUNDLE, "cli", "documents", "pages", "reports", "runtime", "search", "validation")
+"""Rooms and modules whose code changes no entry: what they decide reaches it through the other parts of its key.
 
 Every other module of the package is part of every key, so that a new one cannot be forgotten."""
 
@@ -40,7 +41,8 @@ def sources_digest() -> str:
 
 def sources() -> list[Path]:
     """The package's modules that are part of every key."""
-    return sorted(p for p in _PACKAGE.rglob("*.py") if p.relative_to(_PACKAGE).parts[0] not in HARMLESS)
+    harmless = [_PACKAGE / name for name in HARMLESS]
+    return sorted(p for p in _PACKAGE.rglob("*.py") if not any(p.is_relative_to(h) for h in harmless))
 
 
 def find(entry_key: str) -> Path | None:

@@ -14,8 +14,9 @@ import numpy as np
 from gen3dexport import backends, bundle, models
 from gen3dexport.arrays import on_host
 from gen3dexport.assets.mesh import Mesh
-from gen3dexport.backends import Program, ProgramRecord
+from gen3dexport.backends import Program
 from gen3dexport.bundle import Manifest
+from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.errors import UsageError
 from gen3dexport.models import Request
 from gen3dexport.runtime.condition_cache import CachedProgram, ConditionCache

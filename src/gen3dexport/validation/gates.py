@@ -9,8 +9,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from gen3dexport import backends
-from gen3dexport.backends import ProgramRecord
 from gen3dexport.bundle import Unquantized, digest, stage_cache
+from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.documents.target import Measure
 from gen3dexport.errors import MissingError
 

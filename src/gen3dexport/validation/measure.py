@@ -24,7 +24,8 @@ from gen3dexport.assets.draw.render import around, depth_map
 from gen3dexport.assets.gaussians import Gaussians, from_arrays
 from gen3dexport.assets.mesh import Mesh
 from gen3dexport.assets.metrics import asset_quality, depth_delta1, picture_quality, tensor_error
-from gen3dexport.backends import Program, ProgramRecord, stand_in
+from gen3dexport.backends import Program, stand_in
+from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.bundle.provenance import host
 from gen3dexport.documents.target import Measure
 from gen3dexport.errors import GenExportError, MissingError, VerificationError

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gen3dexport.backends import Lowered, Program, ProgramRecord, specs
+from gen3dexport.backends import Program
 from gen3dexport.backends.aotinductor.toolchain import PORTABLE, installed, missing, release
+from gen3dexport.bundle.program import Lowered, ProgramRecord, specs
 from gen3dexport.errors import ExportError, MissingError, UsageError
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from gen3dexport.backends import ProgramRecord
 from gen3dexport.backends._inputs import in_order
 from gen3dexport.backends._quiet import quiet
 from gen3dexport.backends.aotinductor.host_code import require_host
 from gen3dexport.backends.aotinductor.toolchain import installed
+from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.errors import MissingError, VerificationError
 
 if TYPE_CHECKING:

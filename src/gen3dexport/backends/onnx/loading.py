@@ -12,8 +12,9 @@ from typing import Any
 import array_api_compat.numpy as numpy_namespace
 import numpy as np
 
-from gen3dexport.backends import Program, ProgramRecord
+from gen3dexport.backends import Program
 from gen3dexport.backends._inputs import in_order
+from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.errors import MissingError, UsageError, VerificationError
 
 

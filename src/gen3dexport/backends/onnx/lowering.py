@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from gen3dexport.backends import Lowered
 from gen3dexport.backends._quiet import quiet
 from gen3dexport.backends.onnx import int4_linear, int8_convolution, int8_linear
+from gen3dexport.bundle.program import Lowered
 from gen3dexport.errors import ExportError
 from gen3dexport.export import Captured
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gen3dexport.backends import Lowered, ProgramRecord
 from gen3dexport.backends.xla.compile_tpu import tpu_devices
+from gen3dexport.bundle.program import Lowered, ProgramRecord
 from gen3dexport.errors import MissingError, UsageError
 
 if TYPE_CHECKING:

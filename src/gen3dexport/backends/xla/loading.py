@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen3dexport.backends import ProgramRecord
 from gen3dexport.backends.xla.chips import CHIPS
 from gen3dexport.backends.xla.weights import read_weights
+from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.errors import MissingError, UsageError, VerificationError
 
 

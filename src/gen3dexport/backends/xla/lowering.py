@@ -20,7 +20,6 @@ import jax.numpy as jnp
 import torch
 from jax import ShapeDtypeStruct
 
-from gen3dexport.backends import Estimate, Lowered, TensorSpec
 from gen3dexport.backends.xla.capture import Rules
 from gen3dexport.backends.xla.chips import CHIPS, Chip
 from gen3dexport.backends.xla.compile_tpu import Compiled, Unknown, compile_tpu, tpu_devices
@@ -30,6 +29,7 @@ from gen3dexport.backends.xla.operators import rules
 from gen3dexport.backends.xla.roofline import Cost, roofline
 from gen3dexport.backends.xla.sampler import sample
 from gen3dexport.backends.xla.weights import dtype_of, write_weights
+from gen3dexport.bundle.program import Estimate, Lowered, TensorSpec
 from gen3dexport.errors import ExportError, GenExportError
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component, Euler
