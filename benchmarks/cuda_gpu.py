@@ -103,6 +103,7 @@ def build(given: argparse.Namespace, out: Path) -> None:
         inputs={k: TensorSpec(shape=tuple(v.shape), dtype="float32") for k, v in made.inputs.items()},
         outputs={"v": TensorSpec(shape=shape, dtype="float32")},
         scheme=given.scheme,
+        requires=lowered.requires.model_dump(mode="json"),
         facts={**lowered.facts, "build_s": seconds},
         unmeasured=lowered.unmeasured,
     )

@@ -11,6 +11,7 @@ import pytest
 
 from gen3dexport.backends import eager, xla
 from gen3dexport.bundle.program import ProgramRecord
+from gen3dexport.errors import VerificationError
 from gen3dexport.reports import report
 from gen3dexport.runtime.pipeline import load
 
@@ -33,8 +34,10 @@ def test_a_twin_runs_on_its_device(
 def test_jax_says_which_programs_run_here() -> None:
     pytest.importorskip("jax")
     record = ProgramRecord(name="flow", component="flow", files=("f",), inputs={}, outputs={})
+    with pytest.raises(VerificationError, match="platforms: Field required"):
+        xla.runs_here(record)
     for platforms, here in ((["tpu", "cpu"], True), (["tpu"], False)):
-        assert xla.runs_here(record.model_copy(update={"facts": {"platforms": platforms}})) is here
+        assert xla.runs_here(record.model_copy(update={"requires": {"chip": "v5e", "platforms": platforms}})) is here
 
 
 def test_an_asset_is_estimated_by_the_twin() -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ValidationError
+
+from gen3dexport.documents.document import Record
+from gen3dexport.errors import VerificationError
+
+Needs = TypeVar("Needs", bound=Record)
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,9 @@ class Lowered:
 
     Attributes:
         files: names of the files inside the folder that make up the program; the first is the program itself.
-        facts: JSON-able facts for the report (delegation, planned memory, operators, cubin architectures, ...).
+        requires: what `load` needs to know, as a record of the backend's own.
+        facts: JSON-able facts for people (delegation, planned memory, operators, cubin architectures, ...); only pages
+            and tables read them.
         estimates: e.g. {"latency_ms": [Estimate(0.58, "roofline v5e"), Estimate(0.61, "libtpu cost analysis")]}.
         unmeasured: why the program cannot be run on its device here, or None when it can; e.g. "no sm_90 device".
         extra: further programs made from the same component, by name (e.g. the sampler loop as one program).
@@ -31,6 +38,7 @@ class Lowered:
     """
 
     files: tuple[str, ...]
+    requires: Record | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     estimates: Mapping[str, tuple[Estimate, ...]] = field(default_factory=dict)
     unmeasured: str | None = None
@@ -39,10 +47,12 @@ class Lowered:
     outputs: Mapping[str, TensorSpec] | None = None
 
 
-class ProgramRecord(BaseModel):
-    """One program as the manifest records it: enough to load and call it."""
+class ProgramRecord(Record):
+    """One program as the manifest records it: enough to load and call it.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Attributes:
+        requires: the backend's own record of what `load` needs, see `required`; facts: for people alone.
+    """
 
     name: str
     component: str
@@ -51,15 +61,14 @@ class ProgramRecord(BaseModel):
     inputs: dict[str, TensorSpec]
     outputs: dict[str, TensorSpec]
     scheme: str = "fp32"
+    requires: dict[str, Any] = {}
     facts: dict[str, Any] = {}
-    estimates: dict[str, list[dict[str, Any]]] = {}
+    estimates: dict[str, tuple[Estimate, ...]] = {}
     unmeasured: str | None = None
 
 
-class TensorSpec(BaseModel):
+class TensorSpec(Record):
     """Shape and dtype (NumPy's name, e.g. float32, int64) of an input or output."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     shape: tuple[int, ...]
     dtype: str
@@ -89,10 +98,27 @@ def recorded(
         inputs=dict(lowered.inputs or inputs),
         outputs=dict(lowered.outputs or outputs),
         scheme=scheme,
+        requires={} if lowered.requires is None else lowered.requires.model_dump(mode="json"),
         facts=dict(lowered.facts),
-        estimates={k: [asdict(e) for e in v] for k, v in lowered.estimates.items()},
+        estimates=dict(lowered.estimates),
         unmeasured=lowered.unmeasured,
     )
+
+
+def required(program: ProgramRecord, needs: type[Needs]) -> Needs:
+    """What `load` needs to know of a program, as its backend's own record.
+
+    Raises:
+        VerificationError: when the manifest says too little or something else.
+    """
+    try:
+        return needs.model_validate(program.requires)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise VerificationError(
+            f"program {program.name}: the manifest's `requires` is not what its backend wrote ({wrong}); build the "
+            "bundle again"
+        ) from error
 
 
 ProgramRecord.model_rebuild()

@@ -97,8 +97,7 @@ def against_unquantized(program: ProgramRecord, size: int, unquantized: Unquanti
     latency = measured
     if measured["kind"] == "unmeasured":
         own, other = (
-            {e["by"]: float(e["value"]) for e in record.estimates.get("latency_ms", ())}
-            for record in (program, unquantized.program)
+            {e.by: e.value for e in record.estimates.get("latency_ms", ())} for record in (program, unquantized.program)
         )
         estimates = [{"value": own[by] / other[by] - 1, "by": by} for by in own if other.get(by)]
         latency = {"kind": "estimated", "estimates": estimates} if estimates else measured
