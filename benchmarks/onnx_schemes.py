@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from gen3dexport.assets.metrics import tensor_error
-from gen3dexport.backends import onnx, recorded, specs
+from gen3dexport.backends import onnx
+from gen3dexport.bundle.program import recorded, specs
 from gen3dexport.bundle.provenance import host, versions
 from gen3dexport.export import Captured
 from gen3dexport.models import Request

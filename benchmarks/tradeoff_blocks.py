@@ -47,7 +47,7 @@ def _program(variant: Variant, place: Path) -> tuple[Call, int]:
     from safetensors.numpy import load_file
 
     from gen3dexport import backends
-    from gen3dexport.backends import ProgramRecord
+    from gen3dexport.bundle.program import ProgramRecord
     from gen3dexport.plan import read_target
 
     assert variant.target is not None

@@ -15,8 +15,8 @@ from safetensors.numpy import load_file, save_file
 
 from gen3dexport import bundle
 from gen3dexport.assets import kinds
-from gen3dexport.backends import Lowered, ProgramRecord, recorded, specs
 from gen3dexport.bundle import BASELINE, Manifest, Unquantized, stage_cache
+from gen3dexport.bundle.program import Lowered, ProgramRecord, recorded, specs
 from gen3dexport.bundle.provenance import host, versions
 from gen3dexport.export import Captured
 from gen3dexport.models import Request

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from gen3dexport.backends import Lowered, Program, ProgramRecord, recorded, specs
+from gen3dexport.backends import Program
+from gen3dexport.bundle.program import Lowered, ProgramRecord, recorded, specs
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component
 from gen3dexport.models.trellis.networks.golden_sets import read_golden

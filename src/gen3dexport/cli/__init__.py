@@ -49,7 +49,7 @@ def main() -> None:
         _complain(as_json, "MissingError", f"this command needs {package}: {remedy}")
         sys.exit(MissingError.exit_code)
     except OSError as error:
-        from gen3dexport.bundle import disk_error
+        from gen3dexport.disk import disk_error
 
         mended = disk_error(error, Path(str(error.filename or ".")))
         _complain(as_json, "UsageError", str(mended))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gen3dexport import backends, models
-from gen3dexport.bundle import disk_error
+from gen3dexport.disk import disk_error
 from gen3dexport.documents.document import read_yaml
 from gen3dexport.documents.shipped import did_you_mean, documents
 from gen3dexport.documents.target import aliases

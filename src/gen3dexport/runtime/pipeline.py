@@ -14,8 +14,9 @@ from gen3dexport import backends, bundle, models
 from gen3dexport.arrays import on_host
 from gen3dexport.assets import kinds
 from gen3dexport.assets.mesh import Mesh
-from gen3dexport.backends import Program, ProgramRecord
+from gen3dexport.backends import Program
 from gen3dexport.bundle import Manifest
+from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.errors import AccuracyError, UsageError
 from gen3dexport.models import Family, Request
 from gen3dexport.models.declaration import Declaration, State

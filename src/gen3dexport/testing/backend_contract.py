@@ -17,7 +17,8 @@ import torch
 from pydantic import BaseModel, ValidationError
 from torch import Tensor, nn
 
-from gen3dexport.backends import Lowered, Program, ProgramRecord, recorded, specs
+from gen3dexport.backends import Program
+from gen3dexport.bundle.program import Lowered, ProgramRecord, recorded, specs
 from gen3dexport.errors import UsageError, VerificationError
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component
@@ -215,7 +216,7 @@ class BackendContract:
         code = f"""
 import importlib, pathlib, sys
 import numpy as np
-from gen3dexport.backends import ProgramRecord
+from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.runtime.pipeline import to_numpy
 here = pathlib.Path({str(tmp_path)!r})
 record = ProgramRecord.model_validate_json((here / "record.json").read_text())

@@ -20,7 +20,8 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from gen3dexport.assets import kinds
-from gen3dexport.backends import Program, ProgramRecord, stand_in
+from gen3dexport.backends import Program, stand_in
+from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.bundle.provenance import host
 from gen3dexport.documents.target import Measure
 from gen3dexport.errors import GenExportError, MissingError, VerificationError

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gen3dexport import backends
-from gen3dexport.backends import Program, ProgramRecord, recorded, specs
+from gen3dexport.backends import Program
+from gen3dexport.bundle.program import ProgramRecord, recorded, specs
 from gen3dexport.documents.target import Target
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.export import Captured

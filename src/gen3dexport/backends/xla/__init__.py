@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gen3dexport.backends import Lowered, ProgramRecord
+from gen3dexport.backends.xla.chips import Requires
 from gen3dexport.backends.xla.compile_tpu import tpu_devices
+from gen3dexport.bundle.program import Lowered, ProgramRecord, required
 from gen3dexport.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def runs_here(program: ProgramRecord) -> bool:
         return False
     import jax
 
-    return jax.default_backend() in program.facts.get("platforms", ())
+    return jax.default_backend() in required(program, Requires).platforms
 
 
 def _choose_platform() -> None:
