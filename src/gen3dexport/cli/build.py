@@ -1,4 +1,4 @@
-"""Commands that make something: build, validate, run, plan."""
+"""`gen3dexport build`: a recipe on a target into a bundle, and its validation."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from gen3dexport.cli.app import Assignments, Bundle, Json, Recipe, TargetName, app, emit, plan_of, split_arguments
+from gen3dexport.cli.app import Json, TargetName, emit, plan_of
+
+EXAMPLE = "gen3dexport build trellis-mini --target executorch -o chair-maker"
 
 
-@app.command(epilog="Example: gen3dexport build trellis-mini --target executorch -o chair-maker")
 def build(
     arguments: Annotated[
         list[str] | None,
@@ -51,76 +52,11 @@ def build(
     raise typer.Exit(exit_code(report))
 
 
-@app.command(epilog="Example: gen3dexport validate trellis-mini-executorch-xnnpack")
-def validate(bundle: Bundle, as_json: Json = False) -> None:
-    """Run a bundle's programs from disk in a fresh process and judge them by its budgets."""
-    from gen3dexport.bundle import read_manifest
-    from gen3dexport.cli.show import show_report
-    from gen3dexport.reports.report import exit_code
-    from gen3dexport.validation.validate import validate as validate_bundle
+def split_arguments(arguments: list[str]) -> tuple[str, list[str]]:
+    """The recipe (trellis-mini when none is named) and the `key=value` overrides."""
+    from gen3dexport.errors import UsageError
 
-    report = validate_bundle(bundle)
-    if as_json:
-        print(json.dumps(report, indent=1))
-    else:
-        show_report(report, bundle, read_manifest(bundle))
-    raise typer.Exit(exit_code(report))
-
-
-@app.command(epilog='Example: gen3dexport run chair-maker --prompt "a tall chair with four legs" -o chair.glb --render')
-def run(
-    bundle: Bundle,
-    prompt: Annotated[str, typer.Option("--prompt", "-p", help="What to make.")] = "",
-    out: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="A file: .glb .obj .ply .stl .splat .usdc .html .npz (default asset.glb); may be given again.",
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the noise; the same seed makes the same asset.")] = 0,
-    features: Annotated[
-        Path | None, typer.Option(help="A .npy file of condition features [L, C] instead of a prompt.")
-    ] = None,
-    image: Annotated[
-        Path | None, typer.Option(help="A picture instead of a prompt, best with a transparent background.")
-    ] = None,
-    cache: Annotated[
-        bool, typer.Option("--cache/--no-cache", help="Keep what the encoder makes of a prompt or image, and use it.")
-    ] = True,
-    kind: Annotated[
-        str, typer.Option(help="mesh, gaussians or radiance_field, where a file could hold another too.")
-    ] = "",
-    on_overflow: Annotated[
-        str, typer.Option(help="More voxels than the bundle has room for: error, or coarsen (default: the recipe's).")
-    ] = "",
-    render: Annotated[bool, typer.Option("--render", help="Also write a turntable picture beside the asset.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Make an asset with a bundle."""
-    from gen3dexport.runtime.generate import generate
-
-    made = generate(bundle, prompt, seed, features, out or [Path("asset.glb")], render, image, cache, kind, on_overflow)
-    lines = []
-    for file in made["assets"]:
-        counts = ", ".join(f"{value:,} {name}" for name, value in file.items() if name not in ("path", "kind"))
-        lines.append(f"{file['path']}: {file['kind'].replace('_', ' ')} of {counts}")
-    lines += [f"made in {made['seconds']:.2f} s, after {made['load_seconds']:.1f} s of loading the programs"]
-    lines += [f"{made['picture']}: turntable"] if made["picture"] else []
-    emit(as_json, made, "\n".join(lines))
-
-
-@app.command(epilog="Example: gen3dexport plan trellis-mini --target tpu")
-def plan(
-    recipe: Recipe, target: TargetName = "executorch", assignments: Assignments = None, as_json: Json = False
-) -> None:
-    """Show what would be built, before any weight is read."""
-    from gen3dexport.cli.show import show_plan
-    from gen3dexport.sizing import describe
-
-    described = describe(plan_of(recipe, target, assignments or []))
-    if as_json:
-        print(json.dumps(described, indent=1))
-    else:
-        show_plan(described)
+    names = [a for a in arguments if "=" not in a]
+    if len(names) > 1:
+        raise UsageError(f"{' '.join(names)}: one recipe at a time; overrides are written key=value")
+    return (names[0] if names else "trellis-mini"), [a for a in arguments if "=" in a]

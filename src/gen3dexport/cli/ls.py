@@ -1,19 +1,38 @@
-"""What there is to build: recipes, targets, families and schemes; reading and copying shipped documents. No torch."""
+"""`gen3dexport ls`: recipes, targets, families and schemes. No torch."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import Any
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
-from gen3dexport import backends, models
-from gen3dexport.bundle import disk_error
-from gen3dexport.documents.document import read_yaml
-from gen3dexport.documents.shipped import did_you_mean, documents
-from gen3dexport.documents.target import aliases, read_target
-from gen3dexport.errors import UsageError
+import typer
 
-KINDS = ("recipes", "targets", "families", "schemes")
+from gen3dexport.cli.app import Json
+
+EXAMPLE = "gen3dexport ls targets"
+
+
+def list_(
+    what: Annotated[str, typer.Argument(help="recipes, targets, families or schemes; all when left out.")] = "",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Schemes on targets as a Markdown table.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List what there is to build."""
+    from gen3dexport.cli.listing import listing, scheme_matrix
+    from gen3dexport.cli.show import show_listing
+    from gen3dexport.errors import UsageError
+
+    if markdown:
+        if what != "schemes" or as_json:
+            raise UsageError("ls --markdown is of schemes, and no JSON: gen3dexport ls schemes --markdown")
+        print(scheme_matrix(), end="")
+        return
+    found = listing(what)
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        show_listing(found)
 
 
 def listing(what: str = "") -> dict[str, list[dict[str, Any]]]:
@@ -81,32 +100,18 @@ def scheme_matrix() -> str:
     return "\n".join(lines) + "\n"
 
 
-def find_document(name: str) -> Path:
-    """The file of a shipped recipe or target.
-
-    Raises:
-        UsageError: when there is none of that name.
-    """
-    known = documents("recipes") | documents("targets")
-    name = aliases().get(name, name)
-    if name not in known:
-        raise UsageError(f"{name!r}: neither a recipe nor a target{did_you_mean(name, {*known, *aliases()})}")
-    return known[name]
+def show_listing(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """One table per kind."""
+    console = _console()
+    for kind, rows in found.items():
+        columns = list(rows[0]) if rows else []
+        table = _table(*columns, title=kind if len(found) > 1 else None)
+        for row in rows:
+            table.add_row(*(_cell(row[c]) for c in columns))
+        console.print(table)
 
 
-def copy_document(name: str, path: Path) -> Path:
-    """Copy a shipped document to a new file.
-
-    Raises:
-        UsageError: when the file exists or cannot be written.
-    """
-    source = find_document(name)
-    path = path / source.name if path.is_dir() else path
-    try:
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "w", encoding="utf-8") as stream:
-            stream.write(source.read_text(encoding="utf-8"))
-    except FileExistsError as error:
-        raise UsageError(f"{path}: exists; choose another name") from error
-    except OSError as error:
-        raise disk_error(error, path) from error
-    return path
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(value) if isinstance(value, list) else str(value or "")
