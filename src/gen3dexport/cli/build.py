@@ -31,7 +31,8 @@ def build(
 ) -> None:
     """Build a bundle for a target and validate it from disk."""
     from gen3dexport.build import build as build_bundle
-    from gen3dexport.cli.show import show_report, stages
+    from gen3dexport.cli.tables import stages
+    from gen3dexport.cli.validate import show_report
     from gen3dexport.reports.report import exit_code
     from gen3dexport.validation.validate import validate as validate_bundle
 

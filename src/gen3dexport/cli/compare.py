@@ -32,7 +32,6 @@ def compare(
     Exit code 5: lost quality; 6: grew or slowed down; 7: a report that cannot be read; 8: a threshold that could not be
     judged. Measured and estimated numbers are shown side by side and never judged against each other.
     """
-    from gen3dexport.cli.show import show_comparison
     from gen3dexport.reports import compare as comparing
 
     options = {
@@ -53,12 +52,17 @@ def compare(
 
 def show_comparison(comparison: Mapping[str, Any]) -> None:
     """Both sides' numbers, what changed, and the verdicts."""
-    console = _console()
+    from rich.text import Text
+
+    from gen3dexport.cli.tables import COLOURS, columns, terminal
+    from gen3dexport.reports.compare import cells
+
+    console = terminal()
     for side in ("a", "b"):
         name = comparison[side]
         console.print(f"{side.upper()}: {name['bundle']}, {name['recipe']} on {name['target']}, {name['device']}")
-    table = _table("what", "A", "B", "change", "verdict")
+    table = columns("what", "A", "B", "change", "verdict")
     for row in comparison["rows"]:
         *texts, verdict = cells(row)
-        table.add_row(*texts, Text(verdict, _COLOURS.get(row["verdict"], "yellow")))
+        table.add_row(*texts, Text(verdict, COLOURS.get(row["verdict"], "yellow")))
     console.print(table)

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from gen3dexport.cli.app import Json, emit
+from gen3dexport.cli.show import find_document
+from gen3dexport.errors import UsageError
 
 EXAMPLE = "gen3dexport cp trellis-mini my-recipe.yaml"
 
@@ -19,8 +21,6 @@ def cp(
     as_json: Json = False,
 ) -> None:
     """Copy a shipped recipe or target, to change it."""
-    from gen3dexport.cli.listing import copy_document
-
     written = copy_document(recipe, path)
     emit(as_json, {"path": str(written)}, f"{written}: edit it, then: gen3dexport build {written}")
 
@@ -31,6 +31,8 @@ def copy_document(name: str, path: Path) -> Path:
     Raises:
         UsageError: when the file exists or cannot be written.
     """
+    from gen3dexport.bundle import disk_error
+
     source = find_document(name)
     path = path / source.name if path.is_dir() else path
     try:

@@ -17,9 +17,6 @@ def doctor(
     target: Annotated[str, typer.Option("--target", "-t", help="Only this target.")] = "", as_json: Json = False
 ) -> None:
     """Say what is installed, what is missing, and the command that mends it."""
-    from gen3dexport.cli.doctor import examine
-    from gen3dexport.cli.show import show_doctor
-
     found = examine(target)
     if as_json:
         print(json.dumps(found, indent=1))
@@ -34,6 +31,12 @@ def examine(target: str = "") -> dict[str, Any]:
     Raises:
         UsageError: for an unknown target.
     """
+    from gen3dexport import backends
+    from gen3dexport.bundle.provenance import host, versions
+    from gen3dexport.bundle.stage_cache import folder
+    from gen3dexport.documents.shipped import documents
+    from gen3dexport.documents.target import read_target
+
     targets = [read_target(target)] if target else [read_target(name) for name in documents("targets")]
     rows = [
         {"name": t.name, "device": t.device, "missing": backends.find(t.backend).check(t.backend_options())}
@@ -44,10 +47,14 @@ def examine(target: str = "") -> dict[str, Any]:
 
 def show_doctor(found: Mapping[str, Any]) -> None:
     """Versions, and for each target whether it can be built here."""
-    console = _console()
+    from rich.text import Text
+
+    from gen3dexport.cli.tables import columns, terminal
+
+    console = terminal()
     console.print(", ".join(f"{k} {v}" for k, v in found["versions"].items()))
     console.print(f"{found['host']['processor']} ({found['host']['machine']}); stage cache {found['stage_cache']}")
-    table = _table("target", "device", "state")
+    table = columns("target", "device", "state")
     for row in found["targets"]:
         state = Text("ready", "green") if not row["missing"] else Text("\n".join(row["missing"]), "yellow")
         table.add_row(row["name"], row["device"], state)

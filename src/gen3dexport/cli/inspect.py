@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gen3dexport.cli.app import Bundle, Json
+
+if TYPE_CHECKING:
+    from gen3dexport.bundle import Manifest
 
 EXAMPLE = "gen3dexport inspect chair-maker"
 
@@ -15,7 +18,6 @@ EXAMPLE = "gen3dexport inspect chair-maker"
 def inspect(bundle: Bundle, as_json: Json = False) -> None:
     """Show a bundle's manifest: components, schemes, sizes and operators."""
     from gen3dexport.bundle import read_manifest
-    from gen3dexport.cli.show import show_manifest
 
     manifest = read_manifest(bundle)
     if as_json:
@@ -26,13 +28,15 @@ def inspect(bundle: Bundle, as_json: Json = False) -> None:
 
 def show_manifest(manifest: Manifest, folder: Path) -> None:
     """Programs, sizes and operators of a bundle."""
-    console = _console()
+    from gen3dexport.cli.tables import columns, size_text, terminal
+
+    console = terminal()
     console.print(
         f"[bold]{folder}[/bold]: {manifest.recipe['name']} for {manifest.target['name']}, family {manifest.family}"
     )
     if manifest.random_weights:
         console.print("[yellow]random weights: sizes only[/yellow]")
-    table = _table("program", "kind", "scheme", "parameters", "size", "files", "inputs")
+    table = columns("program", "kind", "scheme", "parameters", "size", "files", "inputs")
     for p in manifest.programs:
         parameters = f"{manifest.parameters[p.component] / 1e6:.2f} M"
         inputs = ", ".join(f"{k} {s.dtype} {'x'.join(map(str, s.shape))}" for k, s in p.inputs.items())

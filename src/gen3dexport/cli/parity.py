@@ -25,7 +25,6 @@ def parity(
     as_json: Json = False,
 ) -> None:
     """Compare a family's component with golden data of the reference implementation."""
-    from gen3dexport.cli.show import show_parity
     from gen3dexport.validation.parity import compare
 
     result = compare(family, folder, target or None, scheme, tolerance)
@@ -38,8 +37,10 @@ def parity(
 
 def show_parity(result: Mapping[str, Any]) -> None:
     """Error of each output and the verdict."""
-    console = _console()
-    table = _table("output", "max abs", "relative to scale", "relative L2")
+    from gen3dexport.cli.tables import columns, terminal
+
+    console = terminal()
+    table = columns("output", "max abs", "relative to scale", "relative L2")
     for row in result["outputs"]:
         table.add_row(row["output"], *(f"{row[k]:.2e}" for k in ("max_abs", "relative", "relative_l2")))
     console.print(table)

@@ -15,7 +15,6 @@ def plan(
     recipe: Recipe, target: TargetName = "executorch", assignments: Assignments = None, as_json: Json = False
 ) -> None:
     """Show what would be built, before any weight is read."""
-    from gen3dexport.cli.show import show_plan
     from gen3dexport.sizing import describe
 
     described = describe(plan_of(recipe, target, assignments or []))
@@ -27,11 +26,13 @@ def plan(
 
 def show_plan(plan: Mapping[str, Any]) -> None:
     """Components with their sizes, and operators the target cannot take."""
-    console = _console()
+    from gen3dexport.cli.tables import columns, size_text, terminal
+
+    console = terminal()
     console.print(
         f"[bold]{plan['recipe']}[/bold] on [bold]{plan['target']}[/bold] ({plan['backend']}, {plan['device']})"
     )
-    table = _table("component", "scheme", "parameters", "bytes", "expected peak", "inputs")
+    table = columns("component", "scheme", "parameters", "bytes", "expected peak", "inputs")
     for c in plan["components"]:
         inputs = ", ".join(f"{k} {'x'.join(map(str, v))}" for k, v in c["inputs"].items())
         sizes = [size_text(c["bytes"]), size_text(c["expected_peak_bytes"])]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gen3dexport.cli.app import Bundle, Json, emit
+from gen3dexport.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 EXAMPLE = 'gen3dexport run chair-maker --prompt "a tall chair with four legs" -o chair.glb --render'
 
@@ -44,8 +49,6 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Make an asset with a bundle."""
-    from gen3dexport.runtime.generate import generate
-
     made = generate(bundle, prompt, seed, features, out or [Path("asset.glb")], render, image, cache, kind, on_overflow)
     lines = []
     for file in made["assets"]:
@@ -82,6 +85,10 @@ def generate(
         AccuracyError: when nothing came out.
         VerificationError: when the bundle was changed.
     """
+    from gen3dexport.assets import files as asset_files
+    from gen3dexport.models.image_preparation import read_image
+    from gen3dexport.runtime import condition_cache, load
+
     for out in outputs:
         asset_files.check_output(out, kind)  # before the bundle, which may be large, is read
     array = _read_features(features) if features else None
@@ -117,6 +124,8 @@ def generate(
 
 
 def _read_features(path: Path) -> np.ndarray:
+    import numpy as np
+
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:

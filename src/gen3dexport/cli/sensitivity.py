@@ -28,7 +28,7 @@ def sensitivity(
 
     Runs the eager model with the target's own quantization; nothing is lowered.
     """
-    from gen3dexport.cli.show import show_rows, stages
+    from gen3dexport.cli.tables import show_rows, stages
     from gen3dexport.plan import require_ready
     from gen3dexport.search.sensitivity import HEAD, cells
     from gen3dexport.search.sensitivity import sensitivity as measure

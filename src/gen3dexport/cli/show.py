@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gen3dexport.cli.app import Json, emit
+from gen3dexport.errors import UsageError
 
 EXAMPLE = "gen3dexport show trellis-mini"
 
@@ -16,8 +17,6 @@ def show(
     name: Annotated[str, typer.Argument(help="A shipped recipe or target.", metavar="NAME")], as_json: Json = False
 ) -> None:
     """Print a shipped recipe or target."""
-    from gen3dexport.cli.listing import find_document
-
     path = find_document(name)
     emit(as_json, {"path": str(path), "text": path.read_text()}, path.read_text().rstrip())
 
@@ -28,6 +27,9 @@ def find_document(name: str) -> Path:
     Raises:
         UsageError: when there is none of that name.
     """
+    from gen3dexport.documents.shipped import did_you_mean, documents
+    from gen3dexport.documents.target import aliases
+
     known = documents("recipes") | documents("targets")
     name = aliases().get(name, name)
     if name not in known:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gen3dexport.bundle import Manifest
-from gen3dexport.reports.compare import cells
-from gen3dexport.reports.report import Report, error_text, latency_text, number
-
-_COLOURS = {"pass": "green", "fail": "red", "unmeasured": "yellow"}
+COLOURS = {"pass": "green", "fail": "red", "unmeasured": "yellow"}
 
 
-def _console() -> Console:
+def terminal() -> Console:
+    """The console on stdout."""
     return Console(highlight=False, soft_wrap=False)
 
 
-def _table(*columns: str, title: str | None = None) -> Table:
+def columns(*columns: str, title: str | None = None) -> Table:
+    """A table without lines, under the names of its columns."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -63,7 +60,7 @@ def stages(components: Sequence[str], quiet: bool) -> Iterator[Callable[[str, st
 
 def show_rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table of texts; marks of an HTML heading (`#`, `~`) are left out."""
-    table = _table(*(name.lstrip("#~") for name in head))
+    table = columns(*(name.lstrip("#~") for name in head))
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    _console().print(table)
+    terminal().print(table)

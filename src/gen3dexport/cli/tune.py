@@ -32,7 +32,7 @@ def tune(
     then built and measured from disk (estimated, where the target's device is not here and its backend has a cost
     model).
     """
-    from gen3dexport.cli.show import show_rows, stages
+    from gen3dexport.cli.tables import show_rows, stages
     from gen3dexport.plan import require_ready
     from gen3dexport.search.page import tune_html
     from gen3dexport.search.tune import HEAD, Goal, cells
