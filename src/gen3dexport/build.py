@@ -118,7 +118,7 @@ def _unquantized(plan: Plan, name: str, states: list[State], draft: Path, on_sta
 
 def _component(plan: Plan, name: str, states: list[State], on_stage: OnStage) -> Path:
     """The stage cache's entry of one component, made if it is not there: load, record, quantize, export and lower."""
-    key = stage_cache.key(_key_parts(plan, name, states), plan.backend, plan.pipeline)
+    key = stage_cache.key(_key_parts(plan, name, states), plan.backend, plan.family)
     found = stage_cache.find(key)
     if found is not None:
         on_stage(name, "cached")

@@ -83,22 +83,25 @@ class Backend(Protocol):
     def load(self, folder: Path, program: ProgramRecord) -> Program: ...
 
 
+def _here() -> set[str]:
+    return {m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")}
+
+
 def names() -> list[str]:
     """Every backend: the modules of this folder and those of the entry-point group."""
-    here = [m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")]
-    return sorted({*here, *(p.name for p in importlib.metadata.entry_points(group="gen3dexport.backends"))})
+    return sorted({*_here(), *(p.name for p in importlib.metadata.entry_points(group="gen3dexport.backends"))})
 
 
 def find(name: str) -> ModuleType:
-    """The backend module of that name.
+    """The backend module of that name; one of this folder comes before an entry point.
 
     Raises:
         UsageError: when there is none.
     """
-    if name not in names():
-        raise UsageError(f"backend {name!r}: not found; there are {', '.join(names())}")
+    if name in _here():
+        return importlib.import_module(f"{__name__}.{name}")
     for point in importlib.metadata.entry_points(group="gen3dexport.backends", name=name):
         module = point.load()
         assert isinstance(module, ModuleType)
         return module
-    return importlib.import_module(f"{__name__}.{name}")
+    raise UsageError(f"backend {name!r}: not found; there are {', '.join(names())}")
