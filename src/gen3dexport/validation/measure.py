@@ -19,17 +19,19 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from gen3dexport.assets import kinds
 from gen3dexport.assets.draw.gaussian_render import render_gaussians
 from gen3dexport.assets.draw.render import around, depth_map
-from gen3dexport.assets.gaussians import Gaussians, from_arrays
+from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.mesh import Mesh
-from gen3dexport.assets.metrics import asset_quality, depth_delta1, picture_quality, tensor_error
+from gen3dexport.assets.metrics import asset_quality, depth_delta1, picture_quality
 from gen3dexport.backends import Program, ProgramRecord, stand_in
 from gen3dexport.bundle.provenance import host
 from gen3dexport.documents.target import Measure
 from gen3dexport.errors import GenExportError, MissingError, VerificationError
 from gen3dexport.models import Request
 from gen3dexport.runtime.pipeline import LoadedBundle, load, to_numpy
+from gen3dexport.tensor_error import tensor_error
 from gen3dexport.validation.drift import Watched, snr_db, trajectory
 from gen3dexport.validation.gates import time_against_unquantized
 
@@ -255,7 +257,7 @@ def _quality(loaded: LoadedBundle, arrays: Mapping[str, np.ndarray], reference: 
     found = asset_quality(mesh, other, arrays["logits"] > 0, reference["logits"] > 0).as_dict()
     if mesh is not None and other is not None:
         found["depth_delta1"] = depth_delta1(_depths(mesh), _depths(other))
-    cloud, of_reference = from_arrays(arrays), from_arrays(reference)
+    cloud, of_reference = (kinds.from_arrays(a).get("gaussians") for a in (arrays, reference))
     if cloud is not None and of_reference is not None:
         found |= picture_quality(_pictures(cloud), _pictures(of_reference))
     return found

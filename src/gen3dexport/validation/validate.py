@@ -15,7 +15,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from gen3dexport import bundle, errors, models
-from gen3dexport.assets.gaussians import from_arrays
+from gen3dexport.assets import kinds
 from gen3dexport.bundle import Manifest, disk_error
 from gen3dexport.bundle.provenance import versions
 from gen3dexport.reports.html import render_html
@@ -80,7 +80,7 @@ def _html(folder: Path, report: Report, generated: Arrays | None, family: str) -
     assets: dict[str, Any] = {"prompt": report["pipeline"]["prompts"][0]}
     for name, arrays in found.items():
         assets[name] = models.pipeline(family).surface(arrays) if arrays is not None else None
-        assets[f"{name}_gaussians"] = from_arrays(arrays) if arrays is not None else None
+        assets[f"{name}_gaussians"] = kinds.from_arrays(arrays).get("gaussians") if arrays is not None else None
     return render_html(report, assets)
 
 
