@@ -13,9 +13,7 @@ from gen3dexport.documents.recipe import Recipe
 from gen3dexport.documents.shipped import did_you_mean
 from gen3dexport.documents.target import Target
 from gen3dexport.errors import MissingError, UsageError
-
-CALIBRATED = ("int8-static",)
-"""Schemes whose ranges of activations are recorded before quantizing."""
+from gen3dexport.quantization.schemes import CALIBRATED
 
 
 @dataclass(frozen=True)
