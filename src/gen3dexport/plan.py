@@ -79,10 +79,8 @@ def make_plan(recipe: Recipe, target: Target, allow_pickle: bool = False) -> Pla
             problems.append(f"{recipe.name} on {target.name}: {field}.guidance: batched is refused: {reason}")
     for field, scheme in _asked(plan):
         where = f"{recipe.name} on {target.name}: {field}"
-        if scheme in backend.REFUSED:
-            problems.append(
-                f"{where}: {scheme} is refused: {backend.REFUSED[scheme]}; use one of {', '.join(backend.SCHEMES)}"
-            )
+        if (why := backends.refused_for(backend, scheme, plan.options)) is not None:
+            problems.append(f"{where}: {scheme} is refused: {why}; use one of {', '.join(backend.SCHEMES)}")
         elif scheme not in backend.SCHEMES:
             problems.append(f"{where}: unknown {scheme!r}{did_you_mean(scheme, backend.SCHEMES)}")
         elif scheme in CALIBRATED and recipe.calibration is None:

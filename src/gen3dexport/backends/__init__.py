@@ -149,6 +149,12 @@ def stand_in(program: Program) -> str | None:
     return reason
 
 
+def refused_for(backend: ModuleType, scheme: str, options: Any) -> str | None:
+    """Why a backend refuses a scheme under these options, or None; its optional `refused_for` knows, else `REFUSED`."""
+    own: Callable[[str, Any], str | None] | None = getattr(backend, "refused_for", None)
+    return own(scheme, options) if own else backend.REFUSED.get(scheme)
+
+
 def runs_here(backend: ModuleType, program: ProgramRecord) -> bool:
     """Whether a twin runs on a device of this machine; the optional `runs_here` of its backend knows."""
     own: Callable[[ProgramRecord], bool] | None = getattr(backend, "runs_here", None)
