@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gen3dexport.backends import ProgramRecord, eager, xla
+from gen3dexport.backends import eager, xla
+from gen3dexport.bundle.program import ProgramRecord
+from gen3dexport.errors import VerificationError
 from gen3dexport.models import Request
 from gen3dexport.reports import report
 from gen3dexport.runtime.pipeline import load
@@ -77,8 +79,10 @@ def test_a_backend_of_another_package_may_give_further_programs(
 def test_jax_says_which_programs_run_here() -> None:
     pytest.importorskip("jax")
     record = ProgramRecord(name="flow", component="flow", files=("f",), inputs={}, outputs={})
+    with pytest.raises(VerificationError, match="platforms: Field required"):
+        xla.runs_here(record)
     for platforms, here in ((["tpu", "cpu"], True), (["tpu"], False)):
-        assert xla.runs_here(record.model_copy(update={"facts": {"platforms": platforms}})) is here
+        assert xla.runs_here(record.model_copy(update={"requires": {"chip": "v5e", "platforms": platforms}})) is here
 
 
 def test_an_asset_is_estimated_by_the_twin() -> None:

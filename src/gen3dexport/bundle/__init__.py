@@ -13,7 +13,6 @@ BUNDLE/
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -27,7 +26,8 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError
 
-from gen3dexport.backends import ProgramRecord
+from gen3dexport.bundle.program import ProgramRecord
+from gen3dexport.disk import disk_error
 from gen3dexport.documents.document import Record
 from gen3dexport.errors import UsageError, VerificationError
 
@@ -221,12 +221,3 @@ def _replace(draft: Path, out: Path) -> None:
             os.rename(old, out)
         raise
     shutil.rmtree(old, ignore_errors=True)
-
-
-def disk_error(error: OSError, path: Path) -> UsageError:
-    """A full disk or an unwritable folder, in words."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UsageError(f"{path}: the disk is full; free some space or choose another output with -o")
-    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return UsageError(f"{path}: cannot be written ({error.strerror}); choose another output with -o")
-    return UsageError(f"{error.filename or path}: {error.strerror or error}")

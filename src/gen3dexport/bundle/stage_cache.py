@@ -18,8 +18,9 @@ from gen3dexport.bundle import digest
 from gen3dexport.documents.caches import cache_folder
 
 _PACKAGE = Path(__file__).parents[1]
-HARMLESS = ("assets", "bundle", "cli", "documents", "pages", "reports", "runtime", "search", "validation")
-"""Rooms whose code changes no program: what they decide reaches an entry through the other parts of its key.
+_BUNDLE = ("bundle/__init__.py", "bundle/provenance.py", "bundle/stage_cache.py")  # its other modules are in entries
+HARMLESS = ("assets", *_BUNDLE, "cli", "documents", "pages", "reports", "runtime", "search", "validation")
+"""Rooms and modules whose code changes no entry: what they decide reaches it through the other parts of its key.
 
 Every other module of the package is part of every key, so that a new one cannot be forgotten. `tests/test_stage_cache`
 holds this list against what builds import and run."""
@@ -52,8 +53,8 @@ def sources(package: Path = _PACKAGE) -> list[Path]:
     those of the harmless rooms."""
     if package.is_file():
         return [package]
-    harmless = HARMLESS if package.name == _PACKAGE.name else ()
-    return sorted(p for p in package.rglob("*.py") if p.relative_to(package).parts[0] not in harmless)
+    harmless = [package / name for name in HARMLESS] if package.name == _PACKAGE.name else []
+    return sorted(p for p in package.rglob("*.py") if not any(p.is_relative_to(h) for h in harmless))
 
 
 def _packages(modules: Sequence[ModuleType]) -> list[Path]:

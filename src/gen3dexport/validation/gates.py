@@ -8,8 +8,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from gen3dexport import backends
-from gen3dexport.backends import ProgramRecord
 from gen3dexport.bundle import BASELINE, Unquantized
+from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.documents.target import Measure
 from gen3dexport.errors import MissingError
 
@@ -81,8 +81,7 @@ def against_unquantized(program: ProgramRecord, size: int, unquantized: Unquanti
     latency = measured
     if measured["kind"] == "unmeasured":
         own, other = (
-            {e["by"]: float(e["value"]) for e in record.estimates.get("latency_ms", ())}
-            for record in (program, unquantized.program)
+            {e.by: e.value for e in record.estimates.get("latency_ms", ())} for record in (program, unquantized.program)
         )
         estimates = [{"value": own[by] / other[by] - 1, "by": by} for by in own if other.get(by)]
         latency = {"kind": "estimated", "estimates": estimates} if estimates else measured

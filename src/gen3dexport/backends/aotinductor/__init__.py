@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gen3dexport.backends import Lowered, Program, ProgramRecord, specs
+from gen3dexport.backends import Program
 from gen3dexport.backends.aotinductor.gpu_table import GPUS, Arch
 from gen3dexport.backends.aotinductor.host_code import PORTABLE, March
 from gen3dexport.backends.aotinductor.toolchain import installed, missing, release
+from gen3dexport.bundle.program import Lowered, ProgramRecord, specs
 from gen3dexport.errors import ExportError, MissingError, UsageError
 from gen3dexport.quantization import schemes
 
@@ -152,6 +153,7 @@ def _package(captured: Captured, options: Options, out: Path) -> Lowered:
 
     from gen3dexport.backends.aotinductor.compile import compile_package
     from gen3dexport.backends.aotinductor.inspect_package import check_weights, read_package
+    from gen3dexport.backends.aotinductor.program import Requires
 
     component, path = captured.component, out / f"{captured.component.name}.pt2"
     strided = [name for name, value in component.inputs.items() if not value.is_contiguous()]
@@ -160,10 +162,6 @@ def _package(captured: Captured, options: Options, out: Path) -> Lowered:
     native = options.device == "cuda" and _gpu_is_here(options)
     program = captured.whole
     facts: dict[str, Any] = {
-        "device": options.device,
-        "arch": options.arch,
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda if options.device == "cuda" else None,
         "triton": installed("triton") if options.device == "cuda" else None,
         "build": "native" if native or options.device == "cpu" else f"without a GPU, for {options.arch}",
     }
@@ -179,7 +177,6 @@ def _package(captured: Captured, options: Options, out: Path) -> Lowered:
         facts |= rewritten
     package = read_package(path)
     facts |= {
-        "host": compiled.host.facts(),
         "kernels": compiled.kernels,
         "operators": dict(compiled.operators),
         "interpreted_operators": list(compiled.proxy),
@@ -192,7 +189,15 @@ def _package(captured: Captured, options: Options, out: Path) -> Lowered:
         facts["cubins"] = dict(package.cubins)
         _check_cuda(component.name, options, facts)
     here = native or options.device == "cpu"
-    return Lowered(files=(path.name,), facts=facts, unmeasured=None if here else f"no {options.arch} device")
+    requires = Requires(
+        device=options.device,
+        arch=options.arch,
+        torch=torch.__version__,
+        cuda=torch.version.cuda if options.device == "cuda" else None,
+        host=compiled.host,
+    )
+    missing = None if here else f"no {options.arch} device"
+    return Lowered(files=(path.name,), requires=requires, facts=facts, unmeasured=missing)
 
 
 def load(folder: Path, program: ProgramRecord) -> Program:

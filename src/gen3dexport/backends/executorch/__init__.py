@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gen3dexport.backends import Estimate, Lowered, Program, ProgramRecord
+from gen3dexport.backends import Program
 from gen3dexport.backends._packages import missing
 from gen3dexport.backends.executorch.linear_build import CHECKED_VERSIONS
 from gen3dexport.backends.executorch.unsupported import UNSUPPORTED as UNSUPPORTED
+from gen3dexport.bundle.program import Estimate, Lowered, ProgramRecord
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.quantization.schemes import described
 

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gen3dexport.backends import Lowered, Program, ProgramRecord
+from gen3dexport.backends import Program
 from gen3dexport.backends._packages import missing
+from gen3dexport.bundle.program import Lowered, ProgramRecord
 from gen3dexport.quantization.schemes import IN_BYTES, NO_FLOAT8_ON_CPUS, described
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gen3dexport.backends import Lowered, ProgramRecord
 from gen3dexport.backends._packages import missing
-from gen3dexport.backends.xla.chips import ChipName
+from gen3dexport.backends.xla.chips import ChipName, Requires
 from gen3dexport.backends.xla.compile_tpu import tpu_devices
+from gen3dexport.bundle.program import Lowered, ProgramRecord, required
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.quantization.schemes import described
 
@@ -152,7 +152,7 @@ def runs_here(program: ProgramRecord) -> bool:
         return False
     import jax
 
-    return jax.default_backend() in program.facts.get("platforms", ())
+    return jax.default_backend() in required(program, Requires).platforms
 
 
 def _choose_platform() -> None:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from gen3dexport.documents.document import Record
+
 
 @dataclass(frozen=True)
 class Chip:
@@ -46,3 +48,14 @@ if TYPE_CHECKING:
     ChipName = str
 else:
     ChipName = Literal[tuple(CHIPS)]  # the type of an option that names one
+
+
+class Requires(Record):
+    """What a program was exported for.
+
+    Attributes:
+        chip: key of `CHIPS`; platforms: JAX's names of the devices that can run it.
+    """
+
+    chip: str
+    platforms: tuple[str, ...]
