@@ -87,10 +87,11 @@ def generate(
     """
     from gen3dexport.assets import files as asset_files
     from gen3dexport.models.image_preparation import read_image
+    from gen3dexport.pages import viewer
     from gen3dexport.runtime import condition_cache, load
 
     for out in outputs:
-        asset_files.check_output(out, kind)  # before the bundle, which may be large, is read
+        asset_files.check_output(out, kind, viewer.FILES)  # before the bundle, which may be large, is read
     array = _read_features(features) if features else None
     if image is not None and (prompt or features):
         raise UsageError("--image: the asset is made of the image alone; leave --prompt and --features out")
@@ -101,7 +102,7 @@ def generate(
     if on_overflow:
         loaded.change({"on_overflow": on_overflow})
     made_kinds = loaded.settings.asset_kinds
-    chosen = {out: asset_files.choose(out, made_kinds, kind) for out in outputs}
+    chosen = {out: asset_files.choose(out, made_kinds, kind, viewer.FILES) for out in outputs}
     start = time.perf_counter()
     loaded.load_programs()
     load_seconds, start = time.perf_counter() - start, time.perf_counter()
@@ -109,7 +110,7 @@ def generate(
     seconds = time.perf_counter() - start
     files = []
     for out, held in chosen.items():
-        asset_files.write(made[held], out, prompt)
+        asset_files.write(made[held], out, prompt, viewer.FILES)
         files.append({"path": str(out), "kind": held, **asset_files.counts(made[held])})
     result = {"assets": files, "prompt": prompt, "seed": seed, "picture": None}
     result |= {"seconds": seconds, "load_seconds": load_seconds, "image": None if image is None else str(image)}

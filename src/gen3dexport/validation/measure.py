@@ -209,8 +209,7 @@ def _measure_assets(loaded: LoadedBundle, measure: Measure, out: Path) -> Facts:
             (expected,) = of_prompt(load_file(_trajectory_file(loaded, name)), k).values()
             drift.setdefault(name, []).append(snr_db(found, expected))
         made = loaded.family.make_assets(state, loaded.settings)
-        arrays = {f"{kind}.{n}": a for kind, asset in made.items() for n, a in kinds.of(kind).arrays(asset).items()}
-        generated |= {f"{k}.{name}": np.ascontiguousarray(value) for name, value in arrays.items()}
+        generated |= {f"{k}.{name}": np.asarray(a, order="C") for name, a in kinds.to_arrays(made).items()}
         quality.append({"prompt": prompt, **_quality(made, of_prompt(reference, k))})
     save_file(generated, out / "assets.safetensors")
     reason = next((stand_in(p) for p in loaded.programs.values()), None)
