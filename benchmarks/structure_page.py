@@ -14,6 +14,7 @@ from pathlib import Path
 
 import adding
 import structure
+from markdown_table import table
 
 HERE = Path(__file__).parents[1]
 TEXT = """# Structure, before and after
@@ -66,11 +67,6 @@ def upward(before: Path, after: Path) -> list[str]:
     names = moved(before, after)
     old = {names[a]: frozenset(names[b] for b in below) for a, below in structure.graph(before).items()}
     return [f"{len(structure.violations(found))}" for found in (old, structure.graph(after))]
-
-
-def table(head: list[str], rows: list[tuple[str, ...]]) -> str:
-    """A Markdown table."""
-    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows))
 
 
 def page(before: Path, after: Path) -> str:
