@@ -22,7 +22,8 @@ from pathlib import Path
 PACKAGE = "gen3dexport"
 
 FLOORS = (
-    ("gen3dexport", "__main__", "errors", "arrays", "disk", "tensor_error"),
+    ("gen3dexport", "arrays", "errors"),
+    ("disk", "tensor_error", "trajectory"),
     ("documents",),
     ("assets", "bundle"),
     ("pages", "networks"),
@@ -38,6 +39,7 @@ FLOORS = (
     ("build",),
     ("search",),
     ("cli", "testing"),
+    ("__main__",),
 )
 """Rooms from the ground up. A room imports rooms of lower floors only: none above it and none beside it."""
 

@@ -13,6 +13,7 @@ from gen3dexport.assets import mesh as assets
 from gen3dexport.assets import usd
 from gen3dexport.assets.gaussians import Gaussians, write_ply, write_splat
 from gen3dexport.assets.mesh import Mesh
+from gen3dexport.disk import write_atomically
 from gen3dexport.errors import UsageError
 
 KINDS = ("gaussians", "mesh", "radiance_field")
@@ -76,13 +77,13 @@ def write(asset: Any, path: Path, title: str = "") -> None:
     elif ending == ".html":
         from gen3dexport.pages.viewer import viewer_html
 
-        assets.write_atomically(path, viewer_html(asset, title).encode())
+        write_atomically(path, viewer_html(asset, title).encode())
     elif ending == ".npz":
         import io
 
         stream = io.BytesIO()
         np.savez(stream, depth=asset.depth, **{k: getattr(asset, k) for k in ("positions", "trivec", "density", "sh")})
-        assets.write_atomically(path, stream.getvalue())
+        write_atomically(path, stream.getvalue())
     elif isinstance(asset, Mesh):
         assets.write(asset, path)
     else:

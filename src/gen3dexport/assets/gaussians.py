@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gen3dexport.assets.mesh import write_atomically
+from gen3dexport.disk import write_atomically
 
 Array = NDArray[np.float32]
 

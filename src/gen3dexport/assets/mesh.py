@@ -6,7 +6,6 @@ Coordinates are the pipeline's: the unit cube [-0.5, 0.5]^3, right-handed, z up;
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gen3dexport.disk import write_atomically
 from gen3dexport.errors import AccuracyError, UsageError, VerificationError
 
 FORMATS = (".glb", ".obj", ".ply", ".stl")
@@ -175,37 +175,6 @@ def read(path: Path) -> Mesh:
     if loaded.visual.kind == "vertex":
         colors = np.asarray(loaded.visual.vertex_colors, dtype=np.uint8)[:, :3]
     return Mesh(vertices, faces, vertex_normals(vertices, faces), colors)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """`content` into `path` through a temporary file beside it, so that no reader sees half of it.
-
-    Raises:
-        UsageError: when the place cannot be written.
-    """
-    temporary: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UsageError(
-            f"{path}: cannot be written ({error.strerror or error}); "
-            "name an output in a folder that you can write to, with space left"
-        ) from error
-    finally:  # also when interrupted: leave nothing behind
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    """The process's umask (mkstemp makes files private; an output should have ordinary permissions)."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def format_of(path: Path) -> str:

@@ -16,7 +16,8 @@ import numpy as np
 
 from gen3dexport.assets.draw.render import linear_light
 from gen3dexport.assets.gaussians import Gaussians
-from gen3dexport.assets.mesh import Mesh, vertex_normals, write_atomically
+from gen3dexport.assets.mesh import Mesh, vertex_normals
+from gen3dexport.disk import write_atomically
 from gen3dexport.errors import MissingError, UsageError
 
 FORMATS = (".usda", ".usdc", ".usd")
