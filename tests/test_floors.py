@@ -22,17 +22,11 @@ import structure  # noqa: E402
 ALLOWED = {
     ("assets.draw.field_render", "models.trellis.host.radiance_field"),
     ("assets.files", "pages.viewer"),
-    ("bundle", "backends"),
-    ("documents.recipe", "backends"),
-    ("documents.target", "backends"),
-    ("models.component", "quantization.calibration"),
     ("pages.viewer", "reports.html"),
-    ("quantization.module_rules", "plan"),
     ("reports.report", "validation.gates"),
 }
 ALLOWED_CYCLES = {
     ("backends.xla", "backends.xla.lowering"),
-    ("models.component", "quantization.calibration"),
 }
 
 
