@@ -19,7 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from gen3dexport.bundle.provenance import host, versions
+from gen3dexport.provenance import host, versions
 
 RESULT = Path(__file__).parent / "results" / "budget_invariance.json"
 NETWORKS = ("slat_flow_tiny", "slat_dec_gs_tiny", "slat_dec_rf_tiny", "slat_dec_mesh_tiny", "slat_enc_tiny")

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from turns import Call, Turns, in_bf16, of_module, of_target, take_turns
 
-from gen3dexport.bundle.provenance import host, versions
+from gen3dexport.provenance import host, versions
 
 RESULT = Path(__file__).parent / "results" / "dit_blocks.json"
 WIDTH, TOKENS, CONTEXT, BLOCKS = 1024, 1024, 256, 2

@@ -220,7 +220,7 @@ def main() -> None:
         }
         print(json.dumps(steps[arguments.step]()))
         return
-    from gen3dexport.bundle.provenance import host, versions
+    from gen3dexport.provenance import host, versions
 
     entries = json.loads(RESULT.read_text())["entries"] if RESULT.is_file() else []
     for blocks in arguments.blocks:

@@ -19,7 +19,7 @@ from gen3dexport.assets.draw.field_render import march
 from gen3dexport.assets.gaussians import SH_C0
 from gen3dexport.assets.metrics import picture_quality
 from gen3dexport.assets.radiance_field import RadianceField
-from gen3dexport.bundle.provenance import host
+from gen3dexport.provenance import host
 
 RESULT = Path(__file__).parent / "results" / "field_knobs.json"
 RESOLUTION, RANK, DIM = 64, 16, 8

@@ -19,11 +19,11 @@ from rich.console import Console
 from rich.table import Table
 
 from gen3dexport.assets.metrics import occupancy_iou
-from gen3dexport.bundle.provenance import host, versions
 from gen3dexport.documents.shipped import shipped
 from gen3dexport.models import Request
 from gen3dexport.models.trellis.host.structure_stage import occupancy_logits
 from gen3dexport.plan import make_plan, read_recipe, read_target
+from gen3dexport.provenance import host, versions
 from gen3dexport.record import Eager
 from gen3dexport.runtime import load
 

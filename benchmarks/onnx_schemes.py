@@ -22,13 +22,13 @@ from rich.table import Table
 
 from gen3dexport.backends import onnx
 from gen3dexport.bundle.program import recorded, specs
-from gen3dexport.bundle.provenance import host, versions
 from gen3dexport.export import Captured
 from gen3dexport.models import Request
 from gen3dexport.models.component import Component
 from gen3dexport.models.trellis.host.configs import NETWORKS
 from gen3dexport.models.trellis.networks.loading import random_network
 from gen3dexport.plan import make_plan, read_recipe, read_target
+from gen3dexport.provenance import host, versions
 from gen3dexport.record import record
 from gen3dexport.tensor_error import tensor_error
 

@@ -51,7 +51,7 @@ def cell(found: dict[str, Any] | None) -> str:
 
 def main() -> int:
     """Run, print the table, write the JSON; 1 when a set does not agree."""
-    from gen3dexport.bundle.provenance import host, versions
+    from gen3dexport.provenance import host, versions
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("golden", type=Path)

@@ -25,8 +25,8 @@ from tpu_bundles import CLOCK, DUMP, kernels
 from gen3dexport.backends import find
 from gen3dexport.backends.xla.chips import CHIPS
 from gen3dexport.bundle.program import Lowered
-from gen3dexport.bundle.provenance import versions
 from gen3dexport.export import Captured
+from gen3dexport.provenance import versions
 
 RESULT = Path(__file__).parent / "results" / "tpu_int8.json"
 GOAL = 0.65

@@ -34,7 +34,7 @@ from rich.table import Table
 from tradeoff_variants import BLOCKS, PIPELINES, Variant
 from turns import Prepare, Turns, take_turns
 
-from gen3dexport.bundle.provenance import host, versions
+from gen3dexport.provenance import host, versions
 
 HERE = Path(__file__).parent
 QUICK = ("eager fp32", "eager + torchao int8-weight", "executorch bundle", "executorch int8")

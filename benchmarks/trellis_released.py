@@ -126,8 +126,8 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a recipe's field")
     parser.add_argument("-o", "--out", type=Path, default=Path("benchmarks/results/trellis_released.json"))
     options = parser.parse_args()
-    from gen3dexport.bundle.provenance import host, versions
     from gen3dexport.plan import make_plan, read_recipe, read_target
+    from gen3dexport.provenance import host, versions
 
     result = json.loads(options.out.read_text()) if options.out.is_file() else {"rows": {}}
     for name in options.target:

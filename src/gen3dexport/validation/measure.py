@@ -22,10 +22,10 @@ from safetensors.numpy import load_file, save_file
 from gen3dexport.assets import kinds
 from gen3dexport.backends import Program, stand_in
 from gen3dexport.bundle.program import ProgramRecord
-from gen3dexport.bundle.provenance import host
 from gen3dexport.documents.target import Measure
 from gen3dexport.errors import GenExportError, MissingError, VerificationError
 from gen3dexport.models import Request
+from gen3dexport.provenance import host
 from gen3dexport.runtime.pipeline import LoadedBundle, load, to_numpy
 from gen3dexport.tensor_error import tensor_error
 from gen3dexport.trajectory import trajectory

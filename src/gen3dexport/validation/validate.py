@@ -17,8 +17,8 @@ from safetensors.numpy import load_file
 from gen3dexport import bundle, errors
 from gen3dexport.assets import kinds
 from gen3dexport.bundle import Manifest
-from gen3dexport.bundle.provenance import versions
 from gen3dexport.disk import disk_error
+from gen3dexport.provenance import versions
 from gen3dexport.reports.html import render_html
 from gen3dexport.reports.report import Report, make_report, to_junit, to_markdown
 from gen3dexport.validation.measure import of_prompt
