@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,3 +22,16 @@ class Score:
     value: float
     better: Literal["higher", "lower"]
     unit: str = ""
+
+
+def loss(scores: Mapping[str, Sequence[Score]]) -> float:
+    """How much an asset lost: the largest 1 - primary score over its kinds; inf where one is NaN.
+
+    Args:
+        scores: by kind; the first of a kind is its primary one, which is 1 for equal assets.
+
+    Raises:
+        ValueError: when there is no score.
+    """
+    losses = (1 - some[0].value for some in scores.values() if some)
+    return max(math.inf if math.isnan(value) else value for value in losses)
