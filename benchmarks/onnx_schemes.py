@@ -21,7 +21,6 @@ from rich.console import Console
 from rich.table import Table
 
 from gen3dexport import models
-from gen3dexport.assets.metrics import tensor_error
 from gen3dexport.backends import onnx
 from gen3dexport.bundle.program import recorded, specs
 from gen3dexport.bundle.provenance import host, versions
@@ -32,6 +31,7 @@ from gen3dexport.models.component import Component
 from gen3dexport.models.trellis.host.configs import NETWORKS
 from gen3dexport.models.trellis.networks.loading import random_network
 from gen3dexport.record import record
+from gen3dexport.tensor_error import tensor_error
 
 RESULT = Path(__file__).parent / "results" / "onnx_schemes.json"
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {

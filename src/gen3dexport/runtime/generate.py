@@ -12,6 +12,7 @@ import numpy as np
 from gen3dexport.assets import files as asset_files
 from gen3dexport.errors import UsageError
 from gen3dexport.models.image_preparation import read_image
+from gen3dexport.pages import viewer
 from gen3dexport.runtime import condition_cache, load
 
 
@@ -42,7 +43,7 @@ def generate(
         VerificationError: when the bundle was changed.
     """
     for out in outputs:
-        asset_files.check_output(out, kind)  # before the bundle, which may be large, is read
+        asset_files.check_output(out, kind, viewer.FILES)  # before the bundle, which may be large, is read
     array = _read_features(features) if features else None
     if image is not None and (prompt or features):
         raise UsageError("--image: the asset is made of the image alone; leave --prompt and --features out")
@@ -53,7 +54,7 @@ def generate(
     if on_overflow:
         loaded.settings = loaded.pipeline.with_overflow(loaded.settings, on_overflow)
     made_kinds = loaded.pipeline.asset_kinds(loaded.settings)
-    chosen = {out: asset_files.choose(out, made_kinds, kind) for out in outputs}
+    chosen = {out: asset_files.choose(out, made_kinds, kind, viewer.FILES) for out in outputs}
     start = time.perf_counter()
     loaded.load_programs()
     load_seconds, start = time.perf_counter() - start, time.perf_counter()
@@ -61,7 +62,7 @@ def generate(
     seconds = time.perf_counter() - start
     files = []
     for out, held in chosen.items():
-        asset_files.write(made[held], out, prompt)
+        asset_files.write(made[held], out, prompt, viewer.FILES)
         files.append({"path": str(out), "kind": held, **asset_files.counts(made[held])})
     result = {"assets": files, "prompt": prompt, "seed": seed, "picture": None}
     result |= {"seconds": seconds, "load_seconds": load_seconds, "image": None if image is None else str(image)}

@@ -16,7 +16,8 @@ from typing import Any, get_args
 
 import numpy as np
 
-from gen3dexport.assets.gaussians import Gaussians, to_arrays
+from gen3dexport.assets import kinds as asset_modules
+from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.mesh import Mesh, from_occupancy_logits
 from gen3dexport.documents.shipped import did_you_mean
 from gen3dexport.errors import AccuracyError, UsageError
@@ -191,7 +192,7 @@ def golden_arrays(state: State, settings: Settings) -> dict[str, np.ndarray]:
     if settings.slat is not None and "gaussians" in kinds:
         gaussians = slat_stage.make_asset("slat_decoder_gs", state, settings)
         assert isinstance(gaussians, Gaussians)
-        arrays |= to_arrays(gaussians)
+        arrays |= asset_modules.to_arrays({"gaussians": gaussians})
     if settings.slat is None or "mesh" not in kinds:
         return arrays
     try:

@@ -10,9 +10,10 @@ import numpy as np
 
 from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.mesh import Mesh
+from gen3dexport.assets.radiance_field import RadianceField
 from gen3dexport.models.trellis.host.gaussian_attributes import Representation, attributes, perturbation
 from gen3dexport.models.trellis.host.mesh_features import mesh_of
-from gen3dexport.models.trellis.host.radiance_field import Factors, RadianceField, radiance_field
+from gen3dexport.models.trellis.host.radiance_field import Factors, radiance_field
 from gen3dexport.models.trellis.host.settings import Settings, Slat
 from gen3dexport.models.trellis.host.slat_inputs import (
     FLOW_TABLES,
