@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,10 @@ from tradeoff_memory import Memory, Remembered, warm
 from tradeoff_variants import Variant, in_weights
 from turns import Call, Turns
 
-from gen3dexport import models
 from gen3dexport.assets.metrics import asset_quality, occupancy_iou
-from gen3dexport.documents.recipe import read_recipe
 from gen3dexport.models import Request
+from gen3dexport.models.trellis.host.structure_stage import occupancy_logits
+from gen3dexport.plan import make_plan, read_recipe, read_target
 from gen3dexport.runtime import load
 from gen3dexport.runtime.pipeline import to_numpy
 
@@ -31,8 +30,8 @@ State = dict[str, Any]
 class Assets(ABC):
     """The pipeline as a call: each makes the asset of the next caption, with the caption's number as seed."""
 
-    def __init__(self, captions: list[str], pipeline: ModuleType, settings: Any) -> None:
-        self.captions, self.pipeline, self.settings = captions, pipeline, settings
+    def __init__(self, captions: list[str], settings: Any) -> None:
+        self.captions, self.settings = captions, settings
         self.count = 0
         self.made: dict[int, np.ndarray] = {}
         self.flow_ms: list[float] = []
@@ -41,7 +40,7 @@ class Assets(ABC):
         seed = self.count % len(self.captions)
         self.count += 1
         state = self.run(Request(self.captions[seed], seed))
-        self.made[seed] = self.pipeline.occupancy_logits(state)
+        self.made[seed] = occupancy_logits(state)
         return {"logits": self.made[seed]}
 
     @abstractmethod
@@ -72,14 +71,15 @@ class EagerAssets(Assets):
 
         from gen3dexport.backends.aotinductor.program import OnDevice
 
-        recipe = read_recipe(RECIPE)
-        folder, pipeline = recipe.weights_folder(), models.pipeline(recipe.family)
-        super().__init__(captions, pipeline, pipeline.read_settings(folder, recipe.sampler))
+        self.plan = make_plan(read_recipe(RECIPE), read_target("eager"))
+        super().__init__(captions, self.plan.settings)
         self.xp: Any = xp if variant.device == "cpu" else OnDevice(xp, torch.device(variant.device))
-        self.files = pipeline.host_files(self.settings, folder)["tokenizer.json"].parent
+        declared = self.plan.declared.values()
+        files = {name: path for d in declared for name, path in d.host_files(self.plan.weights).items()}
+        self.files = files["tokenizer.json"].parent
         self.modules = {}
-        for name in pipeline.components(self.settings):
-            component = models.loading(recipe.family).load(name, self.settings, folder)
+        for name, declaration in self.plan.declared.items():
+            component = declaration.load(self.plan.weights)
             self.modules[name] = (component.outputs[0], in_weights(component, variant))
         self.bytes = sum(_stored(module) for _, module in self.modules.values())
 
@@ -87,16 +87,17 @@ class EagerAssets(Assets):
         import torch
 
         with torch.no_grad():
-            state: State = self.pipeline.begin(self.settings, request, self.files, self.xp)
+            state: State = self.plan.family.begin(self.settings, request, self.files, self.xp)
             for name, (output, module) in self.modules.items():
-                order = self.pipeline.inputs_of(name, self.settings)
+                declared = self.plan.declared[name]
+                order = declared.inputs
 
                 def program(
                     inputs: State, output: str = output, module: Any = module, order: tuple[str, ...] = order
                 ) -> State:
                     return {output: module(*(inputs[key] for key in order)).float()}
 
-                step = partial(self.pipeline.advance, name, state, program, self.settings, self.xp)
+                step = partial(declared.step, state, program, self.xp)
                 state = self.timed(name, step)
         return state
 
@@ -106,7 +107,7 @@ class BundleAssets(Assets):
 
     def __init__(self, captions: list[str], folder: Path) -> None:
         self.bundle = load(folder)
-        super().__init__(captions, self.bundle.pipeline, self.bundle.settings)
+        super().__init__(captions, self.bundle.settings)
         self.bundle.load_programs()
         manifest = self.bundle.manifest
         self.bytes = sum(manifest.bytes_of(manifest.component(name)) for name in manifest.components)
@@ -148,8 +149,7 @@ def folder_of(variant: Variant) -> str:
 def build_bundle(variant: Variant, bundles: Path) -> None:
     """Build the variant's bundle, without validating it: the trade-off measures it itself."""
     from gen3dexport.build import build
-    from gen3dexport.documents.target import read_target
-    from gen3dexport.plan import make_plan
+    from gen3dexport.plan import make_plan, read_target
 
     assert variant.target is not None
     target = read_target(variant.target)

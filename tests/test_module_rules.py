@@ -16,7 +16,7 @@ from gen3dexport.bundle.program import TensorSpec, recorded
 from gen3dexport.errors import UsageError
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component
-from gen3dexport.models.golden import read_golden
+from gen3dexport.models.trellis.networks.golden_sets import read_golden
 from gen3dexport.networks.bert import BertTokenEncoder
 from gen3dexport.quantization.int8_embedding import Int8Embedding
 from gen3dexport.quantization.int8_linear import Int8Linear

@@ -28,12 +28,12 @@ from gen3dexport.backends.aotinductor.gpu_table import GPUS
 from gen3dexport.backends.aotinductor.inspect_package import check_weights, read_package
 from gen3dexport.backends.aotinductor.program import OnDevice
 from gen3dexport.bundle.program import Lowered, ProgramRecord, recorded, specs
-from gen3dexport.documents.target import read_target
 from gen3dexport.errors import ExportError, MissingError, UsageError, VerificationError
 from gen3dexport.export import Captured, export_module
 from gen3dexport.models.component import Component
-from gen3dexport.models.golden import read_golden
+from gen3dexport.models.trellis.networks.golden_sets import read_golden
 from gen3dexport.networks.bert import BertTokenEncoder
+from gen3dexport.plan import backend_options, read_target
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "trellis"
 SCHEMES = ("fp32", "fp16", "bf16", "int8-dynamic", "int8-weight")
@@ -149,13 +149,13 @@ def test_options_that_make_no_sense(options: dict[str, object]) -> None:
 @pytest.mark.parametrize("arch", GPUS)
 def test_every_architecture_is_a_target(arch: str) -> None:
     target = read_target(f"cuda-{arch.replace('_', '')}")
-    assert target.backend_options() == aotinductor.Options(device="cuda", arch=arch, rest="fp16")
+    assert backend_options(target) == aotinductor.Options(device="cuda", arch=arch, rest="fp16")
     assert GPUS[arch].capability == (int(arch[3:-1]), int(arch[-1]))
 
 
 def test_cuda_means_sm_90() -> None:
     assert read_target("cuda").name == "cuda-sm90"
-    assert read_target("cpu-aoti").backend_options() == CPU
+    assert backend_options(read_target("cpu-aoti")) == CPU
 
 
 @pytest.mark.parametrize("scheme", ["fp16", "int8-weight", "float8-weight", "float8-dynamic", "int4-weight"])
@@ -211,7 +211,7 @@ def test_facts_of_a_cpu_package(packages: dict[str, Built]) -> None:
     state = component.module.state_dict()
     assert facts["weights"]["count"] == len(state)
     with zipfile.ZipFile(folder / kept.files[0]) as archive:  # no sources: they name folders of this machine
-        assert not [name for name in archive.namelist() if name.endswith(".cpp")]
+        assert not sum(info.file_size for info in archive.infolist() if info.filename.endswith(".cpp"))
 
 
 def test_threads_are_those_of_the_caller(packages: dict[str, Built]) -> None:

@@ -37,7 +37,7 @@ from gen3dexport.bundle.program import Lowered, ProgramRecord, TensorSpec, recor
 from gen3dexport.errors import ExportError, MissingError, UsageError, VerificationError  # noqa: E402
 from gen3dexport.export import Captured  # noqa: E402
 from gen3dexport.models.component import Component  # noqa: E402
-from gen3dexport.models.golden import read_golden  # noqa: E402
+from gen3dexport.models.trellis.networks.golden_sets import read_golden  # noqa: E402
 
 OFF = {"compile": False}
 V5E = CHIPS["v5e"]

@@ -11,8 +11,12 @@ group `gen3dexport.backends`) with these names:
     lower(captured, options, out) -> Lowered                   writes files into folder `out`
     load(folder, program) -> Program                           from disk, ready to call
 
-A backend whose sampler loop is one program may have NO_BATCHED_GUIDANCE: str, why it takes no batched guidance.
-A backend whose options decide which schemes it takes may have refused_for(scheme, options) -> str | None, the reason.
+and, where what is assumed without them is wrong,
+
+    NO_BATCHED_GUIDANCE: str              why it takes no batched guidance; without it, it takes it
+    refused_for(scheme, options)          -> str | None, why these options refuse a scheme; without it, REFUSED says so
+    runs_here(program) -> bool            whether a twin, one of `Lowered.extra`, runs on a device of this machine;
+                                          without it no twin stands for its component, and is only measured
 
 Modules import no vendor package (torch, jax, executorch, onnx, ...) at their top: `check`, `Options` and `SCHEMES` must
 be readable without any, and `load` imports only the runtime that the program needs.
@@ -23,7 +27,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -57,8 +61,14 @@ def stand_in(program: Program) -> str | None:
     return reason
 
 
+def runs_here(backend: ModuleType, program: ProgramRecord) -> bool:
+    """Whether a twin runs on a device of this machine; the optional `runs_here` of its backend knows."""
+    own: Callable[[ProgramRecord], bool] | None = getattr(backend, "runs_here", None)
+    return own is not None and own(program)
+
+
 class Backend(Protocol):
-    """The names of a backend module; see the top of this file."""
+    """The names that every backend module has; those that it may have are at the top of this file."""
 
     SCHEMES: Mapping[str, str]
     REFUSED: Mapping[str, str]
@@ -73,22 +83,25 @@ class Backend(Protocol):
     def load(self, folder: Path, program: ProgramRecord) -> Program: ...
 
 
+def _here() -> set[str]:
+    return {m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")}
+
+
 def names() -> list[str]:
     """Every backend: the modules of this folder and those of the entry-point group."""
-    here = [m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")]
-    return sorted({*here, *(p.name for p in importlib.metadata.entry_points(group="gen3dexport.backends"))})
+    return sorted({*_here(), *(p.name for p in importlib.metadata.entry_points(group="gen3dexport.backends"))})
 
 
 def find(name: str) -> ModuleType:
-    """The backend module of that name.
+    """The backend module of that name; one of this folder comes before an entry point.
 
     Raises:
         UsageError: when there is none.
     """
-    if name not in names():
-        raise UsageError(f"backend {name!r}: not found; there are {', '.join(names())}")
+    if name in _here():
+        return importlib.import_module(f"{__name__}.{name}")
     for point in importlib.metadata.entry_points(group="gen3dexport.backends", name=name):
         module = point.load()
         assert isinstance(module, ModuleType)
         return module
-    return importlib.import_module(f"{__name__}.{name}")
+    raise UsageError(f"backend {name!r}: not found; there are {', '.join(names())}")

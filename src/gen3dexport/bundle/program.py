@@ -33,7 +33,8 @@ class Lowered:
             and tables read them.
         estimates: e.g. {"latency_ms": [Estimate(0.58, "roofline v5e"), Estimate(0.61, "libtpu cost analysis")]}.
         unmeasured: why the program cannot be run on its device here, or None when it can; e.g. "no sm_90 device".
-        extra: further programs made from the same component, by name (e.g. the sampler loop as one program).
+        extra: further programs made from the same component, by name: NAME_sampler is its whole sampler loop as one
+            program, every other one a twin, a form of the component for the device alone.
         inputs, outputs: the program's own, when they are not the component's (a sampler loop's).
     """
 

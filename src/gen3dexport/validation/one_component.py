@@ -12,6 +12,7 @@ from gen3dexport.documents.target import Target
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component
+from gen3dexport.plan import backend_options
 from gen3dexport.quantization.module_rules import quantize_by_rules
 
 
@@ -27,7 +28,7 @@ def through(
         MissingError: when the target's tools are not here.
         UsageError: when the target does not take the scheme.
     """
-    backend, options = backends.find(target.backend), target.backend_options()
+    backend, options = backends.find(target.backend), backend_options(target)
     if missing := backend.check(options):
         raise MissingError(f"target {target.name}: not ready here:\n  " + "\n  ".join(missing))
     if scheme not in backend.SCHEMES:

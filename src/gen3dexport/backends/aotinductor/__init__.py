@@ -37,20 +37,18 @@ SCHEMES: Mapping[str, str] = {
 }
 REFUSED: Mapping[str, str] = {
     "int4-dynamic": "torchao keeps int4 in bytes here: no smaller than int8-dynamic and less exact; use int8-dynamic",
-    "int8-static": "AOTInductor has no integer 3-D convolution: rounded in float32, a network takes 1.5 times fp32's "
-    "time on a CPU; use executorch or onnx for it, or bf16",
+    "int8-static": "AOTInductor has no integer 3-D convolution: values would be rounded, multiplied in float32, more "
+    "work than fp32; use executorch or onnx for it, or bf16",
 }
 UNSUPPORTED: Mapping[str, str] = {}
 
 _SLOW_ON_CPU: Mapping[str, str] = {
-    "fp16": "it takes 3.5 times as long as float32 (CPUs lack float16 arithmetic); use bf16 or int8-dynamic",
-    "int8-weight": "it is slower than float32 (1.1 times), where int8-dynamic is faster and as small; use int8-dynamic",
+    "fp16": "most CPUs have no float16 arithmetic: every operation widens and narrows; use bf16 or int8-dynamic",
+    "int8-weight": "weights are widened in every call, on top of float32's work; use int8-dynamic, as small",
     "float8-weight": "CPUs have no float8 arithmetic: weights are widened as int8-weight's are; use int8-dynamic",
     "float8-dynamic": "CPUs have no float8 arithmetic: both operands are widened; use int8-dynamic",
-    "int4-weight": "weights are widened in every call: slower than float32 (1.07 times), where int8-dynamic is not; "
-    "use int8-dynamic",
+    "int4-weight": "weights are widened in every call, on top of float32's work; use int8-dynamic",
 }
-"""Measured against eager float32 on a DiT block of the released width, one thread (int4-weight: two), AVX-512."""
 
 _FLOAT8_ARCHITECTURES = ("sm_89", "sm_90", "sm_100")
 

@@ -14,9 +14,8 @@ from gen3dexport.assets.radiance_field import RadianceField
 from gen3dexport.models.trellis.host.gaussian_attributes import Representation, attributes, perturbation
 from gen3dexport.models.trellis.host.mesh_features import mesh_of
 from gen3dexport.models.trellis.host.radiance_field import Factors, radiance_field
-from gen3dexport.models.trellis.host.settings import Settings, Slat
+from gen3dexport.models.trellis.host.settings import ASSETS, Settings, Slat
 from gen3dexport.models.trellis.host.slat_inputs import (
-    FLOW_TABLES,
     MESH_TABLES,
     WINDOW_TABLES,
     Tables,
@@ -32,15 +31,10 @@ State = dict[str, Any]
 Call = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 Asset = Mesh | Gaussians | RadianceField
 
-ASSETS = {"slat_decoder_mesh": "mesh", "slat_decoder_gs": "gaussians", "slat_decoder_rf": "radiance_field"}
-"""Kind of asset by decoder; the order of preference."""
 
-
-def inputs_of(name: str) -> tuple[str, ...]:
-    """Input names of a component of this stage, in the order of its network's forward."""
-    if name == "slat_flow":
-        return ("x", "t", "cond", *FLOW_TABLES)
-    return ("feats", *(MESH_TABLES if name == "slat_decoder_mesh" else WINDOW_TABLES))
+def decoder_tables(name: str) -> tuple[str, ...]:
+    """Names of the tables that a decoder takes beside the latent, in the order of its network's forward."""
+    return MESH_TABLES if name == "slat_decoder_mesh" else WINDOW_TABLES
 
 
 def noise(settings: Settings, rng: np.random.Generator) -> np.ndarray:
