@@ -73,5 +73,5 @@ def test_errors_of_format_1_name_the_line(old: Path, line: str, bad: str, number
 
 def test_a_key_of_format_1_in_format_2_is_named(old: Path) -> None:
     old.write_text(OLD.replace("schema: 1", "schema: 2"))
-    with pytest.raises(UsageError, match="sampler: unknown key; this format has it as knobs.sampler"):
+    with pytest.raises(UsageError, match=r"sampler: unknown key; this format has it as knobs\.sampler"):
         read_recipe(str(old))

@@ -13,7 +13,7 @@ import array_api_compat.numpy as xp
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from gen3dexport import bundle
+from gen3dexport import bundle, models
 from gen3dexport.assets import kinds
 from gen3dexport.bundle import BASELINE, Manifest, Unquantized, stage_cache
 from gen3dexport.bundle.program import Lowered, ProgramRecord, recorded, specs
@@ -118,7 +118,7 @@ def _unquantized(plan: Plan, name: str, states: list[State], draft: Path, on_sta
 
 def _component(plan: Plan, name: str, states: list[State], on_stage: OnStage) -> Path:
     """The stage cache's entry of one component, made if it is not there: load, record, quantize, export and lower."""
-    key = stage_cache.key(_key_parts(plan, name, states), plan.backend, plan.family)
+    key = stage_cache.key(_key_parts(plan, name, states), plan.backend, models.package(plan.recipe.family))
     found = stage_cache.find(key)
     if found is not None:
         on_stage(name, "cached")

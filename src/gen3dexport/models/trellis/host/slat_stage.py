@@ -78,13 +78,18 @@ def output_rows(name: str, state: State) -> int:
     return len(_coords(state)) * (64 if name == "slat_decoder_mesh" else 1)
 
 
-def make_assets(state: State, settings: Settings) -> dict[str, Asset]:
+def make_assets(state: State, settings: Settings, cell: float) -> dict[str, Asset]:
     """The assets of a finished state, by kind.
 
+    Args:
+        cell: edge of the occupancy's voxels, which says what is near on a mesh.
+
     Raises:
-        AccuracyError: when a surface is empty or features are not finite.
+        AccuracyError: when features are not finite.
     """
-    return {kind: make_asset(name, state, settings) for name, kind in ASSETS.items() if name in _slat(settings).windows}
+    names = {kind: name for name, kind in ASSETS.items() if name in _slat(settings).windows}
+    made = {kind: make_asset(name, state, settings) for kind, name in names.items()}
+    return {kind: replace(a, cell=cell) if isinstance(a, Mesh) else a for kind, a in made.items()}
 
 
 def make_asset(name: str, state: State, settings: Settings) -> Asset:
