@@ -22,8 +22,10 @@ Arrays = Mapping[str, np.ndarray]
 Assets = Mapping[str, Arrays]
 """The arrays of one prompt's assets, by kind and name."""
 
+FOLDER = "golden"
+"""The folder of golden data in a bundle."""
 ASSETS = "assets.safetensors"
-"""The file of assets in a bundle's folder `golden`."""
+"""The file of assets in it."""
 
 
 @dataclass(frozen=True, eq=False)

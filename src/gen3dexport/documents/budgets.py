@@ -60,7 +60,7 @@ def unknown_scores(budgets: Budgets, known: Mapping[str, Sequence[str]]) -> list
     """What `budgets.scores` names and is not there, one problem each.
 
     Args:
-        known: names of scores by kind of asset, of the kinds that the pipeline makes.
+        known: names of scores by kind of asset, of the kinds that the pipeline makes; a kind with none may have any.
     """
     problems = []
     for kind, limits in budgets.scores.items():
@@ -70,6 +70,6 @@ def unknown_scores(budgets: Budgets, known: Mapping[str, Sequence[str]]) -> list
         problems += [
             f"budgets.scores.{kind}.{name}: no such score{did_you_mean(name, known[kind])}"
             for name in limits
-            if name not in known[kind]
+            if known[kind] and name not in known[kind]
         ]
     return problems

@@ -12,6 +12,8 @@ import numpy as np
 from gen3dexport.assets.mesh import Mesh
 
 Figure = dict[str, Any]
+Figures = dict[str, Figure | None]
+"""By the place where they go on a page; None where there is nothing to plot."""
 
 _BLUE, _AMBER, _GREEN, _VIOLET, _GREY = "#2455c3", "#d98a1f", "#1f8a70", "#6b3fa0", "#9aa5b1"
 _RED, _SKY, _OLIVE = "#b5413c", "#5aa9d6", "#8a8f2a"
@@ -178,8 +180,8 @@ def pareto(points: Sequence[Point], title: str) -> Figure | None:
     ):
         if kept:
             trace = {"type": "scatter", "mode": "markers", "name": name, "text": [p.name for p in kept]}
-            trace |= {"x": [p.x for p in kept], "y": [p.loss for p in kept], "hoverinfo": "text+x+y"}
-            traces.append({**trace, "marker": {"symbol": symbol, "size": 12, "color": color}})
+            place = {"x": [p.x for p in kept], "y": [p.loss for p in kept], "hoverinfo": "text+x+y"}
+            traces.append({**trace, **place, "marker": {"symbol": symbol, "size": 12, "color": color}})
     if not traces:
         return None
     figure = _figure(traces, title, rows=8)

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from gen3dexport.documents.document import Record
 from gen3dexport.errors import UsageError
-from gen3dexport.reports.judge import ACCURACY, COST, UNMEASURED, median, peak_mb
+from gen3dexport.reports.judge import ACCURACY, COST, UNMEASURED, median, number_of, peak_mb
 from gen3dexport.reports.records import (
     Estimated,
     Measured,
@@ -198,7 +198,7 @@ def _row(one: Entry | None, other: Entry | None, thresholds: Thresholds, a: Repo
     """A row with its verdict."""
     entry = one or other
     assert entry is not None
-    before, after = (None if e is None else _number(e.value) for e in (one, other))
+    before, after = (None if e is None else number_of(e.value) for e in (one, other))
     change = relative = None
     if one and other and one.value.kind == other.value.kind and before is not None and after is not None:
         change = after - before
@@ -230,15 +230,6 @@ def _loss(group: Group | None, change: float, relative: float | None) -> float:
     if group == "quality":
         return -change
     return relative if relative is not None else 0.0 if change == 0 else float("inf")
-
-
-def _number(value: Value) -> float | None:
-    match value:
-        case Measured():
-            return value.value
-        case Estimated():
-            return value.worst.value
-    return None
 
 
 def _not_judged(a: Entry | None, b: Entry | None, accept_estimates: bool) -> str | None:

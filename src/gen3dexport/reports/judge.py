@@ -118,10 +118,14 @@ def _accuracy(budgets: Budgets, components: Sequence[ProgramReport], pipeline: P
 
 def _score(kind: str, name: str, limit: float, pipeline: Pipeline) -> Asked:
     """The mean of a score over the golden prompts."""
+    from gen3dexport.assets import kinds  # imports NumPy, and a report is read without it
+
     scores = [s for q in pipeline.quality if (s := q.score(kind, name)) is not None]
     if not scores:
-        reason = pipeline.missing or f"the assets have no score {kind}.{name}"
-        return Asked(f"{kind}.{name}", limit, Unmeasured(reason=reason), ACCURACY)
+        found = Unmeasured(reason=pipeline.missing or f"the assets have no score {kind}.{name}")
+        scale = next((s for s in kinds.of(kind).SCALES if s.name == name), None)
+        floor = scale is not None and scale.better == "higher"
+        return Asked(f"{kind}.{name}", limit, found, ACCURACY, floor=floor)
     mean = Measured(value=sum(s.value for s in scores) / len(scores))
     return Asked(f"{kind}.{name}", limit, mean, ACCURACY, scores[0].unit, floor=scores[0].better == "higher")
 
@@ -148,6 +152,16 @@ def _cost(budgets: Budgets, components: Sequence[ProgramReport], pipeline: Pipel
 def median(latency: Latency) -> Value:
     """The median in milliseconds, where times were measured."""
     return Measured(value=latency.p50_ms) if isinstance(latency, MeasuredTimes) else latency
+
+
+def number_of(value: Value) -> float | None:
+    """The number itself, the worst of several estimates; None when it is unmeasured."""
+    match value:
+        case Measured():
+            return value.value
+        case Estimated():
+            return value.worst.value
+    return None
 
 
 def peak_mb(memory: PeakMemory) -> Measured | Unmeasured:
