@@ -88,10 +88,9 @@ def golden_states(plan: Plan, states: list[State]) -> list[State]:
 def _golden_assets(plan: Plan, states: list[State]) -> dict[str, np.ndarray]:
     """`K.KIND.NAME`: the arrays of the assets of every prompt's finished state."""
     return {
-        f"{k}.{kind}.{name}": np.ascontiguousarray(value)
+        f"{k}.{name}": np.asarray(value, order="C")
         for k, state in enumerate(states)
-        for kind, asset in plan.family.make_assets(state, plan.settings).items()
-        for name, value in kinds.of(kind).arrays(asset).items()
+        for name, value in kinds.to_arrays(plan.family.make_assets(state, plan.settings)).items()
     }
 
 

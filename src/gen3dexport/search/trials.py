@@ -20,9 +20,10 @@ from gen3dexport.build import first_states, golden_states
 from gen3dexport.errors import AccuracyError, UsageError
 from gen3dexport.models.component import Component
 from gen3dexport.models.declaration import State
-from gen3dexport.plan import CALIBRATED, Plan
+from gen3dexport.plan import Plan
 from gen3dexport.quantization.calibration import CONVOLUTIONS
-from gen3dexport.quantization.module_rules import OF_EMBEDDINGS, generic, layers_of, quantize_by_rules
+from gen3dexport.quantization.module_rules import generic, layers_of, quantize_by_rules
+from gen3dexport.quantization.schemes import CALIBRATED, OF_EMBEDDINGS
 from gen3dexport.record import Eager, Recording, record, run_eager
 
 Rules = Mapping[str, str]

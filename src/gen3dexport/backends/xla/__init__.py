@@ -19,22 +19,26 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gen3dexport.backends.xla.chips import Requires
+from gen3dexport.backends._packages import missing
+from gen3dexport.backends.xla.chips import ChipName, Requires
 from gen3dexport.backends.xla.compile_tpu import tpu_devices
 from gen3dexport.bundle.program import Lowered, ProgramRecord, required
 from gen3dexport.errors import MissingError, UsageError
+from gen3dexport.quantization.schemes import described
 
 if TYPE_CHECKING:
     from gen3dexport.backends.xla.loading import XlaProgram
     from gen3dexport.export import Captured
     from gen3dexport.models.component import Component
 
-SCHEMES: Mapping[str, str] = {
-    "fp32": "float32; products in six bfloat16 passes (options.matmul_precision)",
-    "bf16": "blocks in bfloat16, everything around them in float32",
-    "int8-dynamic": "int8 weights per channel, int8 activations per token; int8 x int8 -> int32 on the matrix unit",
-    "int8-weight": "int8 weights per channel, widened before each product",
-}
+SCHEMES: Mapping[str, str] = described(
+    {
+        "fp32": "products in six bfloat16 passes: options.matmul_precision",
+        "bf16": "",
+        "int8-dynamic": "int8 x int8 -> int32 on the matrix unit",
+        "int8-weight": "widened before each product",
+    }
+)
 REFUSED: Mapping[str, str] = {
     "fp16": "a TPU's matrix unit takes bfloat16 and int8, not float16: converting gains nothing; use bf16",
     "int4-dynamic": "int4 weights in groups have no product on the matrix unit: they are widened group by group, which "
@@ -57,7 +61,7 @@ UNSUPPORTED: Mapping[str, str] = {
 
 NO_BATCHED_GUIDANCE = "the sampler is one program here, whose loop goes over calls; use sequential"
 
-_PACKAGES = {"jax": "jax", "libtpu": "libtpu", "torchax": "torchax", "flatbuffers": "flatbuffers", "torch": "torch"}
+PACKAGES = ("torch", "torchao", "torchax", "jax", "jaxlib", "libtpu", "flatbuffers")
 
 
 class Options(BaseModel):
@@ -78,7 +82,7 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    chip: Literal["v5e", "v6e"] = "v5e"
+    chip: ChipName = "v5e"
     matmul_precision: Literal["highest", "high", "default"] = "highest"
     pallas: bool = True
     attention_min_keys: int = Field(default=128, ge=1)
@@ -90,9 +94,7 @@ class Options(BaseModel):
 
 def check(options: Options) -> list[str]:
     """Packages that are missing here, each with its remedy."""
-    needed = [name for name in _PACKAGES if name != "libtpu" or options.compile]
-    missing = [name for name in needed if importlib.util.find_spec(_PACKAGES[name]) is None]
-    return [f'{name} is not installed: pip install "gen3dexport[tpu]"' for name in missing]
+    return missing([name for name in PACKAGES if name != "libtpu" or options.compile], "tpu")
 
 
 def quantize(component: Component, scheme: str, options: Options, layers: Sequence[str] | None = None) -> Component:
