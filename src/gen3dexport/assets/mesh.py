@@ -97,7 +97,7 @@ def arrays(mesh: Mesh) -> dict[str, NDArray[Any]]:
 
 def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Mesh:
     """The mesh of its arrays."""
-    cell = None if "cell" not in arrays else float(arrays["cell"])
+    cell = None if "cell" not in arrays else arrays["cell"].item()
     return Mesh(arrays["vertices"], arrays["faces"], arrays.get("normals"), arrays.get("colors"), cell)
 
 
