@@ -68,7 +68,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     stdout = sys.stdout
-    sys.stdout = cast(TextIO, _Stdout(stdout or open(os.devnull, "w", encoding="utf-8")))  # None when it is closed
+    sys.stdout = cast(TextIO, _Stdout(stdout or open(os.devnull, "w", encoding="utf-8")))  # noqa: SIM115  it is None when closed
     try:
         sys.exit(_exit_code(as_json="--json" in sys.argv))
     finally:
