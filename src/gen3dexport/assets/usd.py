@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from gen3dexport.assets.draw.render import linear_light
+from gen3dexport.assets.colour import linear_light
 from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.mesh import Mesh, vertex_normals
 from gen3dexport.atomic_file import write_atomically
