@@ -30,6 +30,8 @@ SCALES = (
     Scale("f_score_0.5"),
     Scale("f_score_3"),
 )
+ROUGHNESS = 0.9
+"""Of the surface in files that have a material; none of it is a metal."""
 VIEWS = 4
 """Views whose depths are compared."""
 
