@@ -133,7 +133,7 @@ def of_target(
     component: Any, target_name: str, scheme: str, folder: Path, rules: Mapping[str, str] | None = None
 ) -> tuple[Call, int]:
     """A component lowered for a target and loaded from disk, and its bytes there."""
-    from gen3dexport.documents.target import read_target
+    from gen3dexport.plan import read_target
     from gen3dexport.runtime.pipeline import to_numpy
     from gen3dexport.validation.one_component import through
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gen3dexport.assets import kinds
 from gen3dexport.assets.file_format import FileFormat
-from gen3dexport.atomic_file import check_place, write_atomically
+from gen3dexport.disk import check_place, write_atomically
 from gen3dexport.errors import UsageError
 
 Formats = Mapping[str, FileFormat]

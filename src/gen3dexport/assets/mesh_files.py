@@ -15,7 +15,7 @@ from gen3dexport.assets.colour import display_light, linear_light
 from gen3dexport.assets.glb import TO_Y_UP, glb
 from gen3dexport.assets.glb_reading import GlbProblem, read_triangles
 from gen3dexport.assets.mesh import ROUGHNESS, Mesh, always_unit, is_closed, vertex_normals
-from gen3dexport.atomic_file import write_atomically
+from gen3dexport.disk import write_atomically
 from gen3dexport.errors import UsageError, VerificationError
 
 FORMATS = (".glb", ".obj", ".ply", ".stl")

@@ -16,7 +16,7 @@ import numpy as np
 from gen3dexport.assets.colour import linear_light
 from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.mesh import ROUGHNESS, Mesh, always_unit, is_closed, vertex_normals
-from gen3dexport.atomic_file import write_atomically
+from gen3dexport.disk import write_atomically
 from gen3dexport.errors import MissingError, UsageError
 
 FORMATS = (".usda", ".usdc", ".usd")

@@ -1,7 +1,8 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and what went wrong on a disk, in words."""
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -53,3 +54,12 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def disk_error(error: OSError, path: Path) -> UsageError:
+    """A full disk or an unwritable folder, in words."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UsageError(f"{path}: the disk is full; free some space or choose another output with -o")
+    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return UsageError(f"{path}: cannot be written ({error.strerror}); choose another output with -o")
+    return UsageError(f"{error.filename or path}: {error.strerror or error}")
