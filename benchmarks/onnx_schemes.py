@@ -20,7 +20,6 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from gen3dexport.assets.metrics import tensor_error
 from gen3dexport.backends import onnx
 from gen3dexport.bundle.program import recorded, specs
 from gen3dexport.export import Captured
@@ -30,6 +29,7 @@ from gen3dexport.models.trellis.host.configs import NETWORKS
 from gen3dexport.models.trellis.networks.loading import random_network
 from gen3dexport.plan import make_plan, read_recipe, read_target
 from gen3dexport.record import record
+from gen3dexport.tensor_error import tensor_error
 
 RESULT = Path(__file__).parent / "results" / "onnx_schemes.json"
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -16,8 +16,8 @@ from tradeoff_memory import Memory, Remembered, warm
 from tradeoff_variants import Variant, in_weights
 from turns import Call, Turns
 
-from gen3dexport.assets.mesh import Mesh, from_occupancy_logits
-from gen3dexport.assets.metrics import asset_quality, occupancy_iou
+from gen3dexport.assets import mesh
+from gen3dexport.assets.metrics import occupancy_iou
 from gen3dexport.models import Request
 from gen3dexport.models.trellis.host.structure_stage import occupancy_logits
 from gen3dexport.plan import make_plan, read_recipe, read_target
@@ -157,27 +157,27 @@ def build_bundle(variant: Variant, bundles: Path) -> None:
     build(make_plan(read_recipe(RECIPE, target, variant.assignments), target), bundles / folder_of(variant))
 
 
+def _surface(logits: np.ndarray) -> mesh.Mesh:
+    if (logits > 0).any():
+        return mesh.from_occupancy_logits(logits)
+    return mesh.Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int64))
+
+
 def row(variant: Variant, found: Turns, reference: Turns, count: int) -> dict[str, Any]:
     """Size, memory, times and quality of one variant; its assets against the reference's of the same seeds, and
     against the true shapes."""
     facts = {"variant": variant.name, "kind_of": variant.kind, "device": variant.device, **found.row(reference)}
     if found.reason is not None:
         return facts
-    occupancy = truth(count)[1]
-    logits, expected = found.facts["logits"], reference.facts["logits"]
-    scores = [
-        asset_quality(*map(_surface, (logits[k], expected[k])), logits[k] > 0, expected[k] > 0)
-        for k in sorted(expected)
-    ]
+    occupancy, logits, expected = truth(count)[1], found.facts["logits"], reference.facts["logits"]
+    pairs = [(logits[k], expected[k]) for k in sorted(expected)]
+    losses = [1 - occupancy_iou(a > 0, b > 0) for a, b in pairs]
+    chamfers = [mesh.scores(_surface(a), _surface(b))[1].value for a, b in pairs]
     return facts | {
         "step_ms": found.facts["step_ms"],
         "peak_memory": found.facts["peak_memory"],
         "running_memory": found.facts["running_memory"],
-        "loss": 1 - float(np.mean([s.iou for s in scores])),
-        "chamfer": float(np.mean([s.chamfer for s in scores])),
+        "loss": float(np.mean(losses)),
+        "chamfer": float(np.mean(chamfers)),
         "iou_truth": float(np.mean([occupancy_iou(logits[k] > 0, occupancy[k]) for k in sorted(logits)])),
     }
-
-
-def _surface(logits: np.ndarray) -> Mesh | None:
-    return from_occupancy_logits(logits) if (logits > 0).any() else None

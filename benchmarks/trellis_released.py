@@ -32,7 +32,7 @@ def build_until(recipe: str, target_name: str, assignments: list[str], wanted: s
     """Build the components up to `wanted`, and write what it took as JSON into `out`."""
     from gen3dexport import build as building
     from gen3dexport.plan import make_plan, read_recipe, read_target, require_ready
-    from gen3dexport.validation.measure import PeakMemory
+    from gen3dexport.validation.timing import HostPeak
 
     target = read_target(target_name)
     plan = make_plan(read_recipe(recipe, target, ["random_weights=true", *assignments]), target)
@@ -54,7 +54,7 @@ def build_until(recipe: str, target_name: str, assignments: list[str], wanted: s
             if name == wanted:
                 break
             states = states_after(plan, name, states, fresh(Path(scratch)))
-        memory, start = PeakMemory(), time.perf_counter()
+        memory, start = HostPeak(), time.perf_counter()
         entry = building._component(plan, wanted, states, on_stage)
         seconds = time.perf_counter() - start
         on_stage("", "")
@@ -67,7 +67,7 @@ def build_until(recipe: str, target_name: str, assignments: list[str], wanted: s
         "scheme": plan.schemes[wanted],
         "build_seconds": None if "cached" in stages else round(seconds, 1),
         "stages_seconds": {k: round(v, 1) for k, v in stages.items()},
-        "peak_memory_above_start": memory.read(),
+        "peak_memory_above_start": memory.read().model_dump(),
         "peak_resident_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         "children_peak_resident_bytes": 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss,
         "program_bytes": size,

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from gen3dexport.assets.metrics import tensor_error
+from gen3dexport.tensor_error import tensor_error
 
 Call = Callable[[], Mapping[str, np.ndarray]]
 Prepare = Callable[[Path], tuple[Call, int]]  # a scratch folder -> the call and its bytes

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from gen3dexport import backends
-from gen3dexport.assets.metrics import tensor_error
 from gen3dexport.bundle.program import TensorSpec, recorded
 from gen3dexport.errors import UsageError
 from gen3dexport.export import Captured
@@ -24,6 +23,7 @@ from gen3dexport.quantization.int8_linear import Int8Linear
 from gen3dexport.quantization.module_rules import embeddings, exceptions, generic, layers_of, quantize_by_rules
 from gen3dexport.quantization.quantize import InDtype, linears
 from gen3dexport.runtime.pipeline import to_numpy
+from gen3dexport.tensor_error import tensor_error
 
 Cli = Callable[..., tuple[int, str, str]]
 GOLDEN = Path(__file__).parent / "golden" / "trellis"

@@ -15,12 +15,13 @@ from safetensors.numpy import load_file
 from safetensors.torch import load_file as load_torch
 from safetensors.torch import save_file
 
-from gen3dexport.assets import mesh as assets
-from gen3dexport.assets.gaussians import PLY_PROPERTIES, Gaussians
+from gen3dexport.assets import mesh_files as assets
+from gen3dexport.assets.gaussian_files import PLY_PROPERTIES
+from gen3dexport.assets.gaussians import Gaussians
+from gen3dexport.assets.radiance_field import RadianceField
 from gen3dexport.bundle import read_manifest
 from gen3dexport.errors import UsageError
 from gen3dexport.models.trellis.host.configs import NETWORKS
-from gen3dexport.models.trellis.host.radiance_field import RadianceField
 from gen3dexport.models.trellis.networks.loading import random_network
 from gen3dexport.runtime import load
 

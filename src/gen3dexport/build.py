@@ -13,15 +13,15 @@ import array_api_compat.numpy as xp
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from gen3dexport import bundle
+from gen3dexport import bundle, models
 from gen3dexport.assets import kinds
 from gen3dexport.bundle import BASELINE, Manifest, Unquantized, stage_cache
 from gen3dexport.bundle.program import Lowered, ProgramRecord, recorded, specs
-from gen3dexport.bundle.provenance import host, versions
 from gen3dexport.export import Captured
 from gen3dexport.models import Request
 from gen3dexport.models.declaration import State, Weights
 from gen3dexport.plan import Plan, require_ready
+from gen3dexport.provenance import host, versions
 from gen3dexport.quantization.module_rules import quantize_by_rules
 from gen3dexport.record import Recording, golden_tensors, record, sampler_tensors
 from gen3dexport.sizing import check_rules
@@ -88,10 +88,9 @@ def golden_states(plan: Plan, states: list[State]) -> list[State]:
 def _golden_assets(plan: Plan, states: list[State]) -> dict[str, np.ndarray]:
     """`K.KIND.NAME`: the arrays of the assets of every prompt's finished state."""
     return {
-        f"{k}.{kind}.{name}": np.ascontiguousarray(value)
+        f"{k}.{name}": np.asarray(value, order="C")
         for k, state in enumerate(states)
-        for kind, asset in plan.family.make_assets(state, plan.settings).items()
-        for name, value in kinds.of(kind).arrays(asset).items()
+        for name, value in kinds.to_arrays(plan.family.make_assets(state, plan.settings)).items()
     }
 
 
@@ -118,7 +117,7 @@ def _unquantized(plan: Plan, name: str, states: list[State], draft: Path, on_sta
 
 def _component(plan: Plan, name: str, states: list[State], on_stage: OnStage) -> Path:
     """The stage cache's entry of one component, made if it is not there: load, record, quantize, export and lower."""
-    key = stage_cache.key(_key_parts(plan, name, states), plan.backend, plan.family)
+    key = stage_cache.key(_key_parts(plan, name, states), plan.backend, models.package(plan.recipe.family))
     found = stage_cache.find(key)
     if found is not None:
         on_stage(name, "cached")

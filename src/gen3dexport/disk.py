@@ -10,6 +10,21 @@ from pathlib import Path
 from gen3dexport.errors import UsageError
 
 
+def check_place(path: Path) -> None:
+    """Refuse a place that cannot be written, before any work is done for it; makes nothing.
+
+    Raises:
+        UsageError: for a folder, a place in a file, or one without permission.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; name a file, e.g. {path / 'asset.glb'}")
+    folder = next(p for p in path.absolute().parents if p.exists())
+    if not folder.is_dir():
+        raise UsageError(f"{path}: cannot be written, {folder} is a file; name an output in a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{path}: cannot be written, no permission in {folder}; name an output elsewhere")
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """`content` into `path` through a temporary file beside it, so that no reader sees half of it.
 

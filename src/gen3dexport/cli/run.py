@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gen3dexport.cli.app import Bundle, Json, emit
+from gen3dexport.cli.app import LARGEST_SEED, Bundle, Json, emit
 from gen3dexport.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +30,14 @@ def run(
             help="A file: .glb .obj .ply .stl .splat .usdc .html .npz (default asset.glb); may be given again.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the noise; the same seed makes the same asset.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=-1,
+            max=LARGEST_SEED,
+            help="Of the noise; the same seed makes the same asset. -1 draws one, which the result names.",
+        ),
+    ] = 0,
     features: Annotated[
         Path | None, typer.Option(help="A .npy file of condition features [L, C] instead of a prompt.")
     ] = None,
@@ -54,6 +62,7 @@ def run(
     for file in made["assets"]:
         counts = ", ".join(f"{value:,} {name}" for name, value in file.items() if name not in ("path", "kind"))
         lines.append(f"{file['path']}: {file['kind'].replace('_', ' ')} of {counts}")
+    lines += [f"seed {made['seed']}"] if seed == -1 else []
     lines += [f"made in {made['seconds']:.2f} s, after {made['load_seconds']:.1f} s of loading the programs"]
     lines += [f"{made['picture']}: turntable"] if made["picture"] else []
     emit(as_json, made, "\n".join(lines))
@@ -74,6 +83,7 @@ def generate(
     """Make the assets of one prompt and write them, with a turntable PNG beside the first if asked.
 
     Args:
+        seed: of the noise; -1 draws one, which the result names.
         outputs: files; their endings say what goes in (`asset_files`).
         image: a picture to make it of, instead of a prompt.
         cache: keep what the encoder makes of a prompt or image, and use it when the same comes again.
@@ -87,10 +97,13 @@ def generate(
     """
     from gen3dexport.assets import files as asset_files
     from gen3dexport.models.image_preparation import read_image
+    from gen3dexport.pages import viewer
     from gen3dexport.runtime import condition_cache, load
 
+    _check_text(prompt)
+    seed = secrets.randbelow(2**32) if seed == -1 else seed
     for out in outputs:
-        asset_files.check_output(out, kind)  # before the bundle, which may be large, is read
+        asset_files.check_output(out, kind, viewer.FILES)  # before the bundle, which may be large, is read
     array = _read_features(features) if features else None
     if image is not None and (prompt or features):
         raise UsageError("--image: the asset is made of the image alone; leave --prompt and --features out")
@@ -101,7 +114,7 @@ def generate(
     if on_overflow:
         loaded.change({"on_overflow": on_overflow})
     made_kinds = loaded.settings.asset_kinds
-    chosen = {out: asset_files.choose(out, made_kinds, kind) for out in outputs}
+    chosen = {out: asset_files.choose(out, made_kinds, kind, viewer.FILES) for out in outputs}
     start = time.perf_counter()
     loaded.load_programs()
     load_seconds, start = time.perf_counter() - start, time.perf_counter()
@@ -109,7 +122,7 @@ def generate(
     seconds = time.perf_counter() - start
     files = []
     for out, held in chosen.items():
-        asset_files.write(made[held], out, prompt)
+        asset_files.write(made[held], out, prompt, viewer.FILES)
         files.append({"path": str(out), "kind": held, **asset_files.counts(made[held])})
     result = {"assets": files, "prompt": prompt, "seed": seed, "picture": None}
     result |= {"seconds": seconds, "load_seconds": load_seconds, "image": None if image is None else str(image)}
@@ -121,6 +134,13 @@ def generate(
         render.save_png(asset_files.turntable(made[chosen[outputs[0]]]), path)
         result["picture"] = str(path)
     return result
+
+
+def _check_text(prompt: str) -> None:
+    try:
+        prompt.encode("utf-8")
+    except UnicodeEncodeError as error:  # Python keeps bytes of the command line that are no text as lone surrogates
+        raise UsageError(f"--prompt {prompt!a}: no UTF-8 text from character {error.start + 1} on") from error
 
 
 def _read_features(path: Path) -> np.ndarray:

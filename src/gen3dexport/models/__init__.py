@@ -142,6 +142,15 @@ def find(family: str) -> Family:
     Raises:
         UsageError: when there is no such family, or its package cannot be imported or lacks a name.
     """
+    return cast(Family, package(family))
+
+
+def package(family: str) -> ModuleType:
+    """The family's package as a module; imports no torch.
+
+    Raises:
+        UsageError: when there is no such family, or its package cannot be imported or lacks a name.
+    """
     name = module_name(family)
     try:
         module = importlib.import_module(name)
@@ -151,4 +160,4 @@ def find(family: str) -> Family:
     if missing:
         lacks = ", ".join(missing)
         raise UsageError(f"family {family!r}: its package {name} lacks {lacks}; see gen3dexport.models.Family")
-    return cast(Family, module)
+    return module

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import BaseModel, ValidationError
+from safetensors.numpy import save_file
 from torch import Tensor, nn
 
 from gen3dexport.backends import Program
@@ -211,18 +212,19 @@ class BackendContract:
         assert ProgramRecord.model_validate_json(plain.record.model_dump_json()) == plain.record
 
     def test_a_fresh_process_runs_it(self, backend: ModuleType, plain: Written, tmp_path: Path) -> None:
-        np.savez(tmp_path / "inputs.npz", **{k: v.numpy() for k, v in plain.component.inputs.items()})
+        save_file({k: v.numpy() for k, v in plain.component.inputs.items()}, tmp_path / "inputs.safetensors")
         (tmp_path / "record.json").write_text(plain.record.model_dump_json())
         code = f"""
 import importlib, pathlib, sys
 import numpy as np
+from safetensors.numpy import load_file
 from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.runtime.pipeline import to_numpy
 here = pathlib.Path({str(tmp_path)!r})
 record = ProgramRecord.model_validate_json((here / "record.json").read_text())
 backend = importlib.import_module({backend.__name__!r})
 program = backend.load(pathlib.Path({str(plain.folder)!r}), record)
-inputs = {{k: program.xp.asarray(v) for k, v in np.load(here / "inputs.npz").items()}}
+inputs = {{k: program.xp.asarray(v) for k, v in load_file(here / "inputs.safetensors").items()}}
 np.save(here / "y.npy", to_numpy(program(inputs))["y"])
 """
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from gen3dexport import models
-from gen3dexport.assets.metrics import tensor_error
 from gen3dexport.documents.target import Target
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
 from gen3dexport.plan import read_target
 from gen3dexport.runtime.pipeline import to_numpy
+from gen3dexport.tensor_error import tensor_error
 from gen3dexport.validation.one_component import through
 
 Arrays = dict[str, np.ndarray]

@@ -187,7 +187,7 @@ def make_assets(state: State, settings: Settings) -> dict[str, Any]:
     logits = occupancy_logits(state)
     voxels = {"voxels": Voxels(logits > 0)}
     if settings.slat is not None:
-        return slat_stage.make_assets(state, settings) | voxels
+        return slat_stage.make_assets(state, settings, 1 / len(logits)) | voxels
     if not (logits > 0).any():
         return {"mesh": Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int64)), **voxels}
     return {"mesh": from_occupancy_logits(logits), **voxels}

@@ -10,9 +10,10 @@ import numpy as np
 
 from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.mesh import Mesh
+from gen3dexport.assets.radiance_field import RadianceField
 from gen3dexport.models.trellis.host.gaussian_attributes import Representation, attributes, perturbation
 from gen3dexport.models.trellis.host.mesh_features import mesh_of
-from gen3dexport.models.trellis.host.radiance_field import Factors, RadianceField, radiance_field
+from gen3dexport.models.trellis.host.radiance_field import Factors, radiance_field
 from gen3dexport.models.trellis.host.settings import ASSETS, Settings, Slat
 from gen3dexport.models.trellis.host.slat_inputs import (
     MESH_TABLES,
@@ -77,13 +78,18 @@ def output_rows(name: str, state: State) -> int:
     return len(_coords(state)) * (64 if name == "slat_decoder_mesh" else 1)
 
 
-def make_assets(state: State, settings: Settings) -> dict[str, Asset]:
+def make_assets(state: State, settings: Settings, cell: float) -> dict[str, Asset]:
     """The assets of a finished state, by kind.
 
+    Args:
+        cell: edge of the occupancy's voxels, which says what is near on a mesh.
+
     Raises:
-        AccuracyError: when a surface is empty or features are not finite.
+        AccuracyError: when features are not finite.
     """
-    return {kind: make_asset(name, state, settings) for name, kind in ASSETS.items() if name in _slat(settings).windows}
+    names = {kind: name for name, kind in ASSETS.items() if name in _slat(settings).windows}
+    made = {kind: make_asset(name, state, settings) for kind, name in names.items()}
+    return {kind: replace(a, cell=cell) if isinstance(a, Mesh) else a for kind, a in made.items()}
 
 
 def make_asset(name: str, state: State, settings: Settings) -> Asset:
