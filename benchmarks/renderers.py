@@ -269,6 +269,22 @@ def field_knobs(content: Content) -> str:
     return table(head, rows)
 
 
+def cli_start(content: Content) -> str:
+    """CPU time of a light command, here and in an older checkout."""
+    rows = [
+        (
+            name,
+            f"`{row['commit']}`" if "commit" in row else DASH,
+            f"{row['cpu_s']:.3f}",
+            f"{row['min_s']:.3f} to {row['max_s']:.3f}",
+            f"{row['above_bare_s']:.3f}" if "above_bare_s" in row else DASH,
+        )
+        for name, row in content["rows"].items()
+    ]
+    head = ("process", "commit", "CPU s, median", "CPU s, range", "above a bare Python")
+    return f"{table(head, rows)}\n\nHere × base, above a bare Python: {content['ratio_above_bare']:.2f}."
+
+
 def _megabytes(value: float) -> str:
     return f"{value / 1e6:.0f}" if value >= 1e7 else f"{value / 1e6:.1f}"
 
