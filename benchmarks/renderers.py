@@ -119,6 +119,8 @@ def parity(content: Content) -> str:
 def _agreement(found: Content | None) -> str:
     if found is None:
         return DASH
+    if "error" in found:
+        return "**failed**"
     worst = max(output["relative"] for output in found["outputs"])
     return f"{_small(worst)}{'' if found['passed'] else ' **disagrees**'}"
 
@@ -260,7 +262,7 @@ def field_knobs(content: Content) -> str:
             f"{row['steps']}",
             f"{row['seconds']:.2f}",
             f"{row['seconds_without_skipping']:.2f}",
-            f"{row['psnr_db']:.1f}",
+            f"{float(row['psnr_db']):.1f}",
             f"{row['ssim']:.4f}",
         )
         for row in content["rows"]
