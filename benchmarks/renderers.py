@@ -119,6 +119,8 @@ def parity(content: Content) -> str:
 def _agreement(found: Content | None) -> str:
     if found is None:
         return DASH
+    if "error" in found:
+        return "**failed**"
     worst = max(output["relative"] for output in found["outputs"])
     return f"{_small(worst)}{'' if found['passed'] else ' **disagrees**'}"
 
@@ -260,13 +262,29 @@ def field_knobs(content: Content) -> str:
             f"{row['steps']}",
             f"{row['seconds']:.2f}",
             f"{row['seconds_without_skipping']:.2f}",
-            f"{row['psnr_db']:.1f}",
+            f"{float(row['psnr_db']):.1f}",
             f"{row['ssim']:.4f}",
         )
         for row in content["rows"]
     ]
     head = ("rays", "samples a voxel", "s", "s without skipping", "PSNR dB", "SSIM")
     return table(head, rows)
+
+
+def cli_start(content: Content) -> str:
+    """CPU time of a light command, here and in an older checkout."""
+    rows = [
+        (
+            name,
+            f"`{row['commit']}`" if "commit" in row else DASH,
+            f"{row['cpu_s']:.3f}",
+            f"{row['min_s']:.3f} to {row['max_s']:.3f}",
+            f"{row['above_bare_s']:.3f}" if "above_bare_s" in row else DASH,
+        )
+        for name, row in content["rows"].items()
+    ]
+    head = ("process", "commit", "CPU s, median", "CPU s, range", "above a bare Python")
+    return f"{table(head, rows)}\n\nHere × base, above a bare Python: {content['ratio_above_bare']:.2f}."
 
 
 def _megabytes(value: float) -> str:

@@ -126,6 +126,7 @@ SECTIONS = (
         "A field of the released size; PSNR and SSIM against sixteen samples a voxel.",
         renderers.field_knobs,
     ),
+    Section("cli_start", "What `gen3dexport ls` costs", "CPU seconds of one process, in turns.", renderers.cli_start),
 )
 
 
@@ -167,7 +168,7 @@ def _made(content: Mapping[str, Any]) -> str:
     made = content["made"]
     with_ = ", ".join(f"{name} {made['versions'][name]}" for name in SHOWN if name in made["versions"])
     settings = "".join(
-        f", {key}: {content[key]}" for key in ("threads", "rounds", "seeds", "captions") if key in content
+        f", {key}: {content[key]}" for key in ("threads", "rounds", "runs", "seeds", "captions") if key in content
     )
     return (
         f"Made {made['date']} at `{made['commit']}` by `python {made['script']}`, device: {made['device']}{settings}; "
