@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from gen3dexport.bundle import Manifest, read_manifest, stage_cache, verify
+from gen3dexport.bundle import stage_cache
+from gen3dexport.bundle.manifest import Manifest, read_manifest, verify
 from gen3dexport.errors import UsageError, VerificationError
 from gen3dexport.runtime import load
 
@@ -123,7 +124,7 @@ def test_an_interrupted_build_leaves_the_old_bundle_and_resumes(
 
 
 def test_two_builds_of_one_bundle_at_once(bundle: Path, tiny_recipe: Path, cli: Cli) -> None:
-    from gen3dexport.bundle import writing
+    from gen3dexport.bundle.drafts import writing
 
     with writing(bundle) as draft:
         shutil.copytree(bundle, draft, dirs_exist_ok=True)

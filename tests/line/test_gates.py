@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from gen3dexport.backends import eager
-from gen3dexport.bundle import Unquantized, read_manifest, stage_cache
+from gen3dexport.bundle import stage_cache
+from gen3dexport.bundle.manifest import Unquantized, read_manifest
 from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.documents.budgets import Budgets
 from gen3dexport.documents.target import Measure

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from gen3dexport.documents.document import Record
+from gen3dexport.documents.record import Record
 from gen3dexport.errors import UsageError
 from gen3dexport.reports.judge import ACCURACY, COST, UNMEASURED, median, number_of, peak_mb
 from gen3dexport.reports.records import (

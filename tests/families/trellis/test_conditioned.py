@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from gen3dexport.assets import mesh_files as assets
-from gen3dexport.bundle import read_manifest
+from gen3dexport.bundle.manifest import read_manifest
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.models.image_preparation import sample_image
 from gen3dexport.runtime import condition_cache, load

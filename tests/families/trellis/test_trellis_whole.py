@@ -19,7 +19,7 @@ from gen3dexport.assets import mesh_files as assets
 from gen3dexport.assets.gaussian_files import PLY_PROPERTIES
 from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.radiance_field import RadianceField
-from gen3dexport.bundle import read_manifest
+from gen3dexport.bundle.manifest import read_manifest
 from gen3dexport.errors import UsageError
 from gen3dexport.models.trellis.host.configs import NETWORKS
 from gen3dexport.models.trellis.networks.loading import random_network

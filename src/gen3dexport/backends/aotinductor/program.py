@@ -13,7 +13,7 @@ from gen3dexport.backends._quiet import quiet
 from gen3dexport.backends.aotinductor.host_code import HostCode, require_host
 from gen3dexport.backends.aotinductor.toolchain import installed
 from gen3dexport.bundle.program import ProgramRecord, required
-from gen3dexport.documents.document import Record
+from gen3dexport.documents.record import Record
 from gen3dexport.errors import MissingError, VerificationError
 
 if TYPE_CHECKING:
