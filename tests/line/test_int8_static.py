@@ -16,9 +16,10 @@ from gen3dexport import build as building
 from gen3dexport.backends import eager
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
+from gen3dexport.models.ranges import Ranges, Rounding
 from gen3dexport.models.trellis.networks.golden_sets import read_golden
 from gen3dexport.plan import Plan, make_plan, read_recipe, read_target
-from gen3dexport.quantization.calibration import Ranges, Step, observing
+from gen3dexport.quantization.calibration import observing
 from gen3dexport.quantization.int8_convolution import Int8Convolution
 from gen3dexport.quantization.module_rules import quantize_by_rules
 from gen3dexport.quantization.quantize import convolutions
@@ -88,7 +89,7 @@ def test_arithmetic_is_that_of_integers() -> None:
     with torch.no_grad():
         plain.weight.copy_(torch.randint(-127, 128, plain.weight.shape))
         plain.weight[:, 0, 0] = 127  # the largest: the scale is 1
-    made = Int8Convolution(plain, Ranges(Step(0.5, 3), Step(1024.0, -5)))
+    made = Int8Convolution(plain, Ranges(Rounding(0.5, 3), Rounding(1024.0, -5)))
     assert made.weight.dtype == torch.int8 and torch.equal(made.weight.float(), plain.weight)
     x = torch.randn(1, 2, 20) * 40
     integers = ((x / 0.5).round() + 3).clamp(-128, 127) - 3

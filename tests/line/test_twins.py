@@ -38,7 +38,7 @@ THIRD_PARTY = """\
 from dataclasses import replace
 
 from gen3dexport.backends import eager
-from gen3dexport.backends.eager import REFUSED, SCHEMES, UNSUPPORTED, Options, check, load, quantize
+from gen3dexport.backends.eager import PACKAGES, REFUSED, SCHEMES, UNSUPPORTED, Options, check, load, quantize
 
 
 def lower(captured, options, out):

@@ -100,11 +100,19 @@ def test_the_table_of_schemes_is_current() -> None:
     assert found == scheme_matrix(), "run: gen3dexport ls schemes --markdown > docs/schemes.md"
 
 
-def test_every_backend_takes_or_refuses_every_scheme() -> None:
-    known = {s for name in backends.names() for s in (*backends.find(name).SCHEMES, *backends.find(name).REFUSED)}
-    for name in backends.names():
-        backend = backends.find(name)
-        assert {*backend.SCHEMES, *backend.REFUSED} == known, name
+@pytest.mark.parametrize(
+    ("target", "scheme", "reason"),
+    [
+        ("cpu-aoti", "fp16", "most CPUs have no float16 arithmetic"),
+        ("cuda-sm80", "float8-dynamic", "those of sm_89 and later do"),
+        ("tpu-v5e", "fp16", "takes bfloat16 and int8"),
+    ],
+)
+def test_plans_refuse_what_the_target_s_options_refuse(target: str, scheme: str, reason: str) -> None:
+    resolved = read_target(target)
+    recipe = read_recipe("trellis-mini", resolved, [f"components.flow.scheme={scheme}"])
+    with pytest.raises(UsageError, match=rf"components\.flow\.scheme: {scheme} is refused: .*{reason}.*; use one of"):
+        make_plan(recipe, resolved)
 
 
 @pytest.mark.parametrize(

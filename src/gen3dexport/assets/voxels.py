@@ -14,6 +14,7 @@ from gen3dexport.assets.score import Scale, Score
 
 KIND = "voxels"
 IOU = Scale("iou")
+SCALES = (IOU,)
 
 
 @dataclass(frozen=True, eq=False)

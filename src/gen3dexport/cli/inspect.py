@@ -43,7 +43,7 @@ def show_manifest(manifest: Manifest, folder: Path) -> None:
         table.add_row(p.name, p.kind, p.scheme, parameters, size_text(manifest.bytes_of(p)), ", ".join(p.files), inputs)
     console.print(table)
     for p in manifest.programs:
-        for key, value in p.facts.items():
+        for key, value in {**p.requires, **p.facts}.items():
             console.print(f"[dim]{p.name} {key}:[/dim] {_fact(value)}")
     console.print("built with " + ", ".join(f"{k} {v}" for k, v in manifest.versions.items()))
 

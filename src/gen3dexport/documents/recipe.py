@@ -108,7 +108,10 @@ class Vocabulary:
     targets: Collection[str]
 
 
-MOVED = {key: f"knobs.{key}" for key in ("sampler", "slat_sampler", "voxels", "decoders", "encoder")}
+MOVED = {key: f"knobs.{key}" for key in ("sampler", "slat_sampler", "voxels", "decoders", "encoder")} | {
+    "budgets.iou": "budgets.scores.voxels.iou",
+    "budgets.f_score": "budgets.scores.mesh.f_score",
+}
 """Dotted paths of format 1 -> where they stand in format 2."""
 
 

@@ -12,8 +12,9 @@ from conftest import GOLDEN
 from gen3dexport.errors import UsageError
 from gen3dexport.models.trellis.host.configs import NETWORKS
 from gen3dexport.models.trellis.host.sampler import Schedule
+from gen3dexport.models.trellis.networks import loading
 from gen3dexport.models.trellis.networks.golden_sets import read_golden
-from gen3dexport.models.trellis.networks.structure import SparseStructureFlow, loading
+from gen3dexport.models.trellis.networks.structure import SparseStructureFlow
 from gen3dexport.validation.parity import compare
 
 SETS = ("ss_flow", "ss_flow_text", "ss_flow_patch2", "ss_dec", "ss_enc", "sampler")

