@@ -18,7 +18,7 @@ from gen3dexport.models.trellis.networks.golden_sets import read_golden
 from gen3dexport.networks.bert import BertTokenEncoder
 from gen3dexport.quantization.calibration import observing
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "trellis"
+GOLDEN = Path(__file__).parent / "golden" / "trellis"
 COMPONENTS = ("ss_flow", "ss_flow_text", "ss_flow_patch2", "ss_dec", "ss_enc", "text_encoder")
 
 

@@ -15,10 +15,10 @@ from gen3dexport.models.trellis.networks.golden_sets import read_golden
 from gen3dexport.quantization.quantize import linears
 from gen3dexport.search.trials import stored_bytes
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import eager_methods
 
-GOLDEN = Path(__file__).parent / "golden" / "trellis"
+GOLDEN = Path(__file__).parents[1] / "golden" / "trellis"
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from gen3dexport.search.trials import Choice, Trials
 from gen3dexport.sizing import describe
 
 Cli = Callable[..., tuple[int, str, str]]
-GOLDEN = Path(__file__).parent / "golden" / "trellis"
+GOLDEN = Path(__file__).parents[1] / "golden" / "trellis"
 CALIBRATION = "calibration: {prompts: [third, fourth], seed: 7}"
 
 

@@ -26,7 +26,7 @@ from gen3dexport.runtime.pipeline import to_numpy
 from gen3dexport.tensor_error import tensor_error
 
 Cli = Callable[..., tuple[int, str, str]]
-GOLDEN = Path(__file__).parent / "golden" / "trellis"
+GOLDEN = Path(__file__).parents[1] / "golden" / "trellis"
 BLOCK = ["self_attn.to_qkv", "self_attn.to_out", "cross_attn.to_q", "cross_attn.to_kv", "cross_attn.to_out"] + [
     f"{name}.{k}" for name, k in (("mlp.mlp", 0), ("mlp.mlp", 2), ("adaLN_modulation", 1))
 ]

@@ -136,7 +136,6 @@ def test_the_recipe_is_for_its_target_and_wins_over_wider_exceptions(tiny_recipe
     assert read_recipe(str(path), read_target("onnx")).modules("flow") == {}
 
 
-@pytest.mark.slow
 def test_the_command(
     tiny_recipe: Path, fast_target: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

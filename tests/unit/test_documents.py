@@ -21,7 +21,7 @@ RECIPES = sorted(documents("recipes"))
 
 
 def test_every_file_is_found() -> None:
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     assert sorted(p.stem for p in (root / "targets").iterdir()) == TARGETS
     assert sorted(p.stem for p in (root / "recipes").iterdir()) == RECIPES
     assert len(TARGETS) >= 10
@@ -96,7 +96,7 @@ def test_the_head_of_a_damaged_document_is_an_error_with_its_name(content: bytes
 
 
 def test_the_table_of_schemes_is_current() -> None:
-    found = (Path(__file__).parents[1] / "docs" / "schemes.md").read_text(encoding="utf-8")
+    found = (Path(__file__).parents[2] / "docs" / "schemes.md").read_text(encoding="utf-8")
     assert found == scheme_matrix(), "run: gen3dexport ls schemes --markdown > docs/schemes.md"
 
 

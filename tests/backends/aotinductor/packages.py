@@ -1,7 +1,7 @@
 """Builds a CPU package, or loads one, in whatever torch runs this file; `test_aotinductor_versions` runs it.
 
-python aotinductor_packages.py build FOLDER     a small network's package, its record, golden inputs and outputs
-python aotinductor_packages.py load FOLDER      from disk, as bundles are loaded; prints torch's version and the
+python packages.py build FOLDER     a small network's package, its record, golden inputs and outputs
+python packages.py load FOLDER      from disk, as bundles are loaded; prints torch's version and the
                                                 relative L2 error against the golden outputs
 """
 

@@ -17,7 +17,7 @@ import pytest
 
 from gen3dexport.backends.aotinductor.toolchain import CHECKED, installed, release
 
-SCRIPT = Path(__file__).with_name("aotinductor_packages.py")
+SCRIPT = Path(__file__).with_name("packages.py")
 
 
 def variable(version: str) -> str:
@@ -36,7 +36,7 @@ def python_of(version: str) -> str:
 
 @pytest.mark.parametrize("version", CHECKED)
 def test_a_package_loads_in_the_torch_that_built_it(version: str, tmp_path: Path) -> None:
-    python, source = python_of(version), str(Path(__file__).parents[2] / "src")
+    python, source = python_of(version), str(Path(__file__).parents[3] / "src")
     environment = {**os.environ, "PYTHONPATH": source, "CUDA_VISIBLE_DEVICES": ""}
     for step in ("build", "load"):  # each in a process of its own: what loads saw no compiler
         command = [python, str(SCRIPT), step, str(tmp_path)]

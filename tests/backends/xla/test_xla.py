@@ -155,7 +155,7 @@ def test_lowering_twice_gives_the_same_bytes(cases: dict[str, Case], tmp_path: P
     for name in again.lowered.files:
         data = (tmp_path / name).read_bytes()
         assert data == (cases["ss_flow_patch2"].folder / name).read_bytes()
-        assert str(Path(__file__).parents[2]).encode() not in data and b"site-packages" not in data
+        assert str(Path(__file__).parents[3]).encode() not in data and b"site-packages" not in data
 
 
 def test_scan_equals_unrolled() -> None:

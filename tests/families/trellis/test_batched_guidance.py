@@ -20,7 +20,7 @@ from gen3dexport.runtime import load
 
 Cli = Callable[..., tuple[int, str, str]]
 
-GOLDEN = Path(__file__).parent / "golden" / "trellis"
+GOLDEN = Path(__file__).parents[2] / "golden" / "trellis"
 
 
 def _sampling(guidance: str, interval: tuple[float, float] = (0.5, 0.9)) -> Sampling:

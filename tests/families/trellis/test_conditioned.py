@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tiny_encoders
 from conftest import TINY_RECIPE
 from PIL import Image
 from safetensors.numpy import load_file
@@ -21,9 +21,6 @@ from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.models.image_preparation import sample_image
 from gen3dexport.runtime import condition_cache, load
 from gen3dexport.runtime.condition_cache import ConditionCache
-
-sys.path.append(str(Path(__file__).parent / "models"))
-import tiny_encoders
 
 Cli = Callable[..., tuple[int, str, str]]
 

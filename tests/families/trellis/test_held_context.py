@@ -18,7 +18,7 @@ from gen3dexport.runtime import load
 
 Cli = Callable[..., tuple[int, str, str]]
 
-GOLDEN = Path(__file__).parent / "golden" / "trellis"
+GOLDEN = Path(__file__).parents[2] / "golden" / "trellis"
 
 
 def _halves(name: str) -> tuple[Component, FlowContext, torch.nn.Module]:

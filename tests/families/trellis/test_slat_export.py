@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from test_slat_padding import TINY, tiny
+from tiny_slat import TINY, tiny
 from torch import nn
 
 from gen3dexport.errors import UsageError

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_slat_tables import voxel_sets
+from tiny_slat import TINY, tiny, voxel_sets
 from torch import Tensor, nn
 
-from gen3dexport.models.trellis.host.configs import NETWORKS
 from gen3dexport.models.trellis.host.slat_inputs import flow_tables, mesh_inputs, window_inputs
 from gen3dexport.models.trellis.host.voxel_budget import Budget, cells
-from gen3dexport.models.trellis.networks.loading import random_network
 from gen3dexport.models.trellis.networks.mesh_decoder import SLatMeshDecoder
 from gen3dexport.models.trellis.networks.slat_flow import SLatFlow
-
-TINY = ("slat_flow_tiny", "slat_dec_gs_tiny", "slat_dec_rf_tiny", "slat_dec_mesh_tiny", "slat_enc_tiny")
-
-
-@cache
-def tiny(name: str) -> nn.Module:
-    cls, args = NETWORKS[name]
-    return random_network(cls, args, seed=1)
 
 
 def run(module: nn.Module, feats: np.ndarray, coords: np.ndarray, budget: Budget, garbage: float = 0.0) -> list[Tensor]:

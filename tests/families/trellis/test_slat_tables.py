@@ -7,23 +7,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_slat import voxel_sets
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.trellis.host import voxel_budget, voxel_tables
 from gen3dexport.models.trellis.host.voxel_budget import Budget, fit
 from gen3dexport.models.trellis.host.window_tables import labels, shape, windows
 from gen3dexport.models.trellis.networks.sparse_layers import SubdividedNeighbours
-
-RESOLUTION = 16
-
-
-@st.composite
-def voxel_sets(draw: st.DrawFn, most: int = 60, resolution: int = RESOLUTION) -> np.ndarray:
-    """[N, 3] different voxels in any order; blobs and scattered ones."""
-    extent = draw(st.sampled_from([3, 6, resolution]))
-    cells = draw(st.sets(st.integers(0, extent**3 - 1), min_size=1, max_size=most))
-    coords = np.stack(np.unravel_index(draw(st.permutations(sorted(cells))), (extent,) * 3), -1)
-    return (coords + draw(st.integers(0, resolution - extent))).astype(np.int32)
 
 
 @settings(deadline=None, max_examples=40)

@@ -19,7 +19,7 @@ from gen3dexport.runtime import load
 
 Cli = Callable[..., tuple[int, str, str]]
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "trellis"
+GOLDEN = Path(__file__).parents[2] / "golden" / "trellis"
 TIMES = tuple(1000 * t for t in Schedule(8, 3.0, (0.5, 1.0), 3.0).times[:-1])
 
 
