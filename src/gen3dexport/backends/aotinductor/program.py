@@ -13,6 +13,7 @@ from gen3dexport.backends._inputs import in_order
 from gen3dexport.backends._quiet import quiet
 from gen3dexport.backends.aotinductor.host_code import require_host
 from gen3dexport.backends.aotinductor.toolchain import installed
+from gen3dexport.backends.aotinductor.unpacking import require_room
 from gen3dexport.errors import MissingError, VerificationError
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def open_program(folder: Path, record: ProgramRecord) -> AotiProgram:
     """The program from disk.
 
     Raises:
-        MissingError: when this machine's torch, CPU or GPU is not what the package was built for.
+        MissingError: when this machine's torch, CPU or GPU is not what the package was built for, or torch cannot
+            unpack it here.
         VerificationError: when the record says too little, or torch cannot read the package.
     """
     facts, path = record.facts, folder / record.files[0]
@@ -36,6 +38,7 @@ def open_program(folder: Path, record: ProgramRecord) -> AotiProgram:
         raise VerificationError(f"{path}: not found; the bundle is incomplete, build it again")
     _require_torch(facts, path)
     require_host(facts["host"], str(path))
+    require_room(path)
     import torch
 
     index = _require_gpu(facts, path) if facts["device"] == "cuda" else -1

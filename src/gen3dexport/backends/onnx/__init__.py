@@ -41,6 +41,7 @@ REFUSED: Mapping[str, str] = {
     "float8-weight": "as large as int8-weight and less exact, and CPUs have no float8 arithmetic; use int8-weight",
     "float8-dynamic": "CPUs have no float8 arithmetic; use int8-dynamic",
 }
+UNSUPPORTED: Mapping[str, str] = {}
 
 
 class Options(BaseModel):
