@@ -1,4 +1,4 @@
-"""The CPU that a package's host code needs: chosen at build, recorded, checked before the package is opened."""
+"""The CPU that a package's host code needs: chosen at build, written down, checked before the package is opened."""
 
 from __future__ import annotations
 
