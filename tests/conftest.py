@@ -30,7 +30,7 @@ golden:
 budgets:
   relative_l2: 1.0e-3
   relative_l2_fp32: 1.0e-3
-  iou: 0.99
+  scores: {{voxels: {{iou: 0.99}}}}
 """
 
 
