@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gen3dexport.bundle.provenance import host, versions
+from gen3dexport.provenance import host, versions
 
 ROOT = Path(__file__).parents[1]
 RESULT = Path(__file__).parent / "results" / "cli_start.json"

@@ -30,7 +30,7 @@ def made(script: str, device: str | None = None) -> dict[str, Any]:
         script: the script's `__file__`.
         device: what the figures are of, where that is not this machine's CPU.
     """
-    from gen3dexport.bundle.provenance import versions
+    from gen3dexport.provenance import versions
 
     name = f"benchmarks/{Path(script).name}"
     return {**stamp(), "device": device or cpu(), "versions": versions(), "script": name}
@@ -38,7 +38,7 @@ def made(script: str, device: str | None = None) -> dict[str, Any]:
 
 def cpu() -> str:
     """This machine's CPU, e.g. `AMD EPYC, 2 cores (Linux x86_64)`."""
-    from gen3dexport.bundle.provenance import host
+    from gen3dexport.provenance import host
 
     facts = host()
     return f"{facts['processor']}, {os.cpu_count()} cores ({facts['system']} {facts['machine']})"

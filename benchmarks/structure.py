@@ -31,7 +31,7 @@ FLOORS = (
     ("quantization",),
     ("export",),
     ("backends",),
-    ("reports",),
+    ("provenance", "reports"),
     ("plan",),
     ("runtime", "sizing"),
     ("validation",),

@@ -62,6 +62,7 @@ def ball() -> Mesh:
         ("a.PLY", ALL, "", "gaussians"),
         ("a.ply", ALL, "mesh", "mesh"),
         ("a.ply", ("mesh",), "", "mesh"),
+        ("a.glb", ALL, "gaussians", "gaussians"),
         ("a.usdc", ALL, "", "gaussians"),
         ("a.usda", ALL, "mesh", "mesh"),
         ("a.splat", ALL, "", "gaussians"),
@@ -77,7 +78,7 @@ def test_the_ending_says_what_goes_in(name: str, made: tuple[str, ...], wanted: 
     ("name", "made", "wanted", "message"),
     [
         ("a.fbx", ALL, "", r"known endings are .*\.glb.*\.splat"),
-        ("a.glb", ALL, "gaussians", r"a \.glb holds mesh; name a \.ply, \.splat"),
+        ("a.obj", ALL, "gaussians", r"a \.obj holds mesh; name a \.ply, \.splat"),
         ("a.splat", ("mesh",), "", r"holds gaussians; name a \.glb"),
         ("a.npz", ("mesh",), "radiance_field", "makes mesh, no radiance_field"),
         ("a.glb", ALL, "cloud", "kind 'cloud': unknown; there are .*gaussians, .*mesh"),

@@ -137,9 +137,10 @@ def test_mesh_arrays_are_checked() -> None:
         Mesh(triangle, np.array([[0, 1, 2]]), normals=np.zeros((2, 3), dtype=np.float32))
 
 
-def test_lone_vertex_has_no_normal() -> None:
+def test_every_vertex_has_a_unit_normal() -> None:
+    """One without a face of area has any: a file may hold none of length 0."""
     vertices = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [5, 5, 5]], dtype=np.float32)
-    np.testing.assert_array_equal(vertex_normals(vertices, np.array([[0, 1, 2]]))[[0, 3]], [[0, 0, 1], [0, 0, 0]])
+    np.testing.assert_array_equal(vertex_normals(vertices, np.array([[0, 1, 2]]))[[0, 3]], [[0, 0, 1], [0, 0, 1]])
 
 
 def test_bad_outputs(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from gen3dexport.backends import aotinductor, xla
 from gen3dexport.backends.aotinductor.gpu_table import GPUS
 from gen3dexport.backends.aotinductor.host_code import LEVELS
 from gen3dexport.backends.xla.chips import CHIPS
-from gen3dexport.bundle.provenance import versions
+from gen3dexport.provenance import versions
 from gen3dexport.quantization.schemes import CALIBRATED, OF_EMBEDDINGS, SCHEMES
 
 

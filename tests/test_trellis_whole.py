@@ -150,12 +150,12 @@ def test_run_writes_gaussians(built: Path, features: Path, tmp_path: Path, cli: 
 
 def test_too_many_voxels_are_refused_or_coarsened(built: Path, features: Path, tmp_path: Path, cli: Cli) -> None:
     arguments = ("run", built, "--features", features, "-o", tmp_path / "asset.ply")
-    code, _, error = cli(*arguments, "--on-overflow", "error")
-    assert code == UsageError.exit_code and "build with a budget of" in error and "--on-overflow=coarsen" in error
+    code, _, error = cli(*arguments, "--set", "on_overflow=error")
+    assert code == UsageError.exit_code and "build with a budget of" in error and "--set on_overflow=coarsen" in error
     assert not (tmp_path / "asset.ply").exists()
     with pytest.warns(UserWarning, match="coarsened 4x"):
-        assert cli(*arguments, "--on-overflow=coarsen")[0] == 0
-    code, _, error = cli(*arguments, "--on-overflow", "coarse")
+        assert cli(*arguments, "--set", "on_overflow=coarsen")[0] == 0
+    code, _, error = cli(*arguments, "--set", "on_overflow=coarse")
     assert code == UsageError.exit_code and "did you mean 'coarsen'" in error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,58 @@ def test_a_mesh_reads_back_with_linear_colours(tmp_path: Path) -> None:
     assert set(mesh.GetFaceVertexCountsAttr().Get()) == {3}
     colors = np.array(mesh.GetDisplayColorPrimvar().Get())
     assert colors[0] == pytest.approx([1, 0, 0]) and colors[3] == pytest.approx(0.2158605, abs=1e-5)
+
+
+def test_colours_of_gaussians_are_said_to_be_those_of_displays(tmp_path: Path) -> None:
+    pytest.importorskip("pxr")
+    from pxr import Usd
+
+    write_usd(some_gaussians(), tmp_path / "a.usda")
+    stage = Usd.Stage.Open(str(tmp_path / "a.usda"))
+    attribute = stage.GetDefaultPrim().GetAttribute("radiance:sphericalHarmonicsCoefficients")
+    assert Usd.ColorSpaceAPI.ComputeColorSpaceName(attribute, Usd.ColorSpaceCache()) == "srgb_rec709_scene"
+
+
+@pytest.mark.parametrize("colored", [True, False])
+def test_a_mesh_has_a_matt_surface_that_shows_its_colours(tmp_path: Path, colored: bool) -> None:
+    pytest.importorskip("pxr")
+    from pxr import Usd, UsdGeom, UsdShade
+
+    mesh = some_mesh() if colored else replace(some_mesh(), colors=None)
+    write_usd(mesh, tmp_path / "a.usda")
+    stage = Usd.Stage.Open(str(tmp_path / "a.usda"))
+    prim = stage.GetDefaultPrim()
+    assert not UsdGeom.Mesh(prim).GetDoubleSidedAttr().Get()  # it is closed
+    material, _ = UsdShade.MaterialBindingAPI(prim).ComputeBoundMaterial()
+    shader, _, _ = material.ComputeSurfaceSource()
+    assert shader.GetShaderId() == "UsdPreviewSurface"
+    assert shader.GetInput("metallic").Get() == 0 and shader.GetInput("roughness").Get() == pytest.approx(0.9)
+    if colored:
+        source = shader.GetInput("diffuseColor").GetConnectedSources()[0][0].source
+        reader = UsdShade.Shader(source.GetPrim())
+        assert reader.GetShaderId() == "UsdPrimvarReader_float3"
+        assert reader.GetInput("varname").Get() == "displayColor"
+    else:
+        assert not shader.GetInput("diffuseColor")
+
+
+@pytest.mark.parametrize("asset", ["mesh", "bare mesh", "open mesh", "gaussians"])
+def test_stages_pass_the_validators_of_usd(tmp_path: Path, asset: str) -> None:
+    pytest.importorskip("pxr")
+    from pxr import Usd, UsdValidation
+
+    lone = np.concatenate([some_mesh().vertices, np.ones((1, 3), np.float32)])
+    made = {
+        "mesh": some_mesh(),
+        "bare mesh": Mesh(lone, some_mesh().faces),
+        "open mesh": Mesh(some_mesh().vertices, some_mesh().faces[:2]),
+        "gaussians": some_gaussians(),
+    }[asset]
+    write_usd(made, tmp_path / "a.usdc")
+    stage = Usd.Stage.Open(str(tmp_path / "a.usdc"))
+    validators = UsdValidation.ValidationRegistry().GetOrLoadAllValidators()
+    found = UsdValidation.ValidationContext(validators).Validate(stage)
+    assert len(validators) > 10 and [e.GetMessage() for e in found] == []
 
 
 def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

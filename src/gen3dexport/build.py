@@ -17,11 +17,11 @@ from gen3dexport import bundle, models
 from gen3dexport.assets import kinds
 from gen3dexport.bundle import BASELINE, Manifest, Unquantized, stage_cache
 from gen3dexport.bundle.program import Lowered, ProgramRecord, recorded, specs
-from gen3dexport.bundle.provenance import host, versions
 from gen3dexport.export import Captured
 from gen3dexport.models import Request
 from gen3dexport.models.declaration import State, Weights
 from gen3dexport.plan import Plan, require_ready
+from gen3dexport.provenance import host, versions
 from gen3dexport.quantization.module_rules import quantize_by_rules
 from gen3dexport.record import Recording, golden_tensors, record, sampler_tensors
 from gen3dexport.sizing import check_rules

@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gen3dexport.backends import ProgramRecord, aotinductor, recorded, specs
+from gen3dexport.backends import aotinductor
+from gen3dexport.bundle.program import ProgramRecord, recorded, specs
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component
 
@@ -50,7 +51,7 @@ def load(folder: Path) -> None:
     golden = load_file(folder / "golden.safetensors")
     found = aotinductor.load(folder, record)({"x": golden["x"]})["y"]
     error = (found.double() - golden["y"].double()).norm() / golden["y"].double().norm()
-    print(json.dumps({"torch": torch.__version__, "built with": record.facts["torch"], "error": float(error)}))
+    print(json.dumps({"torch": torch.__version__, "built with": record.requires["torch"], "error": float(error)}))
 
 
 if __name__ == "__main__":

@@ -129,3 +129,65 @@ def test_sample_images_differ_by_seed() -> None:
     first, second = sample_image(0), sample_image(1)
     assert first.shape == (256, 256, 4) and (first != second).any()
     assert set(np.unique(first[..., 3])) == {0, 255}
+
+
+RAMP = np.tile(np.arange(256, dtype=np.uint8), (8, 1))
+
+
+def _in_mode(mode: str) -> Image.Image:
+    """The grey ramp in one of Pillow's modes, white at the end of the mode's range."""
+    if mode.startswith("I;16"):
+        kind = "<u2" if mode in ("I;16", "I;16L", "I;16N") else ">u2"
+        return Image.frombytes(mode, (256, 8), (RAMP.astype(np.uint16) * 257).astype(kind).tobytes())
+    if mode == "I":
+        return Image.fromarray(RAMP.astype(np.int32) * 257)
+    if mode == "F":
+        return Image.fromarray((RAMP / 255).astype(np.float32))
+    if mode == "LAB":
+        return Image.merge("LAB", [Image.fromarray(RAMP), *[Image.new("L", (256, 8), 128)] * 2])
+    grey = Image.fromarray(RAMP)
+    steps = {"La": ("LA", "La"), "RGBa": ("RGBA", "RGBa"), "PA": ("LA", "PA"), "P": ("P",), "HSV": ("RGB", "HSV")}
+    for step in steps.get(mode, ("RGB", mode)):
+        grey = grey.convert(step)
+    assert grey.mode == mode
+    return grey
+
+
+@pytest.mark.parametrize("mode", Image.MODES)
+def test_every_mode_of_pillow_is_read_by_its_range_or_refused_by_name(mode: str) -> None:
+    read = read_image(_in_mode(mode))
+    assert read.mode == ("RGBA" if mode in ("LA", "La", "PA", "RGBA", "RGBa") else "RGB")
+    found = np.asarray(read.convert("RGB")).astype(int)
+    if mode == "1":  # black and white, dithered
+        assert set(np.unique(found)) == {0, 255} and found[:, :64].mean() < 60 < 195 < found[:, 192:].mean()
+        return
+    expected = RAMP[0] / 255
+    if mode == "LAB":  # the ramp is that of CIE's lightness, not of sRGB
+        light = np.where(expected > 0.08, ((100 * expected + 16) / 116) ** 3, 100 * expected / 903.3)
+        expected = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    assert np.abs(found - 255 * expected[None, :, None]).max() <= (3 if mode == "LAB" else 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.full((4, 4), 70000, np.int32), r"mode I\) run from 70000 to 70000; need 0 to 65535"),
+        (np.full((4, 4), 200, np.int32), r"mode I\) run from 200 to 200"),  # bytes in 32 bits?
+        (np.full((4, 4), -1, np.int32), r"run from -1 to -1"),
+        (np.full((4, 4), 255, np.float32), r"mode F\) run from 255 to 255; need 0 to 1"),
+        (np.full((4, 4), np.nan, np.float32), r"run from nan to nan"),
+    ],
+)
+def test_grey_values_whose_range_cannot_be_told_are_refused(values: np.ndarray, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_image(Image.fromarray(values))
+
+
+def test_a_transparent_grey_value_of_16_bits_is_a_background(tmp_path: Path) -> None:
+    wide = RAMP.astype(np.uint16) * 257
+    image = Image.fromarray(wide)
+    image.save(tmp_path / "a.png", transparency=257 * 30)
+    read = read_image(tmp_path / "a.png")
+    assert read.mode == "RGBA"
+    np.testing.assert_array_equal(np.asarray(read)[..., 3], np.where(RAMP == 30, 0, 255))
+    np.testing.assert_array_equal(np.asarray(read)[..., 0], RAMP)

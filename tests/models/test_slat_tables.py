@@ -102,7 +102,9 @@ def _shell(radius: float, resolution: int = 64) -> np.ndarray:
 def test_too_many_voxels_name_the_budget_to_build_with() -> None:
     coords = _shell(20)
     assert 4096 < len(coords) < 8192
-    with pytest.raises(UsageError, match=r"voxels: \d+ .* room for 4096 .* a budget of 8192 tokens.*on-overflow"):
+    with pytest.raises(
+        UsageError, match=r"voxels: \d+ .* room for 4096 .* a budget of 8192 tokens.*on_overflow=coarsen"
+    ):
         fit(coords, Budget.of(4096))
     assert fit(coords, Budget.of(8192)).scale == 1
 

@@ -26,6 +26,7 @@ class FileFormat:
         per_metre: units of the file in a metre, where a size in metres is asked for.
         package: import name of what must be installed to write it; "" for nothing beyond the base install.
         extra: the extra of this project that brings the package.
+        usual: whether such a file is expected to hold this kind; if not, a kind of which that is true goes first.
     """
 
     write: Callable[[Any, str], bytes]
@@ -33,6 +34,7 @@ class FileFormat:
     per_metre: float = 1.0
     package: str = ""
     extra: str = ""
+    usual: bool = True
 
     def __call__(self, asset: Any, title: str = "") -> bytes:
         return self.write(asset, title)

@@ -31,7 +31,7 @@ def endings(views: Formats = _NONE) -> dict[str, tuple[str, ...]]:
 
 
 def choose(path: Path, made: Sequence[str] | None = None, wanted: str = "", views: Formats = _NONE) -> str:
-    """The kind of asset that goes into `path`: of those that fit, the first by name.
+    """The kind of asset that goes into `path`: of those that fit, the first by name, usual ones before others.
 
     Args:
         made: the kinds that there are; every kind when None (to refuse an ending before the bundle is read).
@@ -48,9 +48,9 @@ def choose(path: Path, made: Sequence[str] | None = None, wanted: str = "", view
         kinds.of(wanted)
     here = kinds.names() if made is None else sorted(made)
     asked = [kind for kind in here if wanted in ("", kind)]
-    found = next((kind for kind in asked if kind in known[ending]), None)
-    if found is not None:
-        return found
+    fit = [kind for kind in asked if kind in known[ending]]
+    if fit:
+        return min(fit, key=lambda kind: not format_of(kind, path, views).usual)
     if not asked:
         raise UsageError(f"this bundle makes {', '.join(here)}, no {wanted}")
     fitting = dict.fromkeys(e for kind in asked for e in (*kinds.of(kind).FILES, *views))

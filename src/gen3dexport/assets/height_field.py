@@ -59,7 +59,7 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> HeightField:
 
 
 def _as_mesh(format_: FileFormat) -> FileFormat:
-    return replace(format_, write=lambda field, title: format_(field.mesh(), title))
+    return replace(format_, usual=False, write=lambda field, title: format_(field.mesh(), title))
 
 
 FILES: Mapping[str, FileFormat] = {

@@ -16,6 +16,8 @@ COMMANDS = (
 )  # fmt: skip
 """Commands in the order of `--help`. Each is a function in the module of its name, with an EXAMPLE beside it."""
 
+LARGEST_SEED = 2**63 - 1
+
 
 class Commands(TyperGroup):
     """The commands: the module of one is imported when that one is asked for, all of them for `--help`."""
@@ -72,7 +74,23 @@ def plan_of(recipe: str, target_name: str, assignments: list[str], allow_pickle:
     from gen3dexport.plan import make_plan, read_recipe, read_target
 
     target = read_target(target_name)
-    return make_plan(read_recipe(recipe, target, assignments), target, allow_pickle)
+    read = read_recipe(recipe, target, assignments)
+    _check_seeds(read)
+    return make_plan(read, target, allow_pickle)
+
+
+def _check_seeds(recipe: Any) -> None:
+    from gen3dexport.errors import UsageError
+
+    seeds = {"golden.seed": recipe.golden.seed, "calibration.seed": recipe.calibration and recipe.calibration.seed}
+    problems = [
+        f"recipe {recipe.name}: {field}: needs a whole number from 0 to {LARGEST_SEED} (got {seed}); none is drawn, so "
+        "that a build can be repeated"
+        for field, seed in seeds.items()
+        if seed is not None and not 0 <= seed <= LARGEST_SEED
+    ]
+    if problems:
+        raise UsageError.of(problems)
 
 
 def emit(as_json: bool, data: Any, text: str) -> None:

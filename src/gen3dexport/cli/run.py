@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gen3dexport.cli.app import Bundle, Json, emit
+from gen3dexport.cli.app import LARGEST_SEED, Bundle, Json, emit
 from gen3dexport.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +30,14 @@ def run(
             help="A file: .glb .obj .ply .stl .splat .usdc .html .npz (default asset.glb); may be given again.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the noise; the same seed makes the same asset.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=-1,
+            max=LARGEST_SEED,
+            help="Of the noise; the same seed makes the same asset. -1 draws one, which the result names.",
+        ),
+    ] = 0,
     features: Annotated[
         Path | None, typer.Option(help="A .npy file of condition features [L, C] instead of a prompt.")
     ] = None,
@@ -42,18 +50,26 @@ def run(
     kind: Annotated[
         str, typer.Option(help="mesh, gaussians or radiance_field, where a file could hold another too.")
     ] = "",
-    on_overflow: Annotated[
-        str, typer.Option(help="More voxels than the bundle has room for: error, or coarsen (default: the recipe's).")
-    ] = "",
+    fields: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A field that the pipeline lets a run change, e.g. on_overflow=coarsen; may be given again.",
+        ),
+    ] = None,
     render: Annotated[bool, typer.Option("--render", help="Also write a turntable picture beside the asset.")] = False,
     as_json: Json = False,
 ) -> None:
     """Make an asset with a bundle."""
-    made = generate(bundle, prompt, seed, features, out or [Path("asset.glb")], render, image, cache, kind, on_overflow)
+    made = generate(
+        bundle, prompt, seed, features, out or [Path("asset.glb")], render, image, cache, kind, _assigned(fields or [])
+    )
     lines = []
     for file in made["assets"]:
         counts = ", ".join(f"{value:,} {name}" for name, value in file.items() if name not in ("path", "kind"))
         lines.append(f"{file['path']}: {file['kind'].replace('_', ' ')} of {counts}")
+    lines += [f"seed {made['seed']}"] if seed == -1 else []
     lines += [f"made in {made['seconds']:.2f} s, after {made['load_seconds']:.1f} s of loading the programs"]
     lines += [f"{made['picture']}: turntable"] if made["picture"] else []
     emit(as_json, made, "\n".join(lines))
@@ -69,16 +85,17 @@ def generate(
     image: Path | None = None,
     cache: bool = True,
     kind: str = "",
-    on_overflow: str = "",
+    fields: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Make the assets of one prompt and write them, with a turntable PNG beside the first if asked.
 
     Args:
+        seed: of the noise; -1 draws one, which the result names.
         outputs: files; their endings say what goes in (`asset_files`).
         image: a picture to make it of, instead of a prompt.
         cache: keep what the encoder makes of a prompt or image, and use it when the same comes again.
         kind: of asset that every file must hold: mesh, gaussians, radiance_field; "" leaves it to the endings.
-        on_overflow: what too many voxels do, `error` or `coarsen`; "" leaves it to the recipe that the bundle is of.
+        fields: what the pipeline lets a run change, by name; the rest is as the recipe has it.
 
     Raises:
         UsageError: for a bad prompt, image, features or output, before any network runs where it can be told.
@@ -90,6 +107,8 @@ def generate(
     from gen3dexport.pages import viewer
     from gen3dexport.runtime import condition_cache, load
 
+    _check_text(prompt)
+    seed = secrets.randbelow(2**32) if seed == -1 else seed
     for out in outputs:
         asset_files.check_output(out, kind, viewer.FILES)  # before the bundle, which may be large, is read
     array = _read_features(features) if features else None
@@ -99,8 +118,8 @@ def generate(
     loaded = load(bundle, conditions=condition_cache.folder() if cache else None)
     if loaded.manifest.random_weights:
         raise UsageError(f"{bundle}: was built with random weights, for sizing; its assets would mean nothing")
-    if on_overflow:
-        loaded.change({"on_overflow": on_overflow})
+    if fields:
+        loaded.change(fields)
     made_kinds = loaded.settings.asset_kinds
     chosen = {out: asset_files.choose(out, made_kinds, kind, viewer.FILES) for out in outputs}
     start = time.perf_counter()
@@ -122,6 +141,24 @@ def generate(
         render.save_png(asset_files.turntable(made[chosen[outputs[0]]]), path)
         result["picture"] = str(path)
     return result
+
+
+def _check_text(prompt: str) -> None:
+    try:
+        prompt.encode("utf-8")
+    except UnicodeEncodeError as error:  # Python keeps bytes of the command line that are no text as lone surrogates
+        raise UsageError(f"--prompt {prompt!a}: no UTF-8 text from character {error.start + 1} on") from error
+
+
+def _assigned(fields: Sequence[str]) -> dict[str, str]:
+    """`NAME=VALUE` texts as a mapping."""
+    found = {}
+    for text in fields:
+        name, sign, value = text.partition("=")
+        if not sign or not name.strip():
+            raise UsageError(f"--set {text}: write NAME=VALUE, e.g. --set on_overflow=coarsen")
+        found[name.strip()] = value.strip()
+    return found
 
 
 def _read_features(path: Path) -> np.ndarray:

@@ -22,11 +22,11 @@ from gen3dexport.assets.score import Score
 from gen3dexport.backends import Program, stand_in
 from gen3dexport.bundle import golden
 from gen3dexport.bundle.program import ProgramRecord
-from gen3dexport.bundle.provenance import host
 from gen3dexport.documents.recipe import Golden
 from gen3dexport.documents.target import Measure
 from gen3dexport.errors import GenExportError, MissingError, VerificationError
 from gen3dexport.models import Request
+from gen3dexport.provenance import host
 from gen3dexport.reports.records import (
     Errors,
     Failure,

@@ -16,8 +16,8 @@ from pydantic import TypeAdapter
 from gen3dexport import bundle, errors
 from gen3dexport.assets import kinds
 from gen3dexport.bundle import Manifest, golden
-from gen3dexport.bundle.provenance import versions
 from gen3dexport.disk import disk_error
+from gen3dexport.provenance import versions
 from gen3dexport.reports.html import Shown, render_html
 from gen3dexport.reports.records import Failure, Measurement, Report
 from gen3dexport.reports.report import make_report
