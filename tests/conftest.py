@@ -21,7 +21,7 @@ from gen3dexport.validation.measure import measure_bundle, of_prompt
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gen3dexport.bundle import Manifest
+    from gen3dexport.bundle.manifest import Manifest
     from gen3dexport.models.component import Component
 
 GOLDEN = Path(__file__).parent / "golden" / "trellis"
@@ -37,7 +37,7 @@ golden:
 budgets:
   relative_l2: 1.0e-3
   relative_l2_fp32: 1.0e-3
-  iou: 0.99
+  scores: {{voxels: {{iou: 0.99}}}}
 """
 
 

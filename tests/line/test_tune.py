@@ -152,7 +152,7 @@ def test_the_command(
     assert chosen["loss"] <= 0.05 and chosen["loss_of"] == "built programs"
     assert 'id="plot-built"' in out.with_suffix(".html").read_text()
     assert json.loads(out.with_suffix(".json").read_text())["chosen"] == result["chosen"]
-    open_ = ("budgets.relative_l2=1", "budgets.relative_l2_fp32=1", "budgets.iou=0.9")
+    open_ = ("budgets.relative_l2=1", "budgets.relative_l2_fp32=1", "budgets.scores.voxels.iou=0.9")
     code, text, error = cli("build", out, *open_, "-t", fast_target, "-o", tmp_path / "b", "--json")
     assert code == 0, error
     assert json.loads(text)["size_bytes"] == pytest.approx(1e6 * chosen["value"], rel=1e-3)

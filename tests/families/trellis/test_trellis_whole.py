@@ -15,14 +15,17 @@ from safetensors.numpy import load_file
 from safetensors.torch import load_file as load_torch
 from safetensors.torch import save_file
 
+from gen3dexport.assets import kinds
 from gen3dexport.assets import mesh_files as assets
 from gen3dexport.assets.gaussian_files import PLY_PROPERTIES
 from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.radiance_field import RadianceField
+from gen3dexport.bundle.golden import read_assets
 from gen3dexport.bundle.manifest import read_manifest
 from gen3dexport.errors import UsageError
 from gen3dexport.models.trellis.host.configs import NETWORKS
 from gen3dexport.models.trellis.networks.loading import random_network
+from gen3dexport.reports.report import read_report
 from gen3dexport.runtime import load
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -100,25 +103,28 @@ def test_the_bundle_holds_every_component_and_passes(built: Path) -> None:
     assert manifest.component("slat_decoder_mesh").outputs["feats"].shape == (1, 64 * 256, 101)
     report = json.loads((built / "report.json").read_text())
     assert report["verdict"] == "pass"
-    assert [round(q["iou"], 2) for q in report["pipeline"]["quality"]] == [1.0, 1.0]
-    assert all(q["f_score"] > 0.99 for q in report["pipeline"]["quality"])
     assert set(report["pipeline"]["stages"]) == set(COMPONENTS)
-    for quality in report["pipeline"]["quality"]:
-        assert float(quality["psnr_db"]) > 40 and quality["ssim"] > 0.99 and quality["depth_delta1"] > 0.99
+    quality = read_report(built).pipeline.quality
+    assert [sorted(q.scores) for q in quality] == [["gaussians", "mesh", "radiance_field", "voxels"]] * 2
+    for found in quality:
+        values = {f"{kind}.{s.name}": s.value for kind, scores in found.scores.items() for s in scores}
+        assert round(values["voxels.iou"], 2) == 1 and values["mesh.f_score"] > 0.99
+        assert values["gaussians.psnr"] > 40 and values["gaussians.ssim"] > 0.99 and values["mesh.depth_delta1"] > 0.99
+        assert found.loss < 0.01
     page = (built / "report.html").read_text()
-    assert page.count('class="splats"') >= 2 and "function splatViewer" in page and "Gaussians, PSNR" in page
+    assert page.count('class="splats"') >= 2 and "function splatViewer" in page and "gaussians psnr, dB" in page
 
 
-def test_golden_assets_keep_the_decoded_mesh(built: Path) -> None:
-    from gen3dexport.validation.measure import of_prompt
-
-    golden = of_prompt(load_file(built / "golden" / "assets.safetensors"), 0)
-    meshes = {"logits", "mesh.vertices", "mesh.faces", "mesh.colors"}
-    attributes = ("positions", "scales", "quaternions", "opacities", "sh")
-    assert set(golden) == meshes | {f"gaussians.{a}" for a in attributes}
-    surface = load(built).pipeline.surface(golden)
-    assert np.array_equal(surface.vertices, golden["mesh.vertices"])
-    assert load(built).pipeline.surface({**golden, "mesh.faces": golden["mesh.faces"][:0]}) is None
+def test_golden_assets_keep_every_kind(built: Path) -> None:
+    loaded = load(built)
+    golden = read_assets(built / "golden" / "assets.safetensors")
+    assert [set(made) for made in golden] == [set(loaded.settings.asset_kinds)] * 2
+    assert set(golden[0]["mesh"]) >= {"vertices", "faces", "colors", "cell"}
+    assert set(golden[0]["gaussians"]) == {"positions", "scales", "quaternions", "opacities", "sh"}
+    for kind, arrays in golden[0].items():
+        module = kinds.of(kind)
+        asset = module.from_arrays(arrays)
+        assert module.problem(asset) is None and module.scores(asset, asset)[0].value == pytest.approx(1, abs=1e-3)
 
 
 def test_run_writes_a_coloured_mesh(built: Path, features: Path, tmp_path: Path, cli: Cli) -> None:
