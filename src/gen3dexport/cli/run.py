@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,9 +65,14 @@ def run(
     kind: Annotated[
         str, typer.Option(help="mesh, gaussians or radiance_field, where a file could hold another too.")
     ] = "",
-    on_overflow: Annotated[
-        str, typer.Option(help="More voxels than the bundle has room for: error, or coarsen (default: the recipe's).")
-    ] = "",
+    fields: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A field that the pipeline lets a run change, e.g. on_overflow=coarsen; may be given again.",
+        ),
+    ] = None,
     max_faces: Annotated[int | None, typer.Option(min=4, help="So many triangles at most; colours are kept.")] = None,
     largest_part: Annotated[
         bool, typer.Option("--largest-part", help="Leave out what hangs in the air beside the largest part.")
@@ -88,7 +93,8 @@ def run(
 
     edits = Edits(largest_part or None, max_faces, sh_degree, size)
     outputs = out or [Path("asset.glb")]
-    made = generate(bundle, prompt, seed, features, outputs, render, image, cache, kind, on_overflow, edits)
+    changed = _assigned(fields or [])
+    made = generate(bundle, prompt, seed, features, outputs, render, image, cache, kind, changed, edits)
     lines = []
     for file in made["assets"]:
         counts = ", ".join(f"{value:,} {name}" for name, value in file.items() if name not in ("path", "kind"))
@@ -109,7 +115,7 @@ def generate(
     image: Path | None = None,
     cache: bool = True,
     kind: str = "",
-    on_overflow: str = "",
+    fields: Mapping[str, str] | None = None,
     edits: Edits | None = None,
 ) -> dict[str, Any]:
     """Make the assets of one prompt and write them, with a turntable PNG beside the first if asked.
@@ -120,7 +126,7 @@ def generate(
         image: a picture to make it of, instead of a prompt.
         cache: keep what the encoder makes of a prompt or image, and use it when the same comes again.
         kind: of asset that every file must hold: mesh, gaussians, radiance_field; "" leaves it to the endings.
-        on_overflow: what too many voxels do, `error` or `coarsen`; "" leaves it to the recipe that the bundle is of.
+        fields: what the pipeline lets a run change, by name; the rest is as the recipe has it.
         edits: what is changed of the assets on their way into the files; the picture is of the first file's.
 
     Raises:
@@ -145,8 +151,8 @@ def generate(
     loaded = load(bundle, conditions=condition_cache.folder() if cache else None)
     if loaded.manifest.random_weights:
         raise UsageError(f"{bundle}: was built with random weights, for sizing; its assets would mean nothing")
-    if on_overflow:
-        loaded.change({"on_overflow": on_overflow})
+    if fields:
+        loaded.change(fields)
     made_kinds = loaded.settings.asset_kinds
     chosen = {out: asset_files.choose(out, made_kinds, kind, viewer.FILES) for out in outputs}
     edits = edits or Edits()
@@ -180,6 +186,17 @@ def _check_text(prompt: str) -> None:
         prompt.encode("utf-8")
     except UnicodeEncodeError as error:  # Python keeps bytes of the command line that are no text as lone surrogates
         raise UsageError(f"--prompt {prompt!a}: no UTF-8 text from character {error.start + 1} on") from error
+
+
+def _assigned(fields: Sequence[str]) -> dict[str, str]:
+    """`NAME=VALUE` texts as a mapping."""
+    found = {}
+    for text in fields:
+        name, sign, value = text.partition("=")
+        if not sign or not name.strip():
+            raise UsageError(f"--set {text}: write NAME=VALUE, e.g. --set on_overflow=coarsen")
+        found[name.strip()] = value.strip()
+    return found
 
 
 def _read_features(path: Path) -> np.ndarray:

@@ -13,9 +13,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from gen3dexport import bundle, errors
+from gen3dexport import errors
 from gen3dexport.assets import kinds
-from gen3dexport.bundle import Manifest, golden
+from gen3dexport.bundle import golden
+from gen3dexport.bundle.manifest import Manifest, verify
 from gen3dexport.disk import disk_error
 from gen3dexport.provenance import versions
 from gen3dexport.reports.html import Shown, render_html
@@ -36,7 +37,7 @@ def validate(folder: Path) -> Report:
         UsageError: when the folder is not a bundle.
         VerificationError: when it was changed, or its runtime refuses a program.
     """
-    manifest = bundle.verify(folder)
+    manifest = verify(folder)
     measured, generated = measure_in_child(folder, manifest)
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     report = make_report(manifest, folder.absolute().name, measured, versions(), created)
