@@ -59,7 +59,7 @@ def component(name: str, coords: np.ndarray, tokens: int, coarse: int, garbage: 
 
 def rows(name: str, target: str, coords: np.ndarray, tokens: int, coarse: int, garbage: float) -> list[np.ndarray]:
     """Real rows of every output, by the program from disk."""
-    from gen3dexport.documents.target import read_target
+    from gen3dexport.plan import read_target
     from gen3dexport.runtime.pipeline import to_numpy
     from gen3dexport.validation.one_component import through
 

@@ -86,7 +86,8 @@ def options(device: str) -> Any:
 
 def build(given: argparse.Namespace, out: Path) -> None:
     """Build one package in this process; writes the package and record.json into `out`."""
-    from gen3dexport.backends import ProgramRecord, TensorSpec, aotinductor
+    from gen3dexport.backends import aotinductor
+    from gen3dexport.bundle.program import ProgramRecord, TensorSpec
     from gen3dexport.export import Captured
 
     chosen = options(given.device)
@@ -102,6 +103,7 @@ def build(given: argparse.Namespace, out: Path) -> None:
         inputs={k: TensorSpec(shape=tuple(v.shape), dtype="float32") for k, v in made.inputs.items()},
         outputs={"v": TensorSpec(shape=shape, dtype="float32")},
         scheme=given.scheme,
+        requires=lowered.requires.model_dump(mode="json"),
         facts={**lowered.facts, "build_s": seconds},
         unmeasured=lowered.unmeasured,
     )
@@ -177,7 +179,8 @@ def _eager(given: argparse.Namespace, expected: Path) -> tuple[Callable[[], Any]
 
 
 def _package(given: argparse.Namespace) -> tuple[Callable[[], Any], dict[str, Any]]:
-    from gen3dexport.backends import ProgramRecord, aotinductor
+    from gen3dexport.backends import aotinductor
+    from gen3dexport.bundle.program import ProgramRecord
 
     record = ProgramRecord.model_validate_json((given.folder / "record.json").read_text())
     program = aotinductor.load(given.folder, record)

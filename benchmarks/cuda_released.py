@@ -58,7 +58,8 @@ def build(arch: str, scheme: str, blocks: int) -> dict[str, Any]:
         lowered = aotinductor.lower(captured, options, Path(folder))
     end = time.perf_counter()
     own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    facts = lowered.facts
+    facts, needs = lowered.facts, lowered.requires
+    assert needs is not None
     return {
         "network": NETWORK,
         "blocks": blocks,
@@ -79,7 +80,8 @@ def build(arch: str, scheme: str, blocks: int) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "latency": {"kind": "unmeasured", "reason": lowered.unmeasured or "this script builds only"},
         **{k: facts.get(k) for k in ("package_bytes", "cubins", "kernels", "attention", "operators", "weights")},
-        **{k: facts.get(k) for k in ("torch", "cuda", "triton")},
+        **needs.model_dump(include={"torch", "cuda"}),
+        "triton": facts["triton"],
     }
 
 

@@ -90,7 +90,8 @@ def run(blocks: int, runs: int, folder: Path) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    from gen3dexport.backends import ProgramRecord, TensorSpec, find
+    from gen3dexport.backends import find
+    from gen3dexport.bundle.program import ProgramRecord, TensorSpec
 
     torch.manual_seed(1)
     inputs = {"x": torch.randn(1, 8, 16, 16, 16), "t": torch.tensor([500.0]), "cond": torch.randn(1, 1374, 1024)}

@@ -18,8 +18,8 @@ from rich.table import Table
 from gen3dexport.assets.draw.field_render import march
 from gen3dexport.assets.gaussians import SH_C0
 from gen3dexport.assets.metrics import picture_quality
+from gen3dexport.assets.radiance_field import RadianceField
 from gen3dexport.bundle.provenance import host
-from gen3dexport.models.trellis.host.radiance_field import RadianceField
 
 RESULT = Path(__file__).parent / "results" / "field_knobs.json"
 RESOLUTION, RANK, DIM = 64, 16, 8

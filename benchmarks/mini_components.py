@@ -42,18 +42,16 @@ def component(wanted: str) -> Any:
     """A component of trellis-mini with the inputs of a real asset."""
     import array_api_compat.numpy as numpy_xp
 
-    from gen3dexport import models
-    from gen3dexport.documents.recipe import read_recipe
     from gen3dexport.models import Request
+    from gen3dexport.plan import make_plan, read_recipe, read_target
     from gen3dexport.record import record
 
-    recipe = read_recipe("trellis-mini")
-    folder, pipeline, loading = recipe.weights_folder(), models.pipeline("trellis"), models.loading("trellis")
-    settings = pipeline.read_settings(folder, recipe.sampler)
-    files = pipeline.host_files(settings, folder)["tokenizer.json"].parent
-    states = [pipeline.begin(settings, Request(recipe.golden.prompts[0], 0), files, numpy_xp)]
-    for name in pipeline.components(settings):
-        recording = record(loading.load(name, settings, folder), pipeline, settings, states, assets=True)
+    plan = make_plan(read_recipe("trellis-mini"), read_target("eager"))
+    files = plan.declared["text_encoder"].host_files(plan.weights)["tokenizer.json"].parent
+    request = Request(plan.recipe.golden.prompts[0], 0)
+    states = [plan.family.begin(plan.settings, request, files, numpy_xp)]
+    for name, declared in plan.declared.items():
+        recording = record(declared.load(plan.weights), declared, states, assets=True)
         states = list(recording.states)
         if name == wanted:
             return recording.component

@@ -20,17 +20,17 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from gen3dexport import models
-from gen3dexport.assets.metrics import tensor_error
-from gen3dexport.backends import onnx, recorded, specs
+from gen3dexport.backends import onnx
+from gen3dexport.bundle.program import recorded, specs
 from gen3dexport.bundle.provenance import host, versions
-from gen3dexport.documents.recipe import read_recipe
 from gen3dexport.export import Captured
 from gen3dexport.models import Request
 from gen3dexport.models.component import Component
 from gen3dexport.models.trellis.host.configs import NETWORKS
 from gen3dexport.models.trellis.networks.loading import random_network
+from gen3dexport.plan import make_plan, read_recipe, read_target
 from gen3dexport.record import record
+from gen3dexport.tensor_error import tensor_error
 
 RESULT = Path(__file__).parent / "results" / "onnx_schemes.json"
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -44,14 +44,13 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def mini_flow() -> Component:
     """trellis-mini's flow with the inputs of a real asset's first call."""
-    recipe = read_recipe("trellis-mini")
-    pipeline, loading = models.pipeline("trellis"), models.loading("trellis")
-    settings = pipeline.read_settings(recipe.weights_folder(), recipe.sampler)
-    files = pipeline.host_files(settings, recipe.weights_folder())["tokenizer.json"].parent
-    states = [pipeline.begin(settings, Request(recipe.golden.prompts[0], 0), files, numpy_xp)]
+    plan = make_plan(read_recipe("trellis-mini"), read_target("eager"))
+    files = plan.declared["text_encoder"].host_files(plan.weights)["tokenizer.json"].parent
+    request = Request(plan.recipe.golden.prompts[0], 0)
+    states = [plan.family.begin(plan.settings, request, files, numpy_xp)]
     for name in ("text_encoder", "flow"):
-        component = loading.load(name, settings, recipe.weights_folder())
-        recording = record(component, pipeline, settings, states, assets=name != "flow")
+        declared = plan.declared[name]
+        recording = record(declared.load(plan.weights), declared, states, assets=name != "flow")
         states = list(recording.states)
     found: Component = recording.component
     return found

@@ -22,8 +22,9 @@ from rich.console import Console
 from rich.table import Table
 from tpu_bundles import CLOCK, DUMP, kernels
 
-from gen3dexport.backends import Lowered, find
+from gen3dexport.backends import find
 from gen3dexport.backends.xla.chips import CHIPS
+from gen3dexport.bundle.program import Lowered
 from gen3dexport.bundle.provenance import versions
 from gen3dexport.export import Captured
 

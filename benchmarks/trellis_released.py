@@ -30,9 +30,7 @@ from rich.table import Table
 def build_until(recipe: str, target_name: str, assignments: list[str], wanted: str, out: str) -> None:
     """Build the components up to `wanted`, and write what it took as JSON into `out`."""
     from gen3dexport import build as building
-    from gen3dexport.documents.recipe import read_recipe
-    from gen3dexport.documents.target import read_target
-    from gen3dexport.plan import make_plan, require_ready
+    from gen3dexport.plan import make_plan, read_recipe, read_target, require_ready
     from gen3dexport.validation.measure import PeakMemory
 
     target = read_target(target_name)
@@ -85,16 +83,15 @@ def build_until(recipe: str, target_name: str, assignments: list[str], wanted: s
 def states_after(plan: Any, name: str, states: list[dict[str, Any]], draft: Path) -> list[dict[str, Any]]:
     """The pipeline's states after a component: from the stage cache, else of its float32 eager form, nothing built."""
     from gen3dexport import build as building
-    from gen3dexport import models
     from gen3dexport.bundle import stage_cache
     from gen3dexport.record import record
 
     found = stage_cache.find(stage_cache.key(building._key_parts(plan, name, states)))
     if found is not None:
         return building._collect(found, draft)[0]
-    loading, recipe = models.loading(plan.recipe.family), plan.recipe
-    component = loading.load(name, plan.settings, recipe.weights_folder(), recipe.random_weights, plan.allow_pickle)
-    return list(record(component, plan.pipeline, plan.settings, states, recipe.golden.assets).states)
+    declared = plan.declared[name]
+    component = declared.load(plan.weights, "random" if plan.recipe.random_weights else "stored", plan.allow_pickle)
+    return list(record(component, declared, states, plan.recipe.golden.assets).states)
 
 
 def fresh(folder: Path) -> Path:
@@ -130,9 +127,7 @@ def main() -> int:
     parser.add_argument("-o", "--out", type=Path, default=Path("benchmarks/results/trellis_released.json"))
     options = parser.parse_args()
     from gen3dexport.bundle.provenance import host, versions
-    from gen3dexport.documents.recipe import read_recipe
-    from gen3dexport.documents.target import read_target
-    from gen3dexport.plan import make_plan
+    from gen3dexport.plan import make_plan, read_recipe, read_target
 
     result = json.loads(options.out.read_text()) if options.out.is_file() else {"rows": {}}
     for name in options.target:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 GOLDEN = Path(__file__).parent / "golden" / "trellis"
 
 TINY_RECIPE = """\
-schema: 1
+schema: 2
 name: trellis-tiny
 summary: the golden sets' networks as a pipeline; features in, mesh out
 family: trellis
@@ -69,8 +69,8 @@ def golden_sampler() -> tuple[Component, dict[str, Tensor]]:
     import torch
 
     from gen3dexport.models.component import Component, Euler
-    from gen3dexport.models.golden import read_golden
     from gen3dexport.models.trellis.host.sampler import Schedule
+    from gen3dexport.models.trellis.networks.golden_sets import read_golden
 
     golden = read_golden(GOLDEN / "sampler")
     extra, tensors = golden.extra, golden.tensors

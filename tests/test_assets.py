@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from gen3dexport.assets.mesh import FORMATS, Mesh, from_occupancy_logits, read, vertex_normals, write
+from gen3dexport.assets.mesh import Mesh, from_occupancy_logits, vertex_normals
+from gen3dexport.assets.mesh_files import FORMATS, read, write
 from gen3dexport.errors import AccuracyError, UsageError, VerificationError
 
 R = 16

@@ -39,9 +39,7 @@ class Place:
     def built(self) -> Path:
         """A bundle of the tiny model, to harm; the build itself leaves nothing else."""
         from gen3dexport.build import build
-        from gen3dexport.documents.recipe import read_recipe
-        from gen3dexport.documents.target import read_target
-        from gen3dexport.plan import make_plan
+        from gen3dexport.plan import make_plan, read_recipe, read_target
 
         target = read_target("eager")
         build(make_plan(read_recipe(str(self.recipe), target), target), self.out)
@@ -88,7 +86,7 @@ def wrong_type(p: Place) -> list[str]:
 
 
 def newer_recipe(p: Place) -> list[str]:
-    p.edit("schema: 1", "schema: 2")
+    p.edit("schema: 2", "schema: 3")
     return p.build()
 
 
@@ -308,12 +306,12 @@ def two_builds_at_once(p: Place) -> list[str]:
 def _prompting(p: Place, prompt: str) -> list[str]:
     """A run of a bundle that takes prompts: the shipped model, one step."""
     from gen3dexport.build import build
-    from gen3dexport.documents.recipe import read_recipe
-    from gen3dexport.documents.target import read_target
-    from gen3dexport.plan import make_plan
+    from gen3dexport.plan import make_plan, read_recipe, read_target
 
     target = read_target("eager")
-    recipe = read_recipe("trellis-mini", target, ["sampler.steps=1", "golden.prompts=[a chair]", "golden.assets=false"])
+    recipe = read_recipe(
+        "trellis-mini", target, ["knobs.sampler.steps=1", "golden.prompts=[a chair]", "golden.assets=false"]
+    )
     build(make_plan(recipe, target), p.out)
     return ["run", str(p.out), "--prompt", prompt, "-o", str(p.folder / "asset.glb")]
 

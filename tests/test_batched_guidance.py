@@ -13,9 +13,9 @@ import torch
 
 from gen3dexport.bundle import read_manifest
 from gen3dexport.errors import UsageError
-from gen3dexport.models.golden import read_golden
 from gen3dexport.models.trellis.host.settings import Sampling
 from gen3dexport.models.trellis.host.structure_stage import run_sampler
+from gen3dexport.models.trellis.networks.golden_sets import read_golden
 from gen3dexport.runtime import load
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -55,7 +55,9 @@ def test_one_call_gives_what_two_do(name: str) -> None:
 
 
 def test_a_bundle_with_batched_guidance(tiny_recipe: Path, fast_target: Path, tmp_path: Path, cli: Cli) -> None:
-    code, _, error = cli("build", tiny_recipe, "sampler.guidance=batched", "-t", fast_target, "-o", tmp_path / "b")
+    code, _, error = cli(
+        "build", tiny_recipe, "knobs.sampler.guidance=batched", "-t", fast_target, "-o", tmp_path / "b"
+    )
     assert code == 0, error
     manifest = read_manifest(tmp_path / "b")
     assert manifest.component("flow").inputs["x"].shape[0] == manifest.component("flow").outputs["v"].shape[0] == 2
@@ -68,13 +70,13 @@ def test_a_bundle_with_batched_guidance(tiny_recipe: Path, fast_target: Path, tm
 
 
 def test_a_plan_has_the_batch(tiny_recipe: Path, cli: Cli) -> None:
-    code, out, error = cli("plan", tiny_recipe, "sampler.guidance=batched", "-t", "eager", "--json")
+    code, out, error = cli("plan", tiny_recipe, "knobs.sampler.guidance=batched", "-t", "eager", "--json")
     assert code == 0, error
     inputs = json.loads(out)["components"][0]["inputs"]
     assert [inputs[name][0] for name in ("x", "t", "cond")] == [2, 2, 2]
 
 
 def test_tpu_takes_none(tiny_recipe: Path, cli: Cli) -> None:
-    code, _, error = cli("plan", tiny_recipe, "sampler.guidance=batched", "-t", "tpu")
+    code, _, error = cli("plan", tiny_recipe, "knobs.sampler.guidance=batched", "-t", "tpu")
     assert code == UsageError.exit_code
-    assert "sampler.guidance: batched is refused: the sampler is one program" in error
+    assert "knobs.sampler.guidance: batched is refused: the sampler is one program" in error

@@ -27,9 +27,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Path:
     from conftest import TINY_RECIPE
 
     from gen3dexport.build import build
-    from gen3dexport.documents.recipe import read_recipe
-    from gen3dexport.documents.target import read_target
-    from gen3dexport.plan import make_plan
+    from gen3dexport.plan import make_plan, read_recipe, read_target
     from gen3dexport.validation.validate import validate
 
     folder = tmp_path_factory.mktemp("built")
@@ -75,16 +73,16 @@ def test_report_passes_and_is_measured(built: Path) -> None:
 
 def test_runtime_makes_the_golden_asset(built: Path) -> None:
     loaded = load(built)
-    request = loaded.pipeline.golden_request(loaded.settings, _request(0))
-    logits = loaded.pipeline.occupancy_logits(loaded.run(request))
-    golden = load_file(built / "golden" / "assets.safetensors")["0.logits"]
-    np.testing.assert_allclose(logits, golden, atol=1e-4)
+    mesh = loaded.family.make_assets(loaded.run(_request(0)), loaded.settings)["mesh"]
+    golden = load_file(built / "golden" / "assets.safetensors")
+    np.testing.assert_allclose(mesh.vertices, golden["0.mesh.vertices"], atol=1e-4)
+    np.testing.assert_array_equal(mesh.faces, golden["0.mesh.faces"])
 
 
 def _request(seed: int) -> Any:
     from gen3dexport.models import Request
 
-    return Request("first", seed)
+    return Request("first", seed, stand_in="trained")
 
 
 def test_rebuild_from_the_cache_gives_the_same_bytes(tiny_recipe: Path, tmp_path: Path, cli: Cli) -> None:

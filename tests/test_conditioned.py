@@ -15,7 +15,7 @@ from conftest import TINY_RECIPE
 from PIL import Image
 from safetensors.numpy import load_file
 
-from gen3dexport.assets import mesh as assets
+from gen3dexport.assets import mesh_files as assets
 from gen3dexport.bundle import read_manifest
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.models.image_preparation import sample_image
@@ -58,9 +58,7 @@ def weights(kind: str, tiny_weights: Path, tmp_path_factory: pytest.TempPathFact
 def built(kind: str, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of it for the eager target, validated."""
     from gen3dexport.build import build
-    from gen3dexport.documents.recipe import read_recipe
-    from gen3dexport.documents.target import read_target
-    from gen3dexport.plan import make_plan
+    from gen3dexport.plan import make_plan, read_recipe, read_target
     from gen3dexport.validation.validate import validate
 
     folder = tmp_path_factory.mktemp("built")
@@ -192,7 +190,7 @@ def test_an_encoder_that_is_not_there_is_left_out(
 
     assert names() == ["flow", "decoder"]
     elsewhere = weights / place.relative_to(bare)
-    assert names(f"encoder={elsewhere}") == list(COMPONENTS[kind])
+    assert names(f"knobs.encoder={elsewhere}") == list(COMPONENTS[kind])
     code, _, error = cli("plan", recipe, "random_weights=true", "-t", "eager")
     assert code == UsageError.exit_code
     assert "and the flow takes 48" in error
@@ -201,7 +199,7 @@ def test_an_encoder_that_is_not_there_is_left_out(
     code, _, error = cli("run", tmp_path / "b", "--prompt", "a chair", "-o", tmp_path / "asset.glb")
     assert code == UsageError.exit_code
     assert f"built without its {name}" in error and "--features" in error
-    assert names("encoder=none", f"weights={weights}") == ["flow", "decoder"]
+    assert names("knobs.encoder=none", f"weights={weights}") == ["flow", "decoder"]
 
 
 def test_random_weights_need_no_tokenizer(kind: str, weights: Path, tmp_path: Path, cli: Cli) -> None:

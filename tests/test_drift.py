@@ -11,11 +11,10 @@ import pytest
 from safetensors.numpy import load_file
 
 from gen3dexport.build import build
-from gen3dexport.documents.recipe import read_recipe
-from gen3dexport.documents.target import read_target
 from gen3dexport.pages import plots as report_plots
-from gen3dexport.plan import make_plan
-from gen3dexport.validation.drift import snr_db, trajectory
+from gen3dexport.plan import make_plan, read_recipe, read_target
+from gen3dexport.trajectory import trajectory
+from gen3dexport.validation.drift import snr_db
 from gen3dexport.validation.validate import validate
 
 

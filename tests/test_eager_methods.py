@@ -11,7 +11,7 @@ import torch
 
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.models.component import Component
-from gen3dexport.models.golden import read_golden
+from gen3dexport.models.trellis.networks.golden_sets import read_golden
 from gen3dexport.quantization.quantize import linears
 from gen3dexport.search.trials import stored_bytes
 

@@ -13,8 +13,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gen3dexport.backends import ProgramRecord, eager
-from gen3dexport.bundle import File, Unquantized, read_manifest, stage_cache
+from gen3dexport.backends import eager
+from gen3dexport.bundle import Unquantized, read_manifest, stage_cache
+from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.documents.budgets import Budgets
 from gen3dexport.documents.target import Measure
 from gen3dexport.models.component import Component
@@ -24,6 +25,7 @@ from gen3dexport.validation.gates import against_unquantized, time_in_turn, wors
 from gen3dexport.validation.measure import time_calls
 
 Cli = Callable[..., tuple[int, str, str]]
+NAMES = ("flow", "decoder")
 OPEN = ["budgets.relative_l2=10", "budgets.relative_l2_fp32=10", "budgets.iou=0", "components.flow.scheme=bf16"]
 
 
@@ -148,25 +150,44 @@ def test_another_baseline(tiny_recipe: Path, tmp_path: Path, cli: Cli) -> None:
     assert code == 2 and "budgets.baseline: unknown 'fp23'; did you mean 'fp32'?" in error
 
 
-@pytest.mark.parametrize("harm", ["missing", "changed"])
-def test_without_the_unquantized_program_it_is_unmeasured(
-    tiny_recipe: Path, tmp_path: Path, cli: Cli, harm: str, monkeypatch: pytest.MonkeyPatch
+def test_a_bundle_is_judged_where_its_stage_cache_is_not(
+    tiny_recipe: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GEN3DEXPORT_CACHE", str(tmp_path / "cache"))
     gated = [*OPEN, "budgets.size_ratio=0.9", "budgets.allow_slowdown=20"]
     assert cli("build", tiny_recipe, *gated, "-t", "eager", "-o", tmp_path / "b", "--skip-validation")[0] == 0
-    key = read_manifest(tmp_path / "b").unquantized["flow"].key
-    path = stage_cache.folder() / key / "programs" / "flow.pt2"
+    shutil.rmtree(stage_cache.folder())
+    shutil.move(tmp_path / "b", tmp_path / "elsewhere")
+    code, out, _ = cli("validate", tmp_path / "elsewhere", "--json")
+    report, manifest = json.loads(out), read_manifest(tmp_path / "elsewhere")
+    assert code == 0
+    budget = _budget(report, "allow_slowdown")
+    assert (budget["verdict"], budget["kind"]) == ("pass", "measured")
+    assert sorted(p.name for p in (tmp_path / "elsewhere" / "baseline").iterdir()) == ["flow.pt2"]
+    assert manifest.files["baseline/flow.pt2"].bytes == manifest.unquantized["flow"].bytes
+    assert report["size_bytes"] == sum((tmp_path / "elsewhere" / "programs" / f"{n}.pt2").stat().st_size for n in NAMES)
+
+
+@pytest.mark.parametrize("harm", ["missing", "changed"])
+def test_a_damaged_baseline_is_refused(tiny_recipe: Path, tmp_path: Path, cli: Cli, harm: str) -> None:
+    gated = [*OPEN, "budgets.allow_slowdown=20"]
+    assert cli("build", tiny_recipe, *gated, "-t", "eager", "-o", tmp_path / "b", "--skip-validation")[0] == 0
+    path = tmp_path / "b" / "baseline" / "flow.pt2"
     if harm == "missing":
-        shutil.rmtree(stage_cache.folder() / key)
+        path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:-1] + b"x")
-    code, out, _ = cli("validate", tmp_path / "b", "--json")
-    assert code == 8
-    budget = _budget(json.loads(out), "allow_slowdown")
-    assert (budget["verdict"], budget["value"]) == ("unmeasured", None)
-    assert "build the bundle again" in budget["reason"]
-    assert _budget(json.loads(out), "size_ratio")["verdict"] == "pass"  # its size is recorded
+    code, _, error = cli("validate", tmp_path / "b")
+    assert code == 7
+    assert f"baseline/flow.pt2: {'missing' if harm == 'missing' else 'SHA-256 differs'}" in error
+
+
+def test_a_size_budget_ships_no_baseline(tiny_recipe: Path, tmp_path: Path, cli: Cli) -> None:
+    code, report = _build(cli, tiny_recipe, tmp_path / "b", "budgets.size_ratio=0.9")
+    assert code == 0 and not (tmp_path / "b" / "baseline").exists()
+    assert _budget(report, "size_ratio")["verdict"] == "pass"  # its size is recorded
+    slowdown = report["components"][0]["unquantized"]["slowdown"]
+    assert slowdown["kind"] == "unmeasured" and "budgets.allow_slowdown" in slowdown["reason"]
 
 
 def _record(estimates: dict[str, float]) -> ProgramRecord:
@@ -175,7 +196,7 @@ def _record(estimates: dict[str, float]) -> ProgramRecord:
 
 
 def test_estimates_pass_only_where_they_are_accepted() -> None:
-    other = Unquantized(key="0" * 64, program=_record({"roofline": 4, "b": 1}), files={"f": File(bytes=8, sha256="")})
+    other = Unquantized(program=_record({"roofline": 4, "b": 1}), bytes=8)
     facts = against_unquantized(_record({"roofline": 2, "a": 1}), 4, other, {"kind": "unmeasured", "reason": "no TPU"})
     assert facts["size_ratio"] == 0.5
     assert facts["slowdown"] == {"kind": "estimated", "estimates": [{"value": -0.5, "by": "roofline"}]}

@@ -12,7 +12,7 @@ import torch
 
 from gen3dexport.bundle import read_manifest
 from gen3dexport.models.component import Component
-from gen3dexport.models.golden import read_golden
+from gen3dexport.models.trellis.networks.golden_sets import read_golden
 from gen3dexport.models.trellis.networks.held_context import FlowContext, hold_context
 from gen3dexport.runtime import load
 
@@ -54,7 +54,7 @@ def test_a_bundle_makes_the_same_asset(
     guidance: str, tiny_recipe: Path, fast_target: Path, tmp_path: Path, cli: Cli
 ) -> None:
     build = ("build", tiny_recipe, "-t", fast_target, "--skip-validation")
-    held = ("sampler.cache_context=true", f"sampler.guidance={guidance}")
+    held = ("knobs.sampler.cache_context=true", f"knobs.sampler.guidance={guidance}")
     code, _, error = cli(*build, *held, "-o", tmp_path / "held")
     assert code == 0, error
     assert cli(*build, "-o", tmp_path / "plain")[0] == 0
@@ -75,8 +75,12 @@ def test_a_bundle_makes_the_same_asset(
 
 
 def test_a_plan_has_both_halves(cli: Cli) -> None:
-    overrides = ("sampler.cache_context=true", "slat_sampler.cache_context=true", "sampler.tabulate_time=false")
-    code, out, error = cli("plan", "trellis-text-base", *overrides, "encoder=none", "-t", "eager", "--json")
+    overrides = (
+        "knobs.sampler.cache_context=true",
+        "knobs.slat_sampler.cache_context=true",
+        "knobs.sampler.tabulate_time=false",
+    )
+    code, out, error = cli("plan", "trellis-text-base", *overrides, "knobs.encoder=none", "-t", "eager", "--json")
     assert code == 0, error
     rows = {row["name"]: row for row in json.loads(out)["components"]}
     assert list(rows)[:5] == ["flow_context", "flow", "decoder", "slat_flow_context", "slat_flow"]

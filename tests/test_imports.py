@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import gen3dexport
+import gen3dexport.cli
+from gen3dexport.cli.app import COMMANDS
+
 HEAVY = ("torch", "jax", "executorch", "onnx", "onnxruntime", "triton", "torchax", "torchao", "transformers", "trimesh")
 
-LIGHT = [
-    ["--help"],
-    ["ls"],
-    ["ls", "schemes"],
-    ["show", "trellis-mini"],
-    ["plan", "--help"],
-    ["verify", "--help"],
-    ["build", "--help"],
-    ["run", "--help"],
-    ["compare", "--help"],
-    ["sensitivity", "--help"],
-    ["tune", "--help"],
-]
+LIGHT = [["--help"], ["ls"], ["ls", "schemes"], ["show", "trellis-mini"], *([name, "--help"] for name in COMMANDS)]
+
+SLOW = ("unittest", "asyncio", "scipy", "numpy", "rich", "ruamel", "filelock", "PIL", *HEAVY)
+"""What takes longer to import than all that a listing does."""
 
 
 @pytest.mark.parametrize("arguments", LIGHT, ids=" ".join)
@@ -35,6 +31,29 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith("HEAVY []"), done.stdout[-300:]
+
+
+@pytest.mark.parametrize("arguments", [["ls"], ["ls", "--json"], ["ls", "targets"]], ids=" ".join)
+def test_a_listing_imports_nothing_slow(arguments: list[str]) -> None:
+    code = (
+        "import sys; sys.argv = ['gen3dexport', *sys.argv[1:]]\n"
+        "from gen3dexport.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
+        f"print('SLOW', [m for m in {SLOW} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith("SLOW []"), done.stdout[-300:]
+
+
+def test_every_command_is_a_module_of_its_name() -> None:
+    folder = Path(gen3dexport.cli.__file__).parent
+    assert {path.stem for path in folder.glob("*.py")} == {*COMMANDS, "__init__", "app", "tables"}
+
+
+def test_the_package_is_run_as_a_module_too() -> None:
+    done = subprocess.run([sys.executable, "-m", "gen3dexport", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"{gen3dexport.__version__}\n")
 
 
 def test_help_imports_neither_pydantic_nor_numpy() -> None:

@@ -14,12 +14,10 @@ from torch import nn
 
 from gen3dexport import build as building
 from gen3dexport.backends import eager
-from gen3dexport.documents.recipe import read_recipe
-from gen3dexport.documents.target import read_target
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
-from gen3dexport.models.golden import read_golden
-from gen3dexport.plan import Plan, make_plan
+from gen3dexport.models.trellis.networks.golden_sets import read_golden
+from gen3dexport.plan import Plan, make_plan, read_recipe, read_target
 from gen3dexport.quantization.calibration import Ranges, Step, observing
 from gen3dexport.quantization.int8_convolution import Int8Convolution
 from gen3dexport.quantization.module_rules import quantize_by_rules

@@ -16,8 +16,8 @@ from gen3dexport.assets.metrics import (
     occupancy_iou,
     picture_quality,
     sample_surface,
-    tensor_error,
 )
+from gen3dexport.tensor_error import tensor_error
 
 
 def sphere(radius: float, shift: float = 0.0) -> Mesh:

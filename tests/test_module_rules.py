@@ -12,18 +12,18 @@ import torch
 from torch import nn
 
 from gen3dexport import backends
-from gen3dexport.assets.metrics import tensor_error
-from gen3dexport.backends import ProgramRecord, TensorSpec
+from gen3dexport.bundle.program import TensorSpec, recorded
 from gen3dexport.errors import UsageError
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component
-from gen3dexport.models.golden import read_golden
+from gen3dexport.models.trellis.networks.golden_sets import read_golden
 from gen3dexport.networks.bert import BertTokenEncoder
 from gen3dexport.quantization.int8_embedding import Int8Embedding
 from gen3dexport.quantization.int8_linear import Int8Linear
 from gen3dexport.quantization.module_rules import embeddings, exceptions, generic, layers_of, quantize_by_rules
 from gen3dexport.quantization.quantize import InDtype, linears
 from gen3dexport.runtime.pipeline import to_numpy
+from gen3dexport.tensor_error import tensor_error
 
 Cli = Callable[..., tuple[int, str, str]]
 GOLDEN = Path(__file__).parent / "golden" / "trellis"
@@ -186,10 +186,7 @@ def test_every_backend_lowers_rules(flow: Component, name: str, rules: dict[str,
     lowered = backend.lower(Captured(mixed), options, tmp_path)
     specs = {k: TensorSpec(shape=tuple(v.shape), dtype=str(v.dtype)[6:]) for k, v in flow.inputs.items()}
     out = {"v": TensorSpec(shape=expected.shape, dtype="float32")}
-    record = ProgramRecord(
-        name="flow", component="flow", files=lowered.files, inputs=specs, outputs=out, facts=dict(lowered.facts)
-    )
-    program = backend.load(tmp_path, record)
+    program = backend.load(tmp_path, recorded("flow", lowered, specs, out))
     found = to_numpy(program({k: program.xp.asarray(v.numpy()) for k, v in flow.inputs.items()}))["v"]
     assert tensor_error(found, expected).relative_l2 < 0.01
 

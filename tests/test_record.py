@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gen3dexport.backends import ProgramRecord, TensorSpec
+from gen3dexport.bundle.program import ProgramRecord, TensorSpec
 from gen3dexport.errors import VerificationError
 from gen3dexport.models.component import Component
 from gen3dexport.record import Recording, golden_tensors, run_eager

@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from gen3dexport.documents.recipe import read_recipe
-from gen3dexport.documents.target import read_target
-from gen3dexport.plan import make_plan
+from gen3dexport.plan import make_plan, read_recipe, read_target
 from gen3dexport.search.trials import Choice, Trials, stored_bytes
 
 Cli = Callable[..., tuple[int, str, str]]

@@ -19,10 +19,9 @@ import tradeoff_plot
 import tradeoff_variants as variants
 
 from gen3dexport.backends import find
-from gen3dexport.documents.recipe import read_recipe
-from gen3dexport.documents.target import read_target
 from gen3dexport.models.component import Component
 from gen3dexport.models.trellis.networks.structure import SparseStructureFlow
+from gen3dexport.plan import read_recipe, read_target
 from gen3dexport.search.trials import stored_bytes
 
 

@@ -117,7 +117,7 @@ def test_assets_of_crossed_cells_are_where_the_shape_is() -> None:
     from gen3dexport.models.trellis.host.settings import read_settings
     from gen3dexport.models.trellis.host.slat_stage import make_asset
 
-    settings = read_settings(COLOR_RELEASE, None)
+    settings = read_settings(COLOR_RELEASE)
     shape = next(shape for shape in SHAPES if shape[0] == "mug")
     coords = cells_of(shape)
     features = np.zeros((len(coords), 64, 101), np.float32)
@@ -233,7 +233,7 @@ def test_the_trained_weights_are_whole() -> None:
     from gen3dexport.models.trellis.host.settings import read_settings
     from gen3dexport.models.trellis.networks import loading
 
-    settings = read_settings(COLOR_RELEASE, None)
+    settings = read_settings(COLOR_RELEASE)
     assert settings.slat is not None and settings.slat.cells == "crossed" and settings.slat.resolution == 32
     assert list(settings.checkpoints) == [
         *("text_encoder", "flow", "decoder", "slat_flow", "slat_decoder_gs", "slat_decoder_mesh"),

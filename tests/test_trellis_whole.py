@@ -15,12 +15,13 @@ from safetensors.numpy import load_file
 from safetensors.torch import load_file as load_torch
 from safetensors.torch import save_file
 
-from gen3dexport.assets import mesh as assets
-from gen3dexport.assets.gaussians import PLY_PROPERTIES, Gaussians
+from gen3dexport.assets import mesh_files as assets
+from gen3dexport.assets.gaussian_files import PLY_PROPERTIES
+from gen3dexport.assets.gaussians import Gaussians
+from gen3dexport.assets.radiance_field import RadianceField
 from gen3dexport.bundle import read_manifest
 from gen3dexport.errors import UsageError
 from gen3dexport.models.trellis.host.configs import NETWORKS
-from gen3dexport.models.trellis.host.radiance_field import RadianceField
 from gen3dexport.models.trellis.networks.loading import random_network
 from gen3dexport.runtime import load
 
@@ -29,7 +30,7 @@ Cli = Callable[..., tuple[int, str, str]]
 NAMES = ("slat_flow", "slat_dec_gs", "slat_dec_rf", "slat_dec_mesh")
 COMPONENTS = ("flow", "decoder", "slat_flow", "slat_decoder_gs", "slat_decoder_rf", "slat_decoder_mesh")
 SCALE = {"mean": [0.25 * k - 1 for k in range(8)], "std": [0.5 + 0.1 * k for k in range(8)]}
-WHOLE = TINY_RECIPE + "voxels: {{budget: 256, on_overflow: coarsen}}\nslat_sampler: {{steps: 2}}\n"
+WHOLE = TINY_RECIPE + "knobs:\n  voxels: {{budget: 256, on_overflow: coarsen}}\n  slat_sampler: {{steps: 2}}\n"
 
 
 def _write(folder: Path, name: str, args: dict[str, Any], state: dict[str, torch.Tensor], cls: str) -> None:
@@ -67,9 +68,7 @@ def weights(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def built(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of all of it for the eager target, validated."""
     from gen3dexport.build import build
-    from gen3dexport.documents.recipe import read_recipe
-    from gen3dexport.documents.target import read_target
-    from gen3dexport.plan import make_plan
+    from gen3dexport.plan import make_plan, read_recipe, read_target
     from gen3dexport.validation.validate import validate
 
     folder = tmp_path_factory.mktemp("built")
@@ -159,8 +158,8 @@ def test_every_asset_is_of_the_same_voxels(built: Path, features: Path) -> None:
     from gen3dexport.models import Request
 
     state = loaded.run(Request("", 3, np.load(features)))
-    made = loaded.pipeline.make_assets(state, loaded.settings)
-    assert tuple(made) == loaded.pipeline.asset_kinds(loaded.settings) == ("mesh", "gaussians", "radiance_field")
+    made = loaded.family.make_assets(state, loaded.settings)
+    assert tuple(made) == loaded.settings.asset_kinds == ("mesh", "gaussians", "radiance_field", "voxels")
     count, field = len(state["coords"]), made["radiance_field"]
     assert isinstance(field, RadianceField)
     assert len(made["gaussians"].positions) == 32 * count and len(field.positions) == count
@@ -186,11 +185,11 @@ def test_a_smaller_budget_changes_no_latent(built: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("decoders=[]", "decoders"),
-        ("decoders=[voxels]", "decoders.0"),
-        ("voxels.budget=0", "voxels.budget"),
-        ("voxels.gather=never", "voxels.gather"),
-        ("slat_sampler.step=3", "did you mean 'steps'"),
+        ("knobs.decoders=[]", "knobs.decoders"),
+        ("knobs.decoders=[voxels]", "knobs.decoders.0"),
+        ("knobs.voxels.budget=0", "knobs.voxels.budget"),
+        ("knobs.voxels.gather=never", "knobs.voxels.gather"),
+        ("knobs.slat_sampler.step=3", "did you mean 'steps'"),
     ],
 )
 def test_bad_fields(weights: Path, tmp_path: Path, cli: Cli, override: str, message: str) -> None:
@@ -200,7 +199,7 @@ def test_bad_fields(weights: Path, tmp_path: Path, cli: Cli, override: str, mess
     assert message in error
 
 
-@pytest.mark.parametrize("override", ["decoders=[mesh]", "voxels.budget=512", "slat_sampler.steps=3"])
+@pytest.mark.parametrize("override", ["knobs.decoders=[mesh]", "knobs.voxels.budget=512", "knobs.slat_sampler.steps=3"])
 def test_fields_of_the_second_stage_need_one(tiny_recipe: Path, cli: Cli, override: str) -> None:
     code, _, error = cli("plan", tiny_recipe, override, "-t", "eager")
     assert code == UsageError.exit_code
@@ -209,19 +208,19 @@ def test_fields_of_the_second_stage_need_one(tiny_recipe: Path, cli: Cli, overri
 
 def test_a_choice_of_decoders_and_of_the_gather(weights: Path, tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "whole.yaml").write_text(WHOLE.format(weights=weights))
-    arguments = ("plan", tmp_path / "whole.yaml", "decoders=[gaussian]", "-t", "eager", "--json")
+    arguments = ("plan", tmp_path / "whole.yaml", "knobs.decoders=[gaussian]", "-t", "eager", "--json")
     code, out, error = cli(*arguments)
     assert code == 0, error
     plain = {row["name"]: row for row in json.loads(out)["components"]}
     assert list(plain) == ["flow", "decoder", "slat_flow", "slat_decoder_gs"]
-    per_offset = json.loads(cli(*arguments, "voxels.gather=per-offset")[1])["components"][2]
+    per_offset = json.loads(cli(*arguments, "knobs.voxels.gather=per-offset")[1])["components"][2]
     gathers = [row["operators"]["aten.index_select.default"] for row in (plain["slat_flow"], per_offset)]
     assert gathers[1] == gathers[0] + 26 * 8  # 8 convolutions, 27 gathers each instead of one
 
 
 def test_more_voxels_than_the_budget(weights: Path, tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "whole.yaml").write_text(WHOLE.format(weights=weights))
-    overrides = ("voxels.budget=8", "voxels.on_overflow=error", "decoders=[gaussian]")
+    overrides = ("knobs.voxels.budget=8", "knobs.voxels.on_overflow=error", "knobs.decoders=[gaussian]")
     code, _, error = cli("build", tmp_path / "whole.yaml", *overrides, "-t", "eager", "-o", tmp_path / "b")
     assert code == UsageError.exit_code
     assert "build with a budget of" in error
@@ -274,14 +273,12 @@ RELEASED = {
 
 @pytest.mark.parametrize("recipe", RELEASED)
 def test_released_shapes_are_those_of_configs(recipe: str) -> None:
-    from gen3dexport.documents.recipe import read_recipe
-    from gen3dexport.documents.target import read_target
     from gen3dexport.models.trellis.networks import loading
-    from gen3dexport.plan import make_plan
+    from gen3dexport.plan import make_plan, read_recipe, read_target
 
     target = read_target("eager")
     plan = make_plan(read_recipe(recipe, target), target)
-    folder, total = plan.recipe.weights_folder(), 0
+    folder, total = plan.weights, 0
     assert tuple(plan.schemes) == COMPONENTS
     for checkpoint in plan.settings.checkpoints.values():
         config = json.loads((folder / f"{checkpoint}.json").read_text())
@@ -293,12 +290,13 @@ def test_released_shapes_are_those_of_configs(recipe: str) -> None:
 
 def test_features_of_a_text_encoder_come_with_the_empty_prompts(tmp_path: Path) -> None:
     from gen3dexport.documents.shipped import shipped
-    from gen3dexport.models import Request, pipeline
+    from gen3dexport.models import Request, find
 
-    family = pipeline("trellis")
-    settings = family.read_settings(shipped("weights") / "TRELLIS-text-base", None)
-    request = family.golden_request(settings, Request())
-    state = family.begin(settings, request, tmp_path, np)
-    np.testing.assert_array_equal(state["neg_cond"][0], request.features[1])
+    family = find("trellis")
+    settings = family.read_settings(shipped("weights") / "TRELLIS-text-base", family.Knobs(), False)
+    made_up = family.begin(settings, Request(stand_in="trained"), tmp_path, np)
+    features = np.concatenate([made_up["cond"], made_up["neg_cond"]])
+    state = family.begin(settings, Request(features=features), tmp_path, np)
+    np.testing.assert_array_equal(state["neg_cond"][0], features[1])
     with pytest.raises(UsageError, match="of the empty prompt"):
-        family.begin(settings, Request(features=request.features[0]), tmp_path, np)
+        family.begin(settings, Request(features=features[0]), tmp_path, np)

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from gen3dexport.backends import eager
-from gen3dexport.documents.recipe import read_recipe
-from gen3dexport.documents.target import read_target
 from gen3dexport.errors import UnmeasuredError, UsageError
+from gen3dexport.plan import read_recipe, read_target
 from gen3dexport.search.trials import Choice
 from gen3dexport.search.tune import Goal, _best, _furthest, _greedy, quantity
 from gen3dexport.search.tuned_recipe import tuned_recipe
@@ -125,13 +124,13 @@ def test_the_recipe_is_for_its_target_and_wins_over_wider_exceptions(tiny_recipe
     tiny_recipe.write_text(
         tiny_recipe.read_text() + "targets: {eager: {golden.seed: 7, components.flow.scheme: bf16}}\n"
     )
-    text = tuned_recipe(str(tiny_recipe), ["sampler.steps=3"], RESULT, ["flow", "decoder"])
+    text = tuned_recipe(str(tiny_recipe), ["knobs.sampler.steps=3"], RESULT, ["flow", "decoder"])
     assert text.startswith("# Written by gen3dexport tune")
     path = tmp_path / "tuned.yaml"
     path.write_text(text)
     recipe = read_recipe(str(path), read_target("eager"))
     assert recipe.name == "trellis-tiny-tuned"
-    assert (recipe.golden.seed, recipe.sampler.steps) == (7, 3)
+    assert (recipe.golden.seed, recipe.knobs.sampler.steps) == (7, 3)
     assert recipe.scheme("flow", read_target("eager")) == recipe.scheme("decoder", read_target("eager")) == "fp32"
     assert recipe.modules("flow") == {"blocks.*.mlp": "bf16"}
     assert read_recipe(str(path), read_target("onnx")).modules("flow") == {}

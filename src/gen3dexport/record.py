@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import ModuleType
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -13,10 +12,10 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from gen3dexport.models.component import Component
+from gen3dexport.models.declaration import Declaration, State
 from gen3dexport.quantization.calibration import observing
-from gen3dexport.validation.drift import trajectory
+from gen3dexport.trajectory import trajectory
 
-State = dict[str, Any]
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -88,8 +87,7 @@ class Recording:
 
 def record(
     component: Component,
-    pipeline: ModuleType,
-    settings: Any,
+    declared: Declaration,
     states: Sequence[State],
     assets: bool,
     calibration: Sequence[State] = (),
@@ -103,23 +101,23 @@ def record(
     after, trajectories = [], []
     for state in states:
         eager = Eager(component, once=not assets)
-        after.append(pipeline.advance(component.name, state, eager, settings, xp))
+        after.append(declared.step(state, eager, xp))
         first = first or eager
-        if component.loop is not None and assets:
-            final = pipeline.sampler_output(component.name, after[-1])
+        if component.loop is not None and declared.loop is not None and assets:
+            final = declared.loop.output(after[-1])
             taken = [inputs for inputs, _ in eager.calls]
             trajectories.append(trajectory(taken, component.loop.state, component.loop.time, final))
     assert first is not None and first.calls, f"{component.name} was not called by its pipeline"
     calls = [first.calls[i] for i in sorted({0, len(first.calls) // 2, len(first.calls) - 1})]
-    order = pipeline.inputs_of(component.name, settings)
-    example = {name: torch.from_numpy(np.array(calls[0][0][name])) for name in order}  # a copy has plain strides
+    # A copy has plain strides.
+    example = {name: torch.from_numpy(np.array(calls[0][0][name])) for name in declared.inputs}
     made = component.with_inputs(example)
     calibrated = []
     if calibration:
         with observing(component) as observed:
             for state in calibration:
                 eager = Eager(component, once=not assets)
-                calibrated.append(pipeline.advance(component.name, state, eager, settings, xp))
+                calibrated.append(declared.step(state, eager, xp))
         made = replace(made, ranges=observed.ranges())
     return Recording(
         component=made,
@@ -128,7 +126,7 @@ def record(
         states=tuple(after),
         calibrated=tuple(calibrated),
         trajectories=tuple(trajectories),
-        rows=pipeline.output_rows(component.name, after[0], settings),
+        rows=declared.rows(after[0]),
     )
 
 
@@ -153,17 +151,17 @@ def without_padding(output: np.ndarray, rows: int | None) -> np.ndarray:
 
 
 def sampler_tensors(
-    quantized: Component, pipeline: ModuleType, settings: Any, before: State, after: State | None
+    quantized: Component, declared: Declaration, before: State, after: State | None
 ) -> dict[str, np.ndarray]:
     """The golden file of a sampler loop as one program: `in.NAME`, `fp32.x` and `quantized.x`.
 
     Args:
         after: the float32 pipeline's state after the loop; None where no whole loop was run, then inputs alone.
     """
-    name = quantized.name
-    tensors = {f"in.{k}": value for k, value in pipeline.sampler_inputs(name, before, settings, xp).items()}
+    assert declared.loop is not None
+    tensors = {f"in.{k}": value for k, value in declared.loop.inputs(before, xp).items()}
     if after is not None:
-        own = pipeline.advance(name, before, Eager(quantized), settings, xp)
-        tensors["fp32.x"] = pipeline.sampler_output(name, after)
-        tensors["quantized.x"] = pipeline.sampler_output(name, own)
+        own = declared.step(before, Eager(quantized), xp)
+        tensors["fp32.x"] = declared.loop.output(after)
+        tensors["quantized.x"] = declared.loop.output(own)
     return {name: np.ascontiguousarray(value) for name, value in tensors.items()}

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from gen3dexport import models
+from gen3dexport.errors import UsageError
 from gen3dexport.export import export_module
 from gen3dexport.models.component import Component
 from gen3dexport.plan import CALIBRATED, Plan
@@ -32,10 +32,8 @@ BYTES: Mapping[str, float] = {
 
 def describe(plan: Plan) -> dict[str, Any]:
     """A JSON-able description of a plan; sizes are estimated from shapes, and say so."""
-    loading = models.loading(plan.recipe.family)
     rows = [
-        _row(loading.skeleton(name, plan.settings, plan.recipe.weights_folder()), scheme, plan)
-        for name, scheme in plan.schemes.items()
+        _row(plan.declared[name].load(plan.weights, "shapes"), scheme, plan) for name, scheme in plan.schemes.items()
     ]
     return {
         "recipe": plan.recipe.name,
@@ -50,6 +48,23 @@ def describe(plan: Plan) -> dict[str, Any]:
         "kind": "estimated",
         "by": "shapes: float32 weights, the lowered copy, and twice the largest activation",
     }
+
+
+def check_rules(plan: Plan) -> None:
+    """Check every rule of a plan against its component's shapes, before any weight is read.
+
+    Raises:
+        UsageError: with every rule that matches nothing.
+    """
+    problems = []
+    for name, rules in plan.modules.items():
+        component = plan.declared[name].load(plan.weights, "shapes")
+        try:
+            exceptions(component, rules)
+        except UsageError as error:
+            problems += [f"recipe {plan.recipe.name}: {line}" for line in str(error).splitlines()]
+    if problems:
+        raise UsageError.of(problems)
 
 
 def _row(component: Component, scheme: str, plan: Plan) -> dict[str, Any]:

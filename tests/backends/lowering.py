@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from gen3dexport.backends import Lowered, Program, ProgramRecord, recorded, specs
+from gen3dexport.backends import Program
+from gen3dexport.bundle.program import Lowered, ProgramRecord, recorded, specs
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component
-from gen3dexport.models.golden import read_golden
+from gen3dexport.models.trellis.networks.golden_sets import read_golden
 from gen3dexport.networks.bert import BertTokenEncoder
 from gen3dexport.quantization.calibration import observing
 

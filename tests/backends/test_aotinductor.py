@@ -21,18 +21,19 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gen3dexport.backends import Lowered, ProgramRecord, aotinductor, recorded, specs
+from gen3dexport.backends import aotinductor
 from gen3dexport.backends.aotinductor import attention, host_code, offline_cuda, products, replaced, retarget, toolchain
 from gen3dexport.backends.aotinductor.elf import Elf
 from gen3dexport.backends.aotinductor.gpu_table import GPUS
 from gen3dexport.backends.aotinductor.inspect_package import check_weights, read_package
 from gen3dexport.backends.aotinductor.program import OnDevice
-from gen3dexport.documents.target import read_target
+from gen3dexport.bundle.program import Lowered, ProgramRecord, recorded, specs
 from gen3dexport.errors import ExportError, MissingError, UsageError, VerificationError
 from gen3dexport.export import Captured, export_module
 from gen3dexport.models.component import Component
-from gen3dexport.models.golden import read_golden
+from gen3dexport.models.trellis.networks.golden_sets import read_golden
 from gen3dexport.networks.bert import BertTokenEncoder
+from gen3dexport.plan import backend_options, read_target
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "trellis"
 SCHEMES = ("fp32", "fp16", "bf16", "int8-dynamic", "int8-weight")
@@ -86,7 +87,8 @@ import json, sys
 from pathlib import Path
 from safetensors.numpy import load_file
 from safetensors.torch import save_file
-from gen3dexport.backends import ProgramRecord, aotinductor
+from gen3dexport.backends import aotinductor
+from gen3dexport.bundle.program import ProgramRecord
 for folder in map(Path, sys.argv[1:]):
     record = ProgramRecord.model_validate_json((folder / "record.json").read_text())
     program = aotinductor.load(folder, record)
@@ -147,13 +149,13 @@ def test_options_that_make_no_sense(options: dict[str, object]) -> None:
 @pytest.mark.parametrize("arch", GPUS)
 def test_every_architecture_is_a_target(arch: str) -> None:
     target = read_target(f"cuda-{arch.replace('_', '')}")
-    assert target.backend_options() == aotinductor.Options(device="cuda", arch=arch, rest="fp16")
+    assert backend_options(target) == aotinductor.Options(device="cuda", arch=arch, rest="fp16")
     assert GPUS[arch].capability == (int(arch[3:-1]), int(arch[-1]))
 
 
 def test_cuda_means_sm_90() -> None:
     assert read_target("cuda").name == "cuda-sm90"
-    assert read_target("cpu-aoti").backend_options() == CPU
+    assert backend_options(read_target("cpu-aoti")) == CPU
 
 
 @pytest.mark.parametrize("scheme", ["fp16", "int8-weight", "float8-weight", "float8-dynamic", "int4-weight"])
@@ -199,9 +201,9 @@ def test_agrees_with_the_golden_set(packages: dict[str, Built], name: str, golde
 
 def test_facts_of_a_cpu_package(packages: dict[str, Built]) -> None:
     folder, component, kept = packages["flow-int8"]
-    facts = kept.facts
-    assert kept.unmeasured is None and facts["build"] == "native" and facts["arch"] is None
-    assert facts["torch"] == torch.__version__ and facts["host"]["march"] == "x86-64-v3"
+    facts, needs = kept.facts, kept.requires
+    assert kept.unmeasured is None and facts["build"] == "native" and needs["arch"] is None
+    assert needs["torch"] == torch.__version__ and needs["host"]["march"] == "x86-64-v3"
     assert facts["operators"]["_int_mm_out"] == 14  # seven linears of two blocks
     assert facts["interpreted_operators"] == []
     assert "libtorch_cpu.so" in facts["needed"] and "libtorch_cuda.so" not in facts["needed"]
@@ -209,7 +211,7 @@ def test_facts_of_a_cpu_package(packages: dict[str, Built]) -> None:
     state = component.module.state_dict()
     assert facts["weights"]["count"] == len(state)
     with zipfile.ZipFile(folder / kept.files[0]) as archive:  # no sources: they name folders of this machine
-        assert not [name for name in archive.namelist() if name.endswith(".cpp")]
+        assert not sum(info.file_size for info in archive.infolist() if info.filename.endswith(".cpp"))
 
 
 def test_threads_are_those_of_the_caller(packages: dict[str, Built]) -> None:
@@ -265,7 +267,7 @@ def test_damaged_packages_are_refused(packages: dict[str, Built], tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("facts", "needed"),
+    ("needs", "needed"),
     [
         ({"torch": "2.9.1+cu130"}, "torch==2.9.1"),
         ({"host": {"features": ["avx2", "avx10_9"]}}, "avx10_9"),
@@ -273,19 +275,21 @@ def test_damaged_packages_are_refused(packages: dict[str, Built], tmp_path: Path
         ({"device": "cuda", "arch": "sm_90", "cuda": "11.8"}, "sm_90"),
     ],
 )
-def test_machines_are_checked_before_the_file_is_opened(facts: dict[str, object], needed: str, tmp_path: Path) -> None:
-    host = host_code.host_code("x86-64-v3", "avx2").facts()
+def test_machines_are_checked_before_the_file_is_opened(needs: dict[str, object], needed: str, tmp_path: Path) -> None:
+    host = host_code.host_code("x86-64-v3", "avx2").model_dump(mode="json")
     known = {"device": "cpu", "arch": None, "torch": torch.__version__, "cuda": None, "host": host}
-    if isinstance(facts.get("host"), dict):
-        facts = {"host": {**host, **facts["host"]}}
+    if isinstance(needs.get("host"), dict):
+        needs = {"host": {**host, **needs["host"]}}
     (tmp_path / "x.pt2").write_bytes(b"not a package")
-    kept = ProgramRecord(name="x", component="x", files=("x.pt2",), inputs={}, outputs={}, facts={**known, **facts})
+    kept = ProgramRecord(name="x", component="x", files=("x.pt2",), inputs={}, outputs={}, requires={**known, **needs})
     with pytest.raises(MissingError, match=needed):
         aotinductor.load(tmp_path, kept)
     with pytest.raises(VerificationError, match="cannot open"):
-        aotinductor.load(tmp_path, kept.model_copy(update={"facts": known}))
-    with pytest.raises(VerificationError, match="lacks host"):
-        aotinductor.load(tmp_path, kept.model_copy(update={"facts": {k: v for k, v in known.items() if k != "host"}}))
+        aotinductor.load(tmp_path, kept.model_copy(update={"requires": known}))
+    with pytest.raises(VerificationError, match="host: Field required"):
+        aotinductor.load(
+            tmp_path, kept.model_copy(update={"requires": {k: v for k, v in known.items() if k != "host"}})
+        )
 
 
 def test_rebuilds_are_byte_identical(tmp_path: Path) -> None:

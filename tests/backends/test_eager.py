@@ -17,7 +17,8 @@ import pytest
 import torch
 from lowering import COMPONENTS, Case, component, lower, relative_l2
 
-from gen3dexport.backends import ProgramRecord, eager
+from gen3dexport.backends import eager
+from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.errors import UsageError, VerificationError
 
 # Linears of the golden networks are 48 to 256 wide.
@@ -108,7 +109,8 @@ def test_fresh_process_needs_torch_alone_and_rebuilds_the_same_bytes(
     script = f"""
 import hashlib, json, pathlib, sys
 import numpy as np
-from gen3dexport.backends import ProgramRecord, eager
+from gen3dexport.backends import eager
+from gen3dexport.bundle.program import ProgramRecord
 folder = pathlib.Path({str(tmp_path)!r})
 record = ProgramRecord.model_validate_json((folder / "record.json").read_text())
 inputs = dict(np.load(folder / "io.npz"))

@@ -54,7 +54,7 @@ def main(kind: str, backend: str, options: str, *schemes: str) -> None:
     import torch
 
     from gen3dexport import backends
-    from gen3dexport.backends import recorded, specs
+    from gen3dexport.bundle.program import recorded, specs
     from gen3dexport.export import Captured
     from gen3dexport.models.component import Component
     from gen3dexport.networks.clip import ClipTokenEncoder

@@ -23,7 +23,8 @@ from torch import Tensor, fx, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from gen3dexport.backends import Lowered, ProgramRecord, TensorSpec, executorch, recorded, specs
+from gen3dexport.backends import executorch
+from gen3dexport.bundle.program import Lowered, ProgramRecord, TensorSpec, recorded, specs
 from gen3dexport.errors import ExportError, MissingError, UsageError, VerificationError
 from gen3dexport.export import Captured, export_module
 from gen3dexport.models.component import Component
@@ -221,7 +222,8 @@ def test_a_fresh_process_loads_and_a_damaged_program_is_refused(golden: Callable
     (tmp_path / "record.json").write_text(case.record.model_dump_json())
     code = f"""
 import numpy as np, pathlib
-from gen3dexport.backends import ProgramRecord, find
+from gen3dexport.backends import find
+from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.errors import VerificationError
 here = pathlib.Path({str(tmp_path)!r})
 record = ProgramRecord.model_validate_json((here / "record.json").read_text())

@@ -41,10 +41,10 @@ def main(backend: str, options: str) -> None:
     import numpy as np
 
     from gen3dexport import backends
-    from gen3dexport.backends import recorded, specs
+    from gen3dexport.bundle.program import recorded, specs
     from gen3dexport.export import Captured
     from gen3dexport.models.component import Component, Euler
-    from gen3dexport.models.golden import read_golden
+    from gen3dexport.models.trellis.networks.golden_sets import read_golden
     from gen3dexport.models.trellis.networks.held_context import FlowContext, hold_context
 
     module = backends.find(backend)

@@ -22,10 +22,11 @@ pytest.importorskip("onnxruntime", reason="needs the extra: pip install 'gen3dex
 
 from pydantic import ValidationError
 
-from gen3dexport.backends import ProgramRecord, TensorSpec, onnx
+from gen3dexport.backends import onnx
 from gen3dexport.backends.onnx import loading as onnx_loading
 from gen3dexport.backends.onnx import lowering as onnx_lowering
-from gen3dexport.backends.onnx.loading import _has_vnni, _threads
+from gen3dexport.backends.onnx.loading import Requires, _has_vnni, _threads
+from gen3dexport.bundle.program import ProgramRecord, TensorSpec
 from gen3dexport.errors import UsageError, VerificationError
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component
@@ -237,7 +238,8 @@ def test_fresh_process_needs_no_torch(tmp_path: Path, flow: Callable[[str], Case
     script = f"""
 import json, pathlib, sys
 import numpy as np
-from gen3dexport.backends import ProgramRecord, TensorSpec, onnx
+from gen3dexport.backends import onnx
+from gen3dexport.bundle.program import ProgramRecord, TensorSpec
 from gen3dexport.backends.onnx import loading as onnx_loading
 record = ProgramRecord.model_validate_json({case.record.model_dump_json()!r})
 program = onnx.load(pathlib.Path({str(case.folder)!r}), record)
@@ -271,8 +273,8 @@ lower(onnx, "ss_flow", "int8-dynamic", pathlib.Path({str(tmp_path)!r}), min_feat
 
 
 def test_threads_come_from_the_target_or_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def record(**facts: int) -> ProgramRecord:
-        return ProgramRecord(name="a", component="a", files=("a.onnx",), inputs={}, outputs={}, facts=facts)
+    def record(**needs: int) -> ProgramRecord:
+        return ProgramRecord(name="a", component="a", files=("a.onnx",), inputs={}, outputs={}, requires=needs)
 
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert _threads(record(threads=2)) == 2
@@ -283,7 +285,7 @@ def test_threads_come_from_the_target_or_the_environment(monkeypatch: pytest.Mon
     with pytest.raises(UsageError, match="OMP_NUM_THREADS"):
         _threads(record())
     case = lower(onnx, "ss_dec", "fp32", tmp_path, threads=1)
-    assert case.lowered.facts["threads"] == 1
+    assert case.lowered.requires == Requires(threads=1)
     options = case.program.session.get_session_options()  # type: ignore[attr-defined]
     assert options.intra_op_num_threads == 1 and options.use_deterministic_compute
     assert case.program.session.get_providers() == ["CPUExecutionProvider"]  # type: ignore[attr-defined]

@@ -24,19 +24,20 @@ pytest.importorskip("torchax")
 
 import jax.numpy as jnp  # noqa: E402
 
-from gen3dexport.backends import Lowered, ProgramRecord, TensorSpec, recorded, xla  # noqa: E402
+from gen3dexport.backends import xla  # noqa: E402
 from gen3dexport.backends.xla.capture import Rules  # noqa: E402
-from gen3dexport.backends.xla.chips import CHIPS  # noqa: E402
+from gen3dexport.backends.xla.chips import CHIPS, Requires  # noqa: E402
 from gen3dexport.backends.xla.compile_child import repaired  # noqa: E402
 from gen3dexport.backends.xla.compile_tpu import Unknown, compile_tpu  # noqa: E402
 from gen3dexport.backends.xla.hlo import cycles  # noqa: E402
 from gen3dexport.backends.xla.network import network  # noqa: E402
 from gen3dexport.backends.xla.operators import convolution, einsum_attention, rules  # noqa: E402
 from gen3dexport.backends.xla.roofline import roofline  # noqa: E402
+from gen3dexport.bundle.program import Lowered, ProgramRecord, TensorSpec, recorded  # noqa: E402
 from gen3dexport.errors import ExportError, MissingError, UsageError, VerificationError  # noqa: E402
 from gen3dexport.export import Captured  # noqa: E402
 from gen3dexport.models.component import Component  # noqa: E402
-from gen3dexport.models.golden import read_golden  # noqa: E402
+from gen3dexport.models.trellis.networks.golden_sets import read_golden  # noqa: E402
 
 OFF = {"compile": False}
 V5E = CHIPS["v5e"]
@@ -78,7 +79,8 @@ def test_fresh_process_without_torch(cases: dict[str, Case], tmp_path: Path) -> 
     script = """
 import sys, pathlib
 import numpy as np
-from gen3dexport.backends import ProgramRecord, find
+from gen3dexport.backends import find
+from gen3dexport.bundle.program import ProgramRecord
 xla, here = find("xla"), pathlib.Path(sys.argv[1])
 for path in sorted(here.glob("*.json")):
     record = ProgramRecord.model_validate_json(path.read_text())
@@ -100,7 +102,8 @@ assert "jax" in sys.modules and not {"torch", "torchax"} & set(sys.modules)
 
 def test_programs_describe_themselves(cases: dict[str, Case]) -> None:
     facts = cases["ss_flow"].lowered.facts
-    assert facts["platforms"] == ["tpu", "cpu"] and facts["blocks_scanned"] == 2
+    assert cases["ss_flow"].lowered.requires == Requires(chip="v5e", platforms=("tpu", "cpu"))
+    assert facts["blocks_scanned"] == 2
     assert facts["stablehlo"]["operators"]["while"] == 1
     assert facts["calling_convention_version"] >= 10
     assert set(facts["versions"]) >= {"jax", "jaxlib", "libtpu", "torchax", "torch"}
@@ -241,7 +244,7 @@ def _header(path: Path) -> dict[str, Any]:
 def test_twin_is_for_tpu_alone(compiled: tuple[Path, Lowered]) -> None:
     folder, lowered = compiled
     twin = lowered.extra["ss_flow_pallas"]
-    assert twin.facts["platforms"] == ["tpu"] and twin.facts["twin_of"] == "ss_flow"
+    assert twin.requires == Requires(chip="v5e", platforms=("tpu",)) and twin.facts["twin_of"] == "ss_flow"
     assert twin.facts["stablehlo"]["custom_calls"] == ["tpu_custom_call"]
     # Self-attention over 512 tokens takes the kernel, cross-attention over 11 does not.
     shape = {"batch": 1, "heads": 2, "queries": 512, "keys": 512, "width": 32}

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from gen3dexport.assets.gaussians import Gaussians, ply_rows, quaternions_of, rotation_matrices
+from gen3dexport.assets.gaussian_files import ply_rows
+from gen3dexport.assets.gaussians import Gaussians, quaternions_of, rotation_matrices
 from gen3dexport.errors import AccuracyError, UsageError
 from gen3dexport.models.trellis.host.configs import NETWORKS
 from gen3dexport.models.trellis.host.cube_cases import EDGES, ambiguity, edge_groups, group_counts

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from test_trellis import SETS as DENSE
 
 from gen3dexport.errors import UsageError
-from gen3dexport.models.golden import read_golden
 from gen3dexport.models.trellis.host.voxel_tables import neighbours
+from gen3dexport.models.trellis.networks.golden_sets import read_golden
 from gen3dexport.models.trellis.networks.loading import network
 from gen3dexport.models.trellis.networks.mesh_decoder import SLatMeshDecoder
 from gen3dexport.models.trellis.networks.slat_flow import SLatFlow

@@ -12,8 +12,8 @@ import torch
 
 from gen3dexport.bundle import read_manifest
 from gen3dexport.models.component import Component
-from gen3dexport.models.golden import read_golden
 from gen3dexport.models.trellis.host.sampler import Schedule
+from gen3dexport.models.trellis.networks.golden_sets import read_golden
 from gen3dexport.models.trellis.networks.time_table import StepWeights, tabulate_time
 from gen3dexport.runtime import load
 
@@ -59,7 +59,7 @@ def test_a_table_that_is_no_smaller_is_not_made() -> None:
 
 def test_a_bundle_makes_the_same_asset(tiny_recipe: Path, fast_target: Path, tmp_path: Path, cli: Cli) -> None:
     for name, value in (("table", "true"), ("layers", "false")):
-        choice = f"sampler.tabulate_time={value}"
+        choice = f"knobs.sampler.tabulate_time={value}"
         code, _, error = cli(
             "build", tiny_recipe, "-t", fast_target, choice, "--skip-validation", "-o", tmp_path / name
         )

@@ -1,26 +1,37 @@
-"""3D assets: a triangle mesh, how it comes out of occupancy, and files of it.
+"""A triangle mesh: what it is, how it comes out of occupancy, and how alike two are.
 
 Coordinates are the pipeline's: the unit cube [-0.5, 0.5]^3, right-handed, z up; axis 0 of a voxel grid is x.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gen3dexport.errors import AccuracyError, UsageError, VerificationError
+from gen3dexport.assets.array_checks import check_shapes, not_finite
+from gen3dexport.assets.file_format import FileFormat
+from gen3dexport.assets.score import Scale, Score, distance, settled
+from gen3dexport.errors import AccuracyError, UsageError
 
-FORMATS = (".glb", ".obj", ".ply", ".stl")
-# trimesh leaves normals out unless asked, by a name of each format; an STL has none per vertex.
-_NORMALS = {".glb": {"include_normals": True}, ".obj": {"include_normals": True}, ".ply": {"vertex_normal": True}}
-# z-up (x, y, z) -> glTF's y-up (x, z, -y): a rotation by -90 degrees about x.
-_TO_Y_UP = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=np.float32)
+KIND = "mesh"
+DEFAULT_CELL = 1 / 64
+"""Edge of the cells where a mesh does not say it."""
+
+SCALES = (
+    Scale("f_score"),
+    distance("chamfer"),
+    Scale("normal_consistency"),
+    Scale("depth_delta1"),
+    Scale("f_score_0.5"),
+    Scale("f_score_3"),
+)
+VIEWS = 4
+"""Views whose depths are compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +42,17 @@ class Mesh:
         vertices: [V, 3] float32, z up.
         faces: [F, 3] int64 indices into `vertices`, counter-clockwise seen from outside.
         normals: [V, 3] float32 unit normals, or None: `vertex_normals` makes them.
-        colors: [V, 3] uint8 RGB, or None.
+        colors: [V, 3] uint8 RGB as displays take it (sRGB), or None.
+        cell: edge of the cells that the surface came from, in edges of the unit cube, or None: what is near for scores.
     """
+
+    kind: ClassVar[str] = "mesh"
 
     vertices: NDArray[np.float32]
     faces: NDArray[np.int64]
     normals: NDArray[np.float32] | None = None
     colors: NDArray[np.uint8] | None = None
+    cell: float | None = None
 
     def __post_init__(self) -> None:
         count = len(self.vertices)
@@ -46,9 +61,78 @@ class Mesh:
             raise ValueError(f"vertices and faces have shapes {shapes}; need [V, 3] and [F, 3]")
         if len(self.faces) and (self.faces.min() < 0 or self.faces.max() >= count):
             raise ValueError(f"faces name vertices {self.faces.min()} to {self.faces.max()}, but there are {count}")
-        for name, values in (("normals", self.normals), ("colors", self.colors)):
-            if values is not None and values.shape != (count, 3):
-                raise ValueError(f"{name} have shape {values.shape}; need [{count}, 3]")
+        optional = {"normals": self.normals, "colors": self.colors}
+        check_shapes(count, **{name: (values, (3,)) for name, values in optional.items() if values is not None})
+
+
+def _content(ending: str, mesh: Mesh, title: str) -> bytes:
+    from gen3dexport.assets.mesh_files import content
+
+    return content(mesh, ending)
+
+
+def _usd(ending: str, mesh: Mesh, title: str) -> bytes:
+    from gen3dexport.assets.usd import content
+
+    return content(mesh, ending)
+
+
+FILES: Mapping[str, FileFormat] = {
+    ".glb": FileFormat(partial(_content, ".glb"), up="y"),
+    ".obj": FileFormat(partial(_content, ".obj"), up="z"),
+    ".ply": FileFormat(partial(_content, ".ply"), up="z"),
+    ".stl": FileFormat(partial(_content, ".stl"), up="z", per_metre=1000),
+    ".usda": FileFormat(partial(_usd, ".usda"), up="z", package="pxr", extra="usd"),
+    ".usdc": FileFormat(partial(_usd, ".usdc"), up="z", package="pxr", extra="usd"),
+    ".usd": FileFormat(partial(_usd, ".usd"), up="z", package="pxr", extra="usd"),
+}
+
+
+def arrays(mesh: Mesh) -> dict[str, NDArray[Any]]:
+    """`vertices` and `faces`; `normals`, `colors` and `cell` where the mesh has them."""
+    found: dict[str, NDArray[Any]] = {"vertices": mesh.vertices, "faces": mesh.faces}
+    found |= {n: v for n, v in (("normals", mesh.normals), ("colors", mesh.colors)) if v is not None}
+    return found if mesh.cell is None else found | {"cell": np.asarray(mesh.cell, np.float64)}
+
+
+def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Mesh:
+    """The mesh of its arrays."""
+    cell = None if "cell" not in arrays else float(arrays["cell"])
+    return Mesh(arrays["vertices"], arrays["faces"], arrays.get("normals"), arrays.get("colors"), cell)
+
+
+def problem(mesh: Mesh) -> str | None:
+    """No triangles, or numbers that are not finite."""
+    return not_finite(arrays(mesh)) or (None if len(mesh.faces) else "it has no triangles")
+
+
+def counts(mesh: Mesh) -> dict[str, int]:
+    """Vertices and faces."""
+    return {"vertices": len(mesh.vertices), "faces": len(mesh.faces)}
+
+
+def picture(mesh: Mesh) -> NDArray[np.uint8]:
+    """A contact sheet of eight views around the mesh."""
+    from gen3dexport.assets.draw.render import turntable
+
+    return turntable(mesh)
+
+
+def scores(mesh: Mesh, reference: Mesh) -> tuple[Score, ...]:
+    """The F-score at 1.5 cells, Chamfer distance in edges of the unit cube, consistency of normals, the share of depths
+    that agree over four views, and the F-scores at 0.5 and 3 cells (see `metrics`)."""
+    from gen3dexport.assets.draw.render import around, depth_map
+    from gen3dexport.assets.metrics import depth_delta1, surface_quality
+
+    pair = (mesh, reference)
+    known = settled(SCALES, [not len(m.faces) for m in pair], [not_finite(arrays(m)) is None for m in pair])
+    if known is not None:
+        return known
+    found = surface_quality(mesh, reference, reference.cell or mesh.cell or DEFAULT_CELL)
+    depths, others = ([depth_map(m, azimuth) for azimuth in around(VIEWS)] for m in pair)
+    near = dict(found.f_scores)
+    values = (near[1.5], found.chamfer, found.normal_consistency, depth_delta1(depths, others), near[0.5], near[3.0])
+    return tuple(scale(value) for scale, value in zip(SCALES, values, strict=True))
 
 
 def from_occupancy_logits(logits: NDArray[np.floating], level: float = 0.0) -> Mesh:
@@ -94,7 +178,7 @@ def from_occupancy_logits(logits: NDArray[np.floating], level: float = 0.0) -> M
     resolution = field.shape[0]
     points = ((vertices - 0.5) / resolution - 0.5).astype(np.float32)
     triangles = faces.astype(np.int64)
-    return Mesh(points, triangles, vertex_normals(points, triangles))
+    return Mesh(points, triangles, vertex_normals(points, triangles), cell=1 / resolution)
 
 
 def vertex_normals(vertices: NDArray[np.float32], faces: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -117,118 +201,3 @@ def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     result: NDArray[np.float64] = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
     return result
-
-
-def check_place(path: Path) -> None:
-    """Refuse a place that cannot be written, before any work is done for it; makes nothing.
-
-    Raises:
-        UsageError: for a folder, a place in a file, or one without permission.
-    """
-    if path.is_dir():
-        raise UsageError(f"{path}: is a folder; name a file, e.g. {path / 'asset.glb'}")
-    folder = next(p for p in path.absolute().parents if p.exists())
-    if not folder.is_dir():
-        raise UsageError(f"{path}: cannot be written, {folder} is a file; name an output in a folder")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"{path}: cannot be written, no permission in {folder}; name an output elsewhere")
-
-
-def write(mesh: Mesh, path: Path) -> None:
-    """Write `mesh` to `path` in the format of its ending: .glb, .obj, .ply or .stl.
-
-    glTF is y-up, so a .glb is rotated: (x, y, z) becomes (x, z, -y). The other formats stay z-up. Normals and colors
-    are stored where the format has them. Missing parent folders are made. The file appears whole or not at all.
-
-    Raises:
-        UsageError: for an unknown ending or a place that cannot be written.
-    """
-    kind = format_of(path)
-    scene = _to_trimesh(mesh, y_up=kind == ".glb")
-    content = scene.export(file_type=kind[1:], **_NORMALS.get(kind, {}))
-    write_atomically(path, content.encode() if isinstance(content, str) else content)
-
-
-def read(path: Path) -> Mesh:
-    """The mesh in a .glb, .obj, .ply or .stl file, z up (a .glb is rotated back from y-up), normals made anew.
-
-    Raises:
-        UsageError: when the file is missing or its ending is unknown.
-        VerificationError: when it holds no readable triangles.
-    """
-    import trimesh
-
-    kind = format_of(path)
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file; generate it first, or check the path")
-    try:
-        loaded = trimesh.load_mesh(path, file_type=kind[1:], process=kind == ".stl")  # an STL stores no shared vertices
-    except Exception as error:  # trimesh's readers raise many types; the cause is kept
-        raise VerificationError(f"{path}: not a readable {kind} file ({error}); write it again") from error
-    if not isinstance(loaded, trimesh.Trimesh) or not len(loaded.faces):
-        raise VerificationError(f"{path}: holds no triangles; write it again")
-    vertices = np.asarray(loaded.vertices, dtype=np.float32)
-    faces = np.asarray(loaded.faces, dtype=np.int64)
-    if kind == ".glb":
-        vertices = vertices @ _TO_Y_UP
-    colors = None
-    if loaded.visual.kind == "vertex":
-        colors = np.asarray(loaded.visual.vertex_colors, dtype=np.uint8)[:, :3]
-    return Mesh(vertices, faces, vertex_normals(vertices, faces), colors)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """`content` into `path` through a temporary file beside it, so that no reader sees half of it.
-
-    Raises:
-        UsageError: when the place cannot be written.
-    """
-    temporary: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UsageError(
-            f"{path}: cannot be written ({error.strerror or error}); "
-            "name an output in a folder that you can write to, with space left"
-        ) from error
-    finally:  # also when interrupted: leave nothing behind
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    """The process's umask (mkstemp makes files private; an output should have ordinary permissions)."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def format_of(path: Path) -> str:
-    """The ending of a mesh file, in lower case.
-
-    Raises:
-        UsageError: for an unknown one.
-    """
-    kind = path.suffix.lower()
-    if kind not in FORMATS:
-        raise UsageError(f"{path}: unknown mesh format {path.suffix!r}; known endings are {', '.join(FORMATS)}")
-    return kind
-
-
-def _to_trimesh(mesh: Mesh, y_up: bool) -> Any:
-    import trimesh
-
-    normals = mesh.normals if mesh.normals is not None else vertex_normals(mesh.vertices, mesh.faces)
-    turn = _TO_Y_UP.T if y_up else np.eye(3, dtype=np.float32)
-    return trimesh.Trimesh(
-        vertices=mesh.vertices @ turn,
-        faces=mesh.faces,
-        vertex_normals=normals @ turn,
-        vertex_colors=mesh.colors,
-        process=False,
-    )

@@ -16,7 +16,8 @@ import numpy as np
 
 from gen3dexport.assets.draw.render import linear_light
 from gen3dexport.assets.gaussians import Gaussians
-from gen3dexport.assets.mesh import Mesh, vertex_normals, write_atomically
+from gen3dexport.assets.mesh import Mesh, vertex_normals
+from gen3dexport.disk import write_atomically
 from gen3dexport.errors import MissingError, UsageError
 
 FORMATS = (".usda", ".usdc", ".usd")
@@ -31,24 +32,24 @@ def write_usd(asset: Mesh | Gaussians, path: Path) -> None:
     """
     if path.suffix.lower() not in FORMATS:
         raise UsageError(f"{path}: unknown USD format {path.suffix!r}; known endings are {', '.join(FORMATS)}")
-    require_package(path)
+    if find_spec("pxr") is None:
+        raise MissingError(f"{path}: usd-core is not installed; run: pip install 'gen3dexport[usd]'")
+    write_atomically(path, content(asset, path.suffix.lower()))
+
+
+def content(asset: Mesh | Gaussians, ending: str) -> bytes:
+    """The bytes of the stage that `write_usd` writes; needs usd-core."""
     from pxr import Usd, UsdGeom
 
     with tempfile.TemporaryDirectory() as scratch:
-        draft = Path(scratch) / f"asset{path.suffix.lower()}"
+        draft = Path(scratch) / f"asset{ending}"
         stage = Usd.Stage.CreateNew(str(draft))
         UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.z)
         UsdGeom.SetStageMetersPerUnit(stage, 1.0)
         define = _define_mesh if isinstance(asset, Mesh) else _define_gaussians
         stage.SetDefaultPrim(define(stage, asset).GetPrim())
         stage.GetRootLayer().Save()
-        write_atomically(path, draft.read_bytes())
-
-
-def require_package(path: Path) -> None:
-    """Raises MissingError when usd-core, which writes `path`, is not installed."""
-    if find_spec("pxr") is None:
-        raise MissingError(f"{path}: usd-core is not installed; run: pip install 'gen3dexport[usd]'")
+        return draft.read_bytes()
 
 
 def _define_gaussians(stage: Any, gaussians: Any) -> Any:

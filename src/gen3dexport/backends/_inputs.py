@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gen3dexport.backends import ProgramRecord
+from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.errors import UsageError
 
 

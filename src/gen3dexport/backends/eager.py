@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gen3dexport.backends import Lowered, Program, ProgramRecord
+from gen3dexport.backends import Program
+from gen3dexport.bundle.program import Lowered, ProgramRecord
 from gen3dexport.errors import ExportError, MissingError, VerificationError
 
 if TYPE_CHECKING:

@@ -3,15 +3,16 @@
 BUNDLE/
   manifest.json            what this is, how it was made, every file's digest
   programs/                programs and their weights
+  baseline/                unquantized programs that `budgets.allow_slowdown` times quantized ones against
   host/                    what the host's steps read (tokenizer, ...)
-
+  golden/NAME.safetensors  calls of a component: inputs, float32 and quantized outputs; likewise NAME.trajectory and
+                           NAME.sampler where the component is a sampler's network
   golden/assets.safetensors      `0.logits`, ...: the float32 eager model's result for each golden prompt
   report.json, .md, .html, junit.xml   written by validate; not part of the digests
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -25,11 +26,14 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError
 
-from gen3dexport.backends import ProgramRecord
+from gen3dexport.bundle.program import ProgramRecord
+from gen3dexport.disk import disk_error
 from gen3dexport.documents.document import Record
 from gen3dexport.errors import UsageError, VerificationError
 
 SCHEMA = 1
+BASELINE = "baseline"
+"""Folder of the unquantized programs that a budget compares with; they are no part of the bundle's programs."""
 REPORTS = ("report.json", "report.md", "report.html", "junit.xml")
 
 
@@ -41,22 +45,16 @@ class File(Record):
 
 
 class Unquantized(Record):
-    """The unquantized program of a component, which budgets compare with: in the stage cache of the machine that built
-    it, not in the bundle.
+    """The unquantized program of a component, which budgets compare with.
 
     Attributes:
-        key: of the stage cache's entry.
-        program: what is needed to load and call it; files: its files' sizes and digests.
+        program: what is needed to load and call it. Its files lie in the bundle's folder `baseline`, where a budget
+            limits the slowdown; else the bundle has none of them.
+        bytes: size of its files.
     """
 
-    key: str = Field(pattern="^[0-9a-f]{64}$")
     program: ProgramRecord
-    files: dict[str, File]
-
-    @property
-    def bytes(self) -> int:
-        """Size of the program's files."""
-        return sum(file.bytes for file in self.files.values())
+    bytes: int
 
 
 class Manifest(Record):
@@ -99,6 +97,10 @@ class Manifest(Record):
     def components(self) -> tuple[str, ...]:
         """Names of the components in pipeline order."""
         return tuple(p.component for p in self.programs if p.kind == "component")
+
+    def has_baseline(self, unquantized: Unquantized) -> bool:
+        """Whether the files of an unquantized program are in the bundle."""
+        return all(f"{BASELINE}/{name}" in self.files for name in unquantized.program.files)
 
     def bytes_of(self, program: ProgramRecord) -> int:
         """Size of a program's files."""
@@ -219,12 +221,3 @@ def _replace(draft: Path, out: Path) -> None:
             os.rename(old, out)
         raise
     shutil.rmtree(old, ignore_errors=True)
-
-
-def disk_error(error: OSError, path: Path) -> UsageError:
-    """A full disk or an unwritable folder, in words."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UsageError(f"{path}: the disk is full; free some space or choose another output with -o")
-    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return UsageError(f"{path}: cannot be written ({error.strerror}); choose another output with -o")
-    return UsageError(f"{error.filename or path}: {error.strerror or error}")

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 import warnings
 from pathlib import Path
 from typing import NoReturn
 
-from gen3dexport.cli import building, looking, weighing
-from gen3dexport.cli.app import app, split_arguments
-from gen3dexport.errors import GenExportError, Interrupted
+import typer
 
-__all__ = ["app", "building", "looking", "main", "split_arguments", "weighing"]
+from gen3dexport.cli.app import app
+from gen3dexport.errors import GenExportError, Interrupted, UsageError
+
+__all__ = ["main"]
 
 # Packages that only extras install -> the extra.
 VENDORS = {"torch": "torch", "torchao": "torch", "executorch": "executorch", "jax": "tpu", "torchax": "tpu"} | {
     "onnx": "onnx",
     "onnxruntime": "onnx",
 }
+RESUMED = ("build", "tune")
+"""Commands that keep finished parts in the stage cache."""
+_WRONG_ARGUMENTS: type[Exception] = typer.BadParameter.__bases__[0]  # click's UsageError, wherever typer has its click
 
 
 def main() -> None:
@@ -32,12 +37,21 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
-        app()
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+    except _WRONG_ARGUMENTS as error:
+        if as_json:
+            _complain(as_json, "UsageError", error.format_message())  # type: ignore[attr-defined]
+        else:
+            error.show()  # type: ignore[attr-defined]
+        sys.exit(UsageError.exit_code)
     except GenExportError as error:
         _complain(as_json, type(error).__name__, str(error))
         sys.exit(error.exit_code)
     except Interrupted as error:
-        _complain(as_json, "Interrupted", "interrupted; what was finished is in the stage cache and will be used again")
+        kept = "what was finished is in the stage cache and will be used again"
+        resumed = any(command in sys.argv[1:2] for command in RESUMED)
+        _complain(as_json, "Interrupted", f"interrupted; {kept if resumed else 'no file is left half-written'}")
         sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
@@ -49,15 +63,34 @@ def main() -> None:
         _complain(as_json, "MissingError", f"this command needs {package}: {remedy}")
         sys.exit(MissingError.exit_code)
     except OSError as error:
-        from gen3dexport.bundle import disk_error
+        from gen3dexport.disk import disk_error
 
+        refused = _refused_by_stdout()
+        if isinstance(refused, BrokenPipeError):  # whoever read it has seen enough
+            sys.exit(1)
+        if refused is not None:
+            reason = refused.strerror or refused
+            _complain(False, "UsageError", f"standard output cannot be written ({reason}); send it to another place")
+            sys.exit(UsageError.exit_code)
         mended = disk_error(error, Path(str(error.filename or ".")))
         _complain(as_json, "UsageError", str(mended))
         sys.exit(mended.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
     raise Interrupted
+
+
+def _refused_by_stdout() -> OSError | None:
+    """Why stdout cannot take what was printed, or None when it can. What it does not take is then thrown away, so that
+    Python does not try once more when it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return error
+    return None
 
 
 def _complain(as_json: bool, kind: str, message: str) -> None:

@@ -3,13 +3,48 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+
+COMMANDS = (
+    "build", "validate", "run", "plan", "ls", "show", "cp", "verify", "inspect", "doctor", "parity", "compare",
+    "sensitivity", "tune",
+)  # fmt: skip
+"""Commands in the order of `--help`. Each is a function in the module of its name, with an EXAMPLE beside it."""
+
+
+class Commands(TyperGroup):
+    """The commands: the module of one is imported when that one is asked for, all of them for `--help`."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of the commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"gen3dexport.cli.{cmd_name}")
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        alone.command(cmd_name, epilog=f"Example: {module.EXAMPLE}")(getattr(module, cmd_name))
+        return typer.main.get_command(alone)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that arguments start with; an unknown one is told with the nearest name."""
+        if args[0] not in COMMANDS:
+            from gen3dexport.documents.shipped import did_you_mean
+
+            ctx.fail(f"{args[0]!r}: no such command{did_you_mean(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
 
 app = typer.Typer(
     name="gen3dexport",
+    cls=Commands,
     help="3D generation models out to ExecuTorch, TPU and CUDA programs, validated from disk.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -32,21 +67,9 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit
 
 
-def split_arguments(arguments: list[str]) -> tuple[str, list[str]]:
-    """The recipe (trellis-mini when none is named) and the `key=value` overrides."""
-    from gen3dexport.errors import UsageError
-
-    names = [a for a in arguments if "=" not in a]
-    if len(names) > 1:
-        raise UsageError(f"{' '.join(names)}: one recipe at a time; overrides are written key=value")
-    return (names[0] if names else "trellis-mini"), [a for a in arguments if "=" in a]
-
-
 def plan_of(recipe: str, target_name: str, assignments: list[str], allow_pickle: bool = False) -> Any:
     """The plan of a recipe on a target, with `key=value` overrides."""
-    from gen3dexport.documents.recipe import read_recipe
-    from gen3dexport.documents.target import read_target
-    from gen3dexport.plan import make_plan
+    from gen3dexport.plan import make_plan, read_recipe, read_target
 
     target = read_target(target_name)
     return make_plan(read_recipe(recipe, target, assignments), target, allow_pickle)

@@ -1,14 +1,28 @@
-"""What is installed, what is missing, and the command that mends it."""
+"""`gen3dexport doctor`: what is installed, what is missing, and the command that mends it."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from gen3dexport import backends
-from gen3dexport.bundle.provenance import host, versions
-from gen3dexport.bundle.stage_cache import folder
-from gen3dexport.documents.shipped import documents
-from gen3dexport.documents.target import read_target
+import typer
+
+from gen3dexport.cli.app import Json
+
+EXAMPLE = "gen3dexport doctor --target tpu"
+
+
+def doctor(
+    target: Annotated[str, typer.Option("--target", "-t", help="Only this target.")] = "", as_json: Json = False
+) -> None:
+    """Say what is installed, what is missing, and the command that mends it."""
+    found = examine(target)
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        show_doctor(found)
+    raise typer.Exit(3 if target and found["targets"][0]["missing"] else 0)
 
 
 def examine(target: str = "") -> dict[str, Any]:
@@ -17,9 +31,31 @@ def examine(target: str = "") -> dict[str, Any]:
     Raises:
         UsageError: for an unknown target.
     """
+    from gen3dexport import backends
+    from gen3dexport.bundle.provenance import host, versions
+    from gen3dexport.bundle.stage_cache import folder
+    from gen3dexport.documents.shipped import documents
+    from gen3dexport.plan import backend_options, read_target
+
     targets = [read_target(target)] if target else [read_target(name) for name in documents("targets")]
     rows = [
-        {"name": t.name, "device": t.device, "missing": backends.find(t.backend).check(t.backend_options())}
+        {"name": t.name, "device": t.device, "missing": backends.find(t.backend).check(backend_options(t))}
         for t in targets
     ]
     return {"versions": versions(), "host": host(), "stage_cache": str(folder()), "targets": rows}
+
+
+def show_doctor(found: Mapping[str, Any]) -> None:
+    """Versions, and for each target whether it can be built here."""
+    from rich.text import Text
+
+    from gen3dexport.cli.tables import columns, terminal
+
+    console = terminal()
+    console.print(", ".join(f"{k} {v}" for k, v in found["versions"].items()))
+    console.print(f"{found['host']['processor']} ({found['host']['machine']}); stage cache {found['stage_cache']}")
+    table = columns("target", "device", "state")
+    for row in found["targets"]:
+        state = Text("ready", "green") if not row["missing"] else Text("\n".join(row["missing"]), "yellow")
+        table.add_row(row["name"], row["device"], state)
+    console.print(table)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from gen3dexport.quantization.calibration import Ranges
+    from gen3dexport.models.ranges import Ranges
 
 T = TypeVar("T")
 

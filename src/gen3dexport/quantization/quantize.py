@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
-from gen3dexport.quantization.calibration import CONVOLUTIONS, Ranges
+from gen3dexport.models.ranges import Ranges
+from gen3dexport.quantization.calibration import CONVOLUTIONS
 from gen3dexport.quantization.float8_linear import MULTIPLE, Float8Linear
 from gen3dexport.quantization.int4_linear import GROUP, Int4Linear
 from gen3dexport.quantization.int8_convolution import Convolution, Int8Convolution

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
-from string import Template
 from typing import Any
 
-from gen3dexport.assets.gaussians import Gaussians, splat_rows
+from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.mesh import Mesh
 from gen3dexport.pages import plots
+from gen3dexport.pages.page import page, plot_place, section, table
+from gen3dexport.pages.viewer import splat_scene, still
 
 Facts = Mapping[str, Any]
 Row = Sequence[str]
 
-_SPLATS = 'class="splats"'  # of the canvases that splat_viewer.js draws
-_VIEWER = Path(__file__).parents[1] / "pages" / "splat_viewer.js"
 _VERDICTS = {"pass": "pass", "fail": "fail", "unmeasured": "open"}
 
 
@@ -53,22 +49,6 @@ def render_html(report: Facts, assets: Facts) -> str:
     ]
     title = f"{report.get('recipe', 'report')} on {report.get('target', 'an unnamed target')}"
     return page(title, [part for part in body if part], drawn)
-
-
-def page(title: str, body: Sequence[str], drawn: Mapping[str, plots.Figure | None]) -> str:
-    """A page of its own: sections, and the figures that are drawn where they have a place (`id`)."""
-    from plotly.offline import get_plotlyjs
-
-    text = "\n".join(body)
-    return Template(Path(__file__).with_name("template.html").read_text(encoding="utf-8")).substitute(
-        title=escape(title),
-        body=text,
-        plotly=get_plotlyjs(),
-        splats=Path(__file__).parents[1].joinpath("pages", "splat_viewer.js").read_text(encoding="utf-8")
-        if _SPLATS in text
-        else "",
-        plots=_json({name: figure for name, figure in drawn.items() if figure is not None}),
-    )
 
 
 def _header(report: Facts) -> str:
@@ -262,27 +242,6 @@ def _versions(report: Facts) -> str:
     return section("Versions", table(("package", "built with", "measured with"), rows)) if rows else ""
 
 
-def section(title: str, *parts: str) -> str:
-    return f"<section><h2>{title}</h2>{''.join(parts)}</section>" if any(parts) else ""
-
-
-def table(head: Row, rows: Sequence[Row]) -> str:
-    """An HTML table; a heading that starts with `#` is a column of numbers, with `~` one of text that may wrap."""
-    kinds = {"#": ' class="n"', "~": ' class="wrap"'}
-    styles = [kinds.get(h[0], "") for h in head]
-    line: Callable[[str, Row], str] = lambda tag, cells: (  # noqa: E731
-        "<tr>" + "".join(f"<{tag}{s}>{c}</{tag}>" for s, c in zip(styles, cells, strict=True)) + "</tr>"
-    )
-    body = "".join(line("td", row) for row in rows)
-    header = line("th", [h.lstrip("#~") for h in head])
-    return f'<div class="scroll"><table><thead>{header}</thead><tbody>{body}</tbody></table></div>'
-
-
-def plot_place(drawn: Mapping[str, plots.Figure | None], name: str) -> str:
-    figure = drawn.get(name)
-    return f'<div class="plot" id="{name}" style="height:{figure["layout"]["height"]}px"></div>' if figure else ""
-
-
 def _verdict(verdict: Any, big: bool = False) -> str:
     name = str(verdict or "unmeasured")
     return f'<span class="badge {_VERDICTS.get(name, "open")}{" big" if big else ""}">{escape(name)}</span>'
@@ -303,30 +262,3 @@ def _number(value: Any, digits: int = 3) -> str:
 
 def _megabytes(count: Any) -> str:
     return "" if count is None else f"{float(count) / 1e6:,.2f} MB"
-
-
-def splat_scene(gaussians: Gaussians, alternative: str) -> str:
-    """Gaussians as HTML: a canvas to turn, and a still picture where there is no WebGL 2."""
-    rows = base64.b64encode(splat_rows(gaussians, frame=None)).decode()
-    return (
-        f'<div class="scene"><img alt="{escape(alternative)}" src="{still(gaussians)}">'
-        f'<canvas {_SPLATS} hidden data-rows="{rows}"></canvas></div>'
-    )
-
-
-def still(asset: Mesh | Gaussians) -> str:
-    """A picture as a data URL: what is seen without WebGL and while scripts load."""
-    from PIL import Image
-
-    from gen3dexport.assets.draw.gaussian_render import render_gaussians
-    from gen3dexport.assets.draw.render import render
-
-    picture = render(asset, size=360) if isinstance(asset, Mesh) else render_gaussians(asset, size=360)
-    stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, format="JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
-
-
-def _json(value: Any) -> str:
-    """JSON that cannot end the script element it stands in."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 from xml.etree import ElementTree
 
@@ -71,7 +72,7 @@ def _component(manifest: Manifest, program: Any, measured: Facts) -> dict[str, A
     missing = measured.get("missing") and (program.unmeasured or measured["missing"])
     latency = measured.get("latency", {"kind": "unmeasured", "reason": missing})
     if latency["kind"] == "unmeasured" and program.estimates.get("latency_ms"):
-        latency = {"kind": "estimated", "estimates": program.estimates["latency_ms"]}
+        latency = {"kind": "estimated", "estimates": [asdict(e) for e in program.estimates["latency_ms"]]}
     memory = measured.get("peak_memory", {"kind": "unmeasured", "reason": missing})
     return {
         "name": program.name,
@@ -86,7 +87,7 @@ def _component(manifest: Manifest, program: Any, measured: Facts) -> dict[str, A
         "peak_memory": memory,
         "missing": missing,
         "facts": program.facts,
-        "estimates": program.estimates,
+        "estimates": program.model_dump(mode="json")["estimates"],
         "unquantized": _unquantized(manifest, program, measured),
     }
 

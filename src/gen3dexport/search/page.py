@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from gen3dexport.pages import plots
-from gen3dexport.reports.html import page, plot_place, section, table
+from gen3dexport.pages.page import page, plot_place, section, table
 
 Facts = Mapping[str, Any]
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from gen3dexport import backends
-from gen3dexport.backends import ProgramRecord
-from gen3dexport.bundle import Unquantized, digest, stage_cache
+from gen3dexport.bundle import BASELINE, Unquantized
+from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.documents.target import Measure
 from gen3dexport.errors import MissingError
 
@@ -30,19 +29,18 @@ def time_against_unquantized(
     from gen3dexport.runtime.pipeline import to_numpy
 
     unquantized = loaded.manifest.unquantized[name]
-    folder = stage_cache.folder() / unquantized.key / "programs"
-    reason = _changed(folder, unquantized)
-    if reason is not None:
+    if not loaded.manifest.has_baseline(unquantized):
+        reason = "the bundle has no unquantized program, for its recipe sets no budgets.allow_slowdown"
         return {"kind": "unmeasured", "reason": reason}
     backend = backends.find(loaded.manifest.target["backend"])
     try:
         own = loaded.program(loaded.manifest.component(name))
-        other = backend.load(folder, unquantized.program)
+        other = backend.load(loaded.folder / BASELINE, unquantized.program)
     except MissingError as error:
         return {"kind": "unmeasured", "reason": str(error)}
-    reason = backends.stand_in(own)
-    if reason is not None:
-        return {"kind": "unmeasured", "reason": reason}
+    stand_in = backends.stand_in(own)
+    if stand_in is not None:
+        return {"kind": "unmeasured", "reason": stand_in}
 
     def caller(program: backends.Program) -> Callable[[], object]:
         arrays = {key: program.xp.asarray(value) for key, value in inputs.items()}
@@ -77,28 +75,13 @@ def _seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _changed(folder: Path, unquantized: Unquantized) -> str | None:
-    """Why the files in the stage cache are not those that the build made, or None when they are."""
-    for name, recorded in unquantized.files.items():
-        path = folder / name
-        if Path(name).name != name or not path.is_file():
-            return (
-                "the unquantized program is kept in the stage cache of the machine that built the bundle, and is not "
-                "in this one; build the bundle again here"
-            )
-        if path.stat().st_size != recorded.bytes or digest(path) != recorded.sha256:
-            return f"{path} is not what the bundle recorded; build the bundle again here"
-    return None
-
-
 def against_unquantized(program: ProgramRecord, size: int, unquantized: Unquantized, measured: Facts) -> Facts:
     """What a report says of a quantized program beside its unquantized one: bytes, their ratio, and the slowdown as
     measured, or as each cost model that knows both estimates it."""
     latency = measured
     if measured["kind"] == "unmeasured":
         own, other = (
-            {e["by"]: float(e["value"]) for e in record.estimates.get("latency_ms", ())}
-            for record in (program, unquantized.program)
+            {e.by: e.value for e in record.estimates.get("latency_ms", ())} for record in (program, unquantized.program)
         )
         estimates = [{"value": own[by] / other[by] - 1, "by": by} for by in own if other.get(by)]
         latency = {"kind": "estimated", "estimates": estimates} if estimates else measured

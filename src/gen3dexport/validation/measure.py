@@ -19,23 +19,21 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from gen3dexport.assets.draw.gaussian_render import render_gaussians
-from gen3dexport.assets.draw.render import around, depth_map
-from gen3dexport.assets.gaussians import Gaussians, from_arrays
-from gen3dexport.assets.mesh import Mesh
-from gen3dexport.assets.metrics import asset_quality, depth_delta1, picture_quality, tensor_error
-from gen3dexport.backends import Program, ProgramRecord, stand_in
+from gen3dexport.assets import kinds
+from gen3dexport.backends import Program, stand_in
+from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.bundle.provenance import host
 from gen3dexport.documents.target import Measure
 from gen3dexport.errors import GenExportError, MissingError, VerificationError
 from gen3dexport.models import Request
 from gen3dexport.runtime.pipeline import LoadedBundle, load, to_numpy
-from gen3dexport.validation.drift import Watched, snr_db, trajectory
+from gen3dexport.tensor_error import tensor_error
+from gen3dexport.trajectory import trajectory
+from gen3dexport.validation.drift import Watched, snr_db
 from gen3dexport.validation.gates import time_against_unquantized
 
 Facts = dict[str, Any]
 _LEAST_RUNS = 5
-VIEWS = 4  # of pictures and depths that are compared
 
 
 def measure_bundle(folder: Path, out: Path) -> Facts:
@@ -200,19 +198,20 @@ def _measure_assets(loaded: LoadedBundle, measure: Measure, out: Path) -> Facts:
     drift: dict[str, list[list[float | None]]] = {}
     for k, prompt in enumerate(golden["prompts"]):
         stages.begin()
-        request = loaded.pipeline.golden_request(loaded.settings, Request(prompt, golden["seed"] + k))
+        request = Request(prompt, golden["seed"] + k, stand_in="trained")
         start = time.perf_counter()
         with _watched(loaded) as watched:
             state = loaded.run(request, stages)
         times.append(1e3 * (time.perf_counter() - start))
         for name, program in watched.items():
-            final = loaded.pipeline.sampler_output(name, to_numpy(state))
+            final = loaded.output(name, state)
             found = trajectory(program.calls, program.state, program.time, final)
             (expected,) = of_prompt(load_file(_trajectory_file(loaded, name)), k).values()
             drift.setdefault(name, []).append(snr_db(found, expected))
-        arrays = loaded.pipeline.golden_arrays(state, loaded.settings)
+        made = loaded.family.make_assets(state, loaded.settings)
+        arrays = {f"{kind}.{n}": a for kind, asset in made.items() for n, a in kinds.of(kind).arrays(asset).items()}
         generated |= {f"{k}.{name}": np.ascontiguousarray(value) for name, value in arrays.items()}
-        quality.append({"prompt": prompt, **_quality(loaded, arrays, of_prompt(reference, k))})
+        quality.append({"prompt": prompt, **_quality(made, of_prompt(reference, k))})
     save_file(generated, out / "assets.safetensors")
     reason = next((stand_in(p) for p in loaded.programs.values()), None)
     count = len(golden["prompts"])
@@ -250,23 +249,16 @@ def of_prompt(arrays: Mapping[str, np.ndarray], k: int) -> dict[str, np.ndarray]
     return {name.partition(".")[2]: value for name, value in arrays.items() if name.startswith(f"{k}.")}
 
 
-def _quality(loaded: LoadedBundle, arrays: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> Facts:
-    mesh, other = (loaded.pipeline.surface(a) for a in (arrays, reference))
-    found = asset_quality(mesh, other, arrays["logits"] > 0, reference["logits"] > 0).as_dict()
-    if mesh is not None and other is not None:
-        found["depth_delta1"] = depth_delta1(_depths(mesh), _depths(other))
-    cloud, of_reference = from_arrays(arrays), from_arrays(reference)
-    if cloud is not None and of_reference is not None:
-        found |= picture_quality(_pictures(cloud), _pictures(of_reference))
+def _quality(made: Mapping[str, Any], reference: Mapping[str, np.ndarray]) -> Facts:
+    """Scores of every asset by name."""
+    found: Facts = {}
+    for kind, asset in made.items():
+        own = {n.partition(".")[2]: a for n, a in reference.items() if n.startswith(f"{kind}.")}
+        module = kinds.of(kind)
+        for score in module.scores(asset, module.from_arrays(own)):
+            value = float(score.value)
+            found[score.name] = value if np.isfinite(value) else str(value)
     return found
-
-
-def _depths(mesh: Mesh) -> list[np.ndarray]:
-    return [depth_map(mesh, azimuth) for azimuth in around(VIEWS)]
-
-
-def _pictures(gaussians: Gaussians) -> list[np.ndarray]:
-    return [render_gaussians(gaussians, azimuth, size=160) for azimuth in around(VIEWS)]
 
 
 class PeakMemory:

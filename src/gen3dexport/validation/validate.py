@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
-from gen3dexport import bundle, errors, models
-from gen3dexport.assets.gaussians import from_arrays
-from gen3dexport.bundle import Manifest, disk_error
+from gen3dexport import bundle, errors
+from gen3dexport.assets import kinds
+from gen3dexport.bundle import Manifest
 from gen3dexport.bundle.provenance import versions
+from gen3dexport.disk import disk_error
 from gen3dexport.reports.html import render_html
 from gen3dexport.reports.report import Report, make_report, to_junit, to_markdown
 from gen3dexport.validation.measure import of_prompt
@@ -25,7 +26,7 @@ from gen3dexport.validation.measure import of_prompt
 Arrays = dict[str, np.ndarray]
 
 
-def validate(folder: Path, html: bool = True) -> Report:
+def validate(folder: Path) -> Report:
     """Measure a bundle in a child process and write `report.json`, `.md`, `.html` and `junit.xml` into it.
 
     A missed budget is a result in the report, not an error.
@@ -42,8 +43,7 @@ def validate(folder: Path, html: bool = True) -> Report:
         _write(folder / "report.json", json.dumps(report, indent=1) + "\n")
         _write(folder / "report.md", to_markdown(report))
         _write(folder / "junit.xml", to_junit(report))
-        if html:
-            _write(folder / "report.html", _html(folder, report, generated, manifest.family))
+        _write(folder / "report.html", _html(folder, report, generated))
     except OSError as error:
         raise disk_error(error, folder) from error
     return report
@@ -74,13 +74,15 @@ def measure_in_child(folder: Path, manifest: Manifest) -> tuple[dict[str, Any], 
     return result, generated
 
 
-def _html(folder: Path, report: Report, generated: Arrays | None, family: str) -> str:
+def _html(folder: Path, report: Report, generated: Arrays | None) -> str:
     golden = folder / "golden" / "assets.safetensors"
     found = {"generated": generated, "reference": of_prompt(load_file(golden), 0) if golden.is_file() else None}
     assets: dict[str, Any] = {"prompt": report["pipeline"]["prompts"][0]}
     for name, arrays in found.items():
-        assets[name] = models.pipeline(family).surface(arrays) if arrays is not None else None
-        assets[f"{name}_gaussians"] = from_arrays(arrays) if arrays is not None else None
+        for kind, key in (("mesh", name), ("gaussians", f"{name}_gaussians")):
+            own = {n.partition(".")[2]: a for n, a in (arrays or {}).items() if n.startswith(f"{kind}.")}
+            asset = kinds.of(kind).from_arrays(own) if own else None
+            assets[key] = asset if asset is None or kinds.of(kind).problem(asset) is None else None
     return render_html(report, assets)
 
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from gen3dexport.assets.draw.lighting import Floats, Light, Stage, key_light, sky_light, stage
 from gen3dexport.assets.draw.rasterise import rasterise
-from gen3dexport.assets.mesh import Mesh, write_atomically
+from gen3dexport.assets.mesh import Mesh
+from gen3dexport.disk import write_atomically
 
 _CLAY = np.array([0.64, 0.33, 0.19])  # linear RGB of a mesh without colors
 _TOP, _BOTTOM = np.array([0.90, 0.92, 0.95]), np.array([0.74, 0.76, 0.79])  # backdrop, linear RGB

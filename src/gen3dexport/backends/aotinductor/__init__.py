@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gen3dexport.backends import Lowered, Program, ProgramRecord, specs
+from gen3dexport.backends import Program
 from gen3dexport.backends.aotinductor.toolchain import PORTABLE, installed, missing, release
+from gen3dexport.bundle.program import Lowered, ProgramRecord, specs
 from gen3dexport.errors import ExportError, MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -36,20 +37,18 @@ SCHEMES: Mapping[str, str] = {
 }
 REFUSED: Mapping[str, str] = {
     "int4-dynamic": "torchao keeps int4 in bytes here: no smaller than int8-dynamic and less exact; use int8-dynamic",
-    "int8-static": "AOTInductor has no integer 3-D convolution: rounded in float32, a network takes 1.5 times fp32's "
-    "time on a CPU; use executorch or onnx for it, or bf16",
+    "int8-static": "AOTInductor has no integer 3-D convolution: values would be rounded, multiplied in float32, more "
+    "work than fp32; use executorch or onnx for it, or bf16",
 }
 UNSUPPORTED: Mapping[str, str] = {}
 
 _SLOW_ON_CPU: Mapping[str, str] = {
-    "fp16": "it takes 3.5 times as long as float32 (CPUs lack float16 arithmetic); use bf16 or int8-dynamic",
-    "int8-weight": "it is slower than float32 (1.1 times), where int8-dynamic is faster and as small; use int8-dynamic",
+    "fp16": "most CPUs have no float16 arithmetic: every operation widens and narrows; use bf16 or int8-dynamic",
+    "int8-weight": "weights are widened in every call, on top of float32's work; use int8-dynamic, as small",
     "float8-weight": "CPUs have no float8 arithmetic: weights are widened as int8-weight's are; use int8-dynamic",
     "float8-dynamic": "CPUs have no float8 arithmetic: both operands are widened; use int8-dynamic",
-    "int4-weight": "weights are widened in every call: slower than float32 (1.07 times), where int8-dynamic is not; "
-    "use int8-dynamic",
+    "int4-weight": "weights are widened in every call, on top of float32's work; use int8-dynamic",
 }
-"""Measured against eager float32 on a DiT block of the released width, one thread (int4-weight: two), AVX-512."""
 
 _FLOAT8_ARCHITECTURES = ("sm_89", "sm_90", "sm_100")
 
@@ -148,6 +147,7 @@ def _package(captured: Captured, options: Options, out: Path) -> Lowered:
 
     from gen3dexport.backends.aotinductor.compile import compile_package
     from gen3dexport.backends.aotinductor.inspect_package import check_weights, read_package
+    from gen3dexport.backends.aotinductor.program import Requires
 
     component, path = captured.component, out / f"{captured.component.name}.pt2"
     strided = [name for name, value in component.inputs.items() if not value.is_contiguous()]
@@ -156,10 +156,6 @@ def _package(captured: Captured, options: Options, out: Path) -> Lowered:
     native = options.device == "cuda" and _gpu_is_here(options)
     program = captured.whole
     facts: dict[str, Any] = {
-        "device": options.device,
-        "arch": options.arch,
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda if options.device == "cuda" else None,
         "triton": installed("triton") if options.device == "cuda" else None,
         "build": "native" if native or options.device == "cpu" else f"without a GPU, for {options.arch}",
     }
@@ -175,7 +171,6 @@ def _package(captured: Captured, options: Options, out: Path) -> Lowered:
         facts |= rewritten
     package = read_package(path)
     facts |= {
-        "host": compiled.host.facts(),
         "kernels": compiled.kernels,
         "operators": dict(compiled.operators),
         "interpreted_operators": list(compiled.proxy),
@@ -188,7 +183,15 @@ def _package(captured: Captured, options: Options, out: Path) -> Lowered:
         facts["cubins"] = dict(package.cubins)
         _check_cuda(component.name, options, facts)
     here = native or options.device == "cpu"
-    return Lowered(files=(path.name,), facts=facts, unmeasured=None if here else f"no {options.arch} device")
+    requires = Requires(
+        device=options.device,
+        arch=options.arch,
+        torch=torch.__version__,
+        cuda=torch.version.cuda if options.device == "cuda" else None,
+        host=compiled.host,
+    )
+    missing = None if here else f"no {options.arch} device"
+    return Lowered(files=(path.name,), requires=requires, facts=facts, unmeasured=missing)
 
 
 def load(folder: Path, program: ProgramRecord) -> Program:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gen3dexport.backends import Estimate, Lowered, Program, ProgramRecord
+from gen3dexport.backends import Program
 from gen3dexport.backends.executorch.linear_build import CHECKED_VERSIONS
 from gen3dexport.backends.executorch.unsupported import UNSUPPORTED as UNSUPPORTED
+from gen3dexport.bundle.program import Estimate, Lowered, ProgramRecord
 from gen3dexport.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ SCHEMES: Mapping[str, str] = {
     "int8-static": "convolutions with int8 weights per channel, int8 activations in calibrated ranges (XNNPACK qs8)",
 }
 REFUSED: Mapping[str, str] = {
-    "fp16": "XNNPACK gave NaN for a transformer in float16, and ExecuTorch's layer norm is wrong in it",
-    "bf16": "XNNPACK takes no bfloat16 operators: they run one by one in ExecuTorch's kernels, 246 times slower",
-    "int8-weight": "XNNPACK answers weight-only int8 wrongly (relative error 1e4 and more), and saves no bytes",
-    "int4-weight": "XNNPACK answers weight-only int4 wrongly (relative error 1e4 and more); use int4-dynamic",
+    "fp16": "executorch 1.5.1 gives NaN for a transformer in float16, and its layer norm is wrong; use int8-dynamic",
+    "bf16": "XNNPACK takes no bfloat16 operators: they would run one by one in ExecuTorch's kernels; use int8-dynamic",
+    "int8-weight": "executorch 1.5.1 computes weight-only int8 wrongly, and its file is no smaller; use int8-dynamic",
+    "int4-weight": "executorch 1.5.1 computes weight-only int4 wrongly, and its file is no smaller; use int4-dynamic",
     "float8-weight": "XNNPACK has no float8 operators; use int8-dynamic",
     "float8-dynamic": "XNNPACK has no float8 operators; use int8-dynamic",
 }

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from gen3dexport.backends.executorch.convolution import as_3d, kernel_2d, lay_out
 from gen3dexport.errors import UsageError
-from gen3dexport.quantization.calibration import HIGHEST, LOWEST, Ranges, Step
+from gen3dexport.models.ranges import Ranges, Rounding
+from gen3dexport.quantization.calibration import HIGHEST, LOWEST
 from gen3dexport.quantization.int8_convolution import Convolution, pads_of
 from gen3dexport.quantization.int8_linear import int8_weight
 
@@ -63,7 +64,7 @@ class Int8Convolution(nn.Module):
         return _rounded(F.conv2d(_rounded(h.float(), self.ranges.input), kernel, self.bias, *rest), self.ranges.output)
 
 
-def _rounded(x: Tensor, step: Step) -> Tensor:
+def _rounded(x: Tensor, step: Rounding) -> Tensor:
     operators, form = torch.ops.quantized_decomposed, (step.scale, step.zero_point, LOWEST, HIGHEST, torch.int8)
     result: Tensor = operators.dequantize_per_tensor(operators.quantize_per_tensor(x, *form), *form)
     return result

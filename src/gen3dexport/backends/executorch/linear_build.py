@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
-from unittest import mock
 
 from gen3dexport.errors import MissingError
 
@@ -106,6 +105,8 @@ def linear_build() -> Iterator[None]:
     Raises:
         MissingError: for a version of ExecuTorch whose partitioner nobody compared with the replaced one.
     """
+    from unittest import mock  # it imports asyncio, and every reader of a target imports this module
+
     version = importlib.metadata.version("executorch")
     if version not in CHECKED_VERSIONS:
         raise MissingError(

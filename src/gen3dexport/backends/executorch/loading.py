@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from gen3dexport.backends import ProgramRecord, TensorSpec
 from gen3dexport.backends._inputs import in_order
+from gen3dexport.bundle.program import ProgramRecord, TensorSpec
 from gen3dexport.errors import VerificationError
 
 _MAGIC = b"ET12"  # the flatbuffer's identifier, at byte 4

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gen3dexport.backends import Lowered, Program, ProgramRecord
+from gen3dexport.backends import Program
+from gen3dexport.bundle.program import Lowered, ProgramRecord
 
 if TYPE_CHECKING:
     from gen3dexport.export import Captured

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen3dexport.quantization.calibration import HIGHEST, LOWEST, Ranges, Step
+from gen3dexport.models.ranges import Ranges, Rounding
+from gen3dexport.quantization.calibration import HIGHEST, LOWEST
 from gen3dexport.quantization.int8_convolution import BY_DIMENSIONS, Convolution, pads_of
 from gen3dexport.quantization.int8_linear import int8_weight
 
@@ -118,5 +119,5 @@ class Int8Convolution(nn.Module):
         return y.to(x.dtype)
 
 
-def _fields(steps: Sequence[Step]) -> tuple[list[float], list[int]]:
+def _fields(steps: Sequence[Rounding]) -> tuple[list[float], list[int]]:
     return [s.scale for s in steps], [s.zero_point for s in steps]

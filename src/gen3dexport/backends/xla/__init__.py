@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gen3dexport.backends import Lowered, ProgramRecord
+from gen3dexport.backends.xla.chips import Requires
 from gen3dexport.backends.xla.compile_tpu import tpu_devices
+from gen3dexport.bundle.program import Lowered, ProgramRecord, required
 from gen3dexport.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -36,10 +37,10 @@ SCHEMES: Mapping[str, str] = {
 }
 REFUSED: Mapping[str, str] = {
     "fp16": "a TPU's matrix unit takes bfloat16 and int8, not float16: converting gains nothing; use bf16",
-    "int4-dynamic": "libtpu's estimate of int4 weights in groups is 1.6 times bf16's: they are widened group by group; "
-    "use int8-dynamic",
-    "int4-weight": "libtpu's estimate of int4 weights in groups is 1.6 times bf16's: they are widened group by group; "
-    "use int8-weight",
+    "int4-dynamic": "int4 weights in groups have no product on the matrix unit: they are widened group by group, which "
+    "costs more than it saves; use int8-dynamic",
+    "int4-weight": "int4 weights in groups have no product on the matrix unit: they are widened group by group, which "
+    "costs more than it saves; use int8-weight",
     "int8-static": "an int8 convolution is not lowered to the matrix unit here, so nothing says what it would gain; "
     "use bf16",
     "float8-weight": "safetensors cannot read float8 weights for JAX; use int8-weight, as small and more exact",
@@ -47,8 +48,8 @@ REFUSED: Mapping[str, str] = {
     "use int8-dynamic",
 }
 UNSUPPORTED: Mapping[str, str] = {
-    "aten.grid_sampler_2d.default": "lowers to scattered reads, hundreds of times slower than a gather of whole rows",
-    "aten.grid_sampler_3d.default": "lowers to scattered reads, hundreds of times slower than a gather of whole rows",
+    "aten.grid_sampler_2d.default": "lowers to scattered reads of single elements; gather whole rows",
+    "aten.grid_sampler_3d.default": "lowers to scattered reads of single elements; gather whole rows",
     "aten.linalg_inv_ex.default": "torchax has no lowering for it",
     "aten.randn_like.default": "pass the noise as an input",
     "aten.nonzero_static.default": "torchax has no lowering for it",
@@ -149,7 +150,7 @@ def runs_here(program: ProgramRecord) -> bool:
         return False
     import jax
 
-    return jax.default_backend() in program.facts.get("platforms", ())
+    return jax.default_backend() in required(program, Requires).platforms
 
 
 def _choose_platform() -> None:

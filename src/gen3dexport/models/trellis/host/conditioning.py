@@ -55,8 +55,8 @@ def host_files(settings: Settings, folder: Path) -> dict[str, Path]:
     return {"tokenizer.json": (folder / checkpoint).parent / "tokenizer.json"} if settings.encoder.tokenizer else {}
 
 
-def golden_request(settings: Settings, request: Request) -> Request:
-    """The request that golden data is recorded with: its prompt, or what has the form of what is asked for.
+def _stood_in(settings: Settings, request: Request) -> tuple[Request, np.ndarray | None]:
+    """The request with what golden data needs and it lacks, and token ids [2, L] that stand in for a tokenizer's.
 
     An image encoder gets a seeded picture of a ball, a text encoder without a tokenizer seeded ids. A pipeline without
     an encoder gets seeded features: real ones end in a layer norm, so unit-variance noise has their scale.
@@ -64,14 +64,12 @@ def golden_request(settings: Settings, request: Request) -> Request:
     rng = np.random.default_rng(request.seed)
     if not encoders(settings):
         shape = (2, *settings.condition) if settings.negative == "given" else settings.condition
-        return replace(request, features=rng.standard_normal(shape, dtype=np.float32))
-    if settings.encoder is None:
-        return request
+        return replace(request, features=rng.standard_normal(shape, dtype=np.float32)), None
+    if settings.encoder is None or settings.encoder.tokenizer:
+        return request, None
     if settings.encoder.kind == "dinov2":
-        return replace(request, image=sample_image(request.seed))
-    if settings.encoder.tokenizer:
-        return request
-    return replace(request, ids=rng.integers(0, settings.encoder.config["vocab_size"], (2, settings.condition[0])))
+        return replace(request, image=sample_image(request.seed)), None
+    return request, rng.integers(0, settings.encoder.config["vocab_size"], (2, settings.condition[0]))
 
 
 def tokenize(prompt: str, length: int, tokenizer: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -120,6 +118,9 @@ def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
         UsageError: for an empty or too long prompt, an image without a subject, or features of another shape.
         MissingError: when an image's background must be removed and the package for that is not here.
     """
+    ids = None
+    if request.stand_in:
+        request, ids = _stood_in(settings, request)
     if request.features is not None:
         return _given(settings, np.asarray(request.features, np.float32), xp)
     if not encoders(settings):
@@ -133,18 +134,18 @@ def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
         return {"image": xp.asarray(pixels(request.image, settings.encoder.image_size))}
     if request.image is not None:
         raise UsageError("this pipeline is conditioned on text; give it a prompt, no image")
-    if request.ids is not None:
-        return {"ids": xp.asarray(request.ids[:1]), "neg_ids": xp.asarray(request.ids[1:])}
+    if ids is not None:
+        return {"ids": xp.asarray(ids[:1]), "neg_ids": xp.asarray(ids[1:])}
     if not request.prompt.strip():
         raise UsageError('prompt: empty; say what to make, e.g. --prompt "a tall chair with four legs"')
     state: State = {}
     for name, prompt in (("", request.prompt), ("neg_", "")):
         if settings.encoder is not None:
-            ids = tokenize_padded(prompt, settings.condition[0], files / "tokenizer.json")
-            state[f"{name}ids"] = xp.asarray(ids)
+            tokens = tokenize_padded(prompt, settings.condition[0], files / "tokenizer.json")
+            state[f"{name}ids"] = xp.asarray(tokens)
         else:
-            ids, mask = tokenize(prompt, settings.condition[0], files / "tokenizer.json")
-            state |= {f"{name}ids": xp.asarray(ids), f"{name}mask": xp.asarray(mask)}
+            tokens, mask = tokenize(prompt, settings.condition[0], files / "tokenizer.json")
+            state |= {f"{name}ids": xp.asarray(tokens), f"{name}mask": xp.asarray(mask)}
     return state
 
 

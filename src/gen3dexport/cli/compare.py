@@ -1,0 +1,68 @@
+"""`gen3dexport compare`: two bundles or reports side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gen3dexport.cli.app import Json
+
+EXAMPLE = "gen3dexport compare main-bundle pull-bundle --max-latency-increase 5% --max-quality-loss 0.01"
+
+
+def compare(
+    a: Annotated[Path, typer.Argument(help="What was: a validated bundle or its report.json.", metavar="A")],
+    b: Annotated[Path, typer.Argument(help="What is now.", metavar="B")],
+    max_latency_increase: Annotated[str, typer.Option(help="Of one asset, e.g. 5% or 0.05.")] = "",
+    max_size_increase: Annotated[str, typer.Option(help="Of programs and weights.")] = "",
+    max_memory_increase: Annotated[str, typer.Option(help="Of any program's peak.")] = "",
+    max_quality_loss: Annotated[str, typer.Option(help="Of mean IoU and mean F-score, e.g. 0.01 or 1%.")] = "",
+    accept_estimates: Annotated[
+        bool, typer.Option("--accept-estimates", help="Judge two estimates by one cost model.")
+    ] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown for a pull-request comment.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare two bundles or reports; fail where B is worse than A by more than a threshold.
+
+    Exit code 5: lost quality; 6: grew or slowed down; 7: a report that cannot be read; 8: a threshold that could not be
+    judged. Measured and estimated numbers are shown side by side and never judged against each other.
+    """
+    from gen3dexport.reports import compare as comparing
+
+    options = {
+        "latency": (max_latency_increase, "--max-latency-increase"),
+        "size": (max_size_increase, "--max-size-increase"),
+        "memory": (max_memory_increase, "--max-memory-increase"),
+        "quality": (max_quality_loss, "--max-quality-loss"),
+    }
+    limits = {key: comparing.share(text, name) for key, (text, name) in options.items() if text}
+    thresholds = comparing.Thresholds(**limits, accept_estimates=accept_estimates)
+    found = comparing.compare(comparing.read_report(a), comparing.read_report(b), thresholds)
+    if as_json or markdown:
+        print(json.dumps(found, indent=1) if as_json else comparing.to_markdown(found))
+    else:
+        show_comparison(found)
+    raise typer.Exit(comparing.exit_code(found))
+
+
+def show_comparison(comparison: Mapping[str, Any]) -> None:
+    """Both sides' numbers, what changed, and the verdicts."""
+    from rich.text import Text
+
+    from gen3dexport.cli.tables import COLOURS, columns, terminal
+    from gen3dexport.reports.compare import cells
+
+    console = terminal()
+    for side in ("a", "b"):
+        name = comparison[side]
+        console.print(f"{side.upper()}: {name['bundle']}, {name['recipe']} on {name['target']}, {name['device']}")
+    table = columns("what", "A", "B", "change", "verdict")
+    for row in comparison["rows"]:
+        *texts, verdict = cells(row)
+        table.add_row(*texts, Text(verdict, COLOURS.get(row["verdict"], "yellow")))
+    console.print(table)

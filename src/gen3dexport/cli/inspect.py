@@ -1,0 +1,54 @@
+"""`gen3dexport inspect`: what a manifest says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gen3dexport.cli.app import Bundle, Json
+
+if TYPE_CHECKING:
+    from gen3dexport.bundle import Manifest
+
+EXAMPLE = "gen3dexport inspect chair-maker"
+
+
+def inspect(bundle: Bundle, as_json: Json = False) -> None:
+    """Show a bundle's manifest: components, schemes, sizes and operators."""
+    from gen3dexport.bundle import read_manifest
+
+    manifest = read_manifest(bundle)
+    if as_json:
+        print(json.dumps(manifest.model_dump(mode="json", by_alias=True), indent=1))
+    else:
+        show_manifest(manifest, bundle)
+
+
+def show_manifest(manifest: Manifest, folder: Path) -> None:
+    """Programs, sizes and operators of a bundle."""
+    from gen3dexport.cli.tables import columns, size_text, terminal
+
+    console = terminal()
+    console.print(
+        f"[bold]{folder}[/bold]: {manifest.recipe['name']} for {manifest.target['name']}, family {manifest.family}"
+    )
+    if manifest.random_weights:
+        console.print("[yellow]random weights: sizes only[/yellow]")
+    table = columns("program", "kind", "scheme", "parameters", "size", "files", "inputs")
+    for p in manifest.programs:
+        parameters = f"{manifest.parameters[p.component] / 1e6:.2f} M"
+        inputs = ", ".join(f"{k} {s.dtype} {'x'.join(map(str, s.shape))}" for k, s in p.inputs.items())
+        table.add_row(p.name, p.kind, p.scheme, parameters, size_text(manifest.bytes_of(p)), ", ".join(p.files), inputs)
+    console.print(table)
+    for p in manifest.programs:
+        for key, value in p.facts.items():
+            console.print(f"[dim]{p.name} {key}:[/dim] {_fact(value)}")
+    console.print("built with " + ", ".join(f"{k} {v}" for k, v in manifest.versions.items()))
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_fact(v)}" for k, v in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,50 @@
+"""`gen3dexport parity`: a component against golden data of the reference implementation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gen3dexport.cli.app import Json
+
+EXAMPLE = "gen3dexport parity trellis tests/golden/trellis/ss_flow --target executorch"
+
+
+def parity(
+    family: Annotated[str, typer.Argument(help="A model family.", metavar="FAMILY")],
+    folder: Annotated[Path, typer.Argument(help="A golden folder.", metavar="DIR")],
+    target: Annotated[str, typer.Option("--target", "-t", help="Run it through this target's lowered program.")] = "",
+    scheme: Annotated[str, typer.Option(help="Quantization scheme, with --target.")] = "fp32",
+    tolerance: Annotated[
+        float | None, typer.Option(help="Relative error allowed (default by what is compared).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare a family's component with golden data of the reference implementation."""
+    from gen3dexport.validation.parity import compare
+
+    result = compare(family, folder, target or None, scheme, tolerance)
+    if as_json:
+        print(json.dumps(result, indent=1))
+    else:
+        show_parity(result)
+    raise typer.Exit(0 if result["passed"] else 5)
+
+
+def show_parity(result: Mapping[str, Any]) -> None:
+    """Error of each output and the verdict."""
+    from gen3dexport.cli.tables import columns, terminal
+
+    console = terminal()
+    table = columns("output", "max abs", "relative to scale", "relative L2")
+    for row in result["outputs"]:
+        table.add_row(row["output"], *(f"{row[k]:.2e}" for k in ("max_abs", "relative", "relative_l2")))
+    console.print(table)
+    verdict = "[green]within[/green]" if result["passed"] else "[red]outside[/red]"
+    console.print(
+        f"{result['golden']} through {result['target']} ({result['scheme']}): {verdict} {result['tolerance']:g}"
+    )

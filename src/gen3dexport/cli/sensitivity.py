@@ -1,0 +1,50 @@
+"""`gen3dexport sensitivity`: what each layer costs when it alone is quantized."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gen3dexport.cli.app import Assignments, Json, Recipe, TargetName, plan_of
+
+EXAMPLE = "gen3dexport sensitivity trellis-mini --target executorch -o flow-layers.html"
+
+
+def sensitivity(
+    recipe: Recipe,
+    target: TargetName = "executorch",
+    assignments: Assignments = None,
+    component: Annotated[list[str] | None, typer.Option(help="Only this component; may be given again.")] = None,
+    scheme: Annotated[
+        list[str] | None, typer.Option(help="Try this scheme (default the recipe's, else all of the target).")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write this page, with plots.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Quantize each layer alone and show what that costs, at the component's output and in the asset.
+
+    Runs the eager model with the target's own quantization; nothing is lowered.
+    """
+    from gen3dexport.cli.tables import show_rows, stages
+    from gen3dexport.plan import require_ready
+    from gen3dexport.search.sensitivity import HEAD, cells
+    from gen3dexport.search.sensitivity import sensitivity as measure
+    from gen3dexport.search.trials import Trials
+
+    plan_ = plan_of(recipe, target, assignments or [])
+    require_ready(plan_)
+    with stages(list(plan_.schemes), quiet=as_json) as on_stage:
+        result = measure(Trials(plan_, on_stage), component or (), scheme or (), on_stage)
+    rows = [cells(row) for row in result["rows"]]
+    if out is not None:
+        from gen3dexport.search.page import sensitivity_html
+
+        out.write_text(sensitivity_html(result, HEAD, rows), encoding="utf-8")
+    if as_json:
+        print(json.dumps(result, indent=1))
+    else:
+        show_rows(HEAD, rows)
+        print(f"loss: {result['loss']}" + (f"; page: {out}" if out else ""))

@@ -1,0 +1,66 @@
+"""What the command line prints for people: tables on stdout, progress on stderr."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+COLOURS = {"pass": "green", "fail": "red", "unmeasured": "yellow"}
+
+
+def terminal() -> Console:
+    """The console on stdout."""
+    return Console(highlight=False, soft_wrap=False)
+
+
+def columns(*columns: str, title: str | None = None) -> Table:
+    """A table without lines, under the names of its columns."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def size_text(size: float) -> str:
+    """Bytes as people read them."""
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"
+
+
+@contextmanager
+def stages(components: Sequence[str], quiet: bool) -> Iterator[Callable[[str, str], None]]:
+    """Progress of a build on stderr: one line per component and stage, with the time it took."""
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    width = max(map(len, components))
+    state: dict[str, Any] = {"line": None, "start": time.perf_counter()}
+
+    def finish() -> None:
+        if state["line"] is not None:
+            console.print(f"{state['line']}  [dim]{time.perf_counter() - state['start']:6.1f} s[/dim]")
+
+    with console.status("starting") as status:
+
+        def on_stage(component: str, stage: str) -> None:
+            finish()
+            state.update(line=f"{component:{width}}  {stage:9}", start=time.perf_counter())
+            status.update(f"{component}: {stage}")
+
+        yield on_stage
+        finish()
+
+
+def show_rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table of texts; marks of an HTML heading (`#`, `~`) are left out."""
+    table = columns(*(name.lstrip("#~") for name in head))
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    terminal().print(table)

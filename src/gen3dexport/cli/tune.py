@@ -1,0 +1,58 @@
+"""`gen3dexport tune`: the search for which layers to quantize."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gen3dexport.cli.app import Assignments, Json, Recipe, TargetName, plan_of
+
+EXAMPLE = "gen3dexport tune trellis-mini --target executorch --max-loss 0.01 --minimize size"
+
+
+def tune(
+    recipe: Recipe,
+    target: TargetName = "executorch",
+    assignments: Assignments = None,
+    max_loss: Annotated[float, typer.Option(help="Allowed 1 - mean IoU against the float32 assets.")] = 0.01,
+    minimize: Annotated[str, typer.Option(help="size, latency or memory.")] = "size",
+    candidates: Annotated[int, typer.Option(min=1, help="Mixtures that are built and measured.")] = 5,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The recipe (default RECIPE-TARGET.yaml); .html and .json beside."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Search which layers to quantize, and write the recipe that does, with the evidence beside it.
+
+    Sensitivities and greedy search run on the eager model; uniform schemes, and mixtures from the furthest back, are
+    then built and measured from disk (estimated, where the target's device is not here and its backend has a cost
+    model).
+    """
+    from gen3dexport.cli.tables import show_rows, stages
+    from gen3dexport.plan import require_ready
+    from gen3dexport.search.page import tune_html
+    from gen3dexport.search.tune import HEAD, Goal, cells
+    from gen3dexport.search.tune import tune as search
+    from gen3dexport.search.tuned_recipe import tuned_recipe
+
+    plan_ = plan_of(recipe, target, assignments or [])
+    require_ready(plan_)
+    with stages(list(plan_.schemes), quiet=as_json) as on_stage:
+        result = search(plan_, Goal(minimize, max_loss, candidates), on_stage)
+    path = out or Path(f"{plan_.recipe.name}-{plan_.target.name}.yaml")
+    text = tuned_recipe(recipe, assignments or [], result, list(plan_.schemes))
+    rows = [cells(c, result) for c in result["candidates"]]
+    path.write_text(text, encoding="utf-8")
+    path.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    path.with_suffix(".html").write_text(tune_html(result, HEAD, rows, text), encoding="utf-8")
+    if as_json:
+        print(json.dumps(result | {"path": str(path)}, indent=1))
+        return
+    show_rows(HEAD, rows)
+    gain = f"{100 * result['gain']:.0f}% below the best uniform choice ({result['best_uniform']})"
+    print(f"{path}: {result['chosen']}, {gain}; evidence: {path.with_suffix('.html')}")
+    print(f"next:   gen3dexport build {path} --target {plan_.target.name}")
