@@ -165,10 +165,13 @@ def read_model(folder: Path) -> Model:
         for key, value in values.items() if isinstance(values, Mapping) else ():
             data[part][key] = _followed(value, data)
     if "vit" not in data:
-        named = (data.pop("image_tokenizer", None) or {}).get("pretrained_model_name_or_path")
+        given = data.pop("image_tokenizer", None)
+        named = given.get("pretrained_model_name_or_path") if isinstance(given, Mapping) else given
         if named not in _ENCODERS:
             known = ", ".join(_ENCODERS)
-            raise UsageError(f"{path}: image_tokenizer: names {named!r}, not {known}; give the encoder's numbers as vit")
+            raise UsageError(
+                f"{path}: image_tokenizer: names {named!r}, not {known}; give the encoder's numbers as vit"
+            )
         data["vit"] = dict(_ENCODERS[named])
     return parse(data, Model, path)
 

@@ -1,6 +1,6 @@
 """TripoSR's pipeline on the host: picture -> image tokens -> planes -> density and colour at points -> mesh. No torch.
 
-Axes: the field's cube [-radius, radius]^3 is the asset's unit cube; z is up, the picture is seen from +x, +y is its right.
+Axes: the field's cube [-radius, radius]^3 is the asset's unit cube; z is up, the picture is seen from +x, +y is right.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
     elif image is None:
         raise UsageError("image: missing; this model makes an asset of a picture")
     made = pixels(image, settings.model.cond_image_size, settings.foreground_ratio)
-    return {"image": xp.asarray(made), "stand_in": request.stand_in}
+    return {"image": xp.asarray(made), "ball": np.asarray(request.stand_in == "random")}
 
 
 def _pass_on(inputs: tuple[str, ...], outputs: tuple[str, ...], state: State, program: Call, xp: Any) -> State:
@@ -75,7 +75,7 @@ def _pass_on(inputs: tuple[str, ...], outputs: tuple[str, ...], state: State, pr
 
 
 def _find_surface(settings: Settings, state: State, program: Call, xp: Any) -> State:
-    """The surface where the field is dense enough, and its colours: vertices, faces, colors, and points queried."""
+    """The surface where the field is dense enough: vertices, faces, colors, and how many points found it (queries)."""
     renderer = settings.model.renderer
 
     def at(points: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -86,22 +86,25 @@ def _find_surface(settings: Settings, state: State, program: Call, xp: Any) -> S
     def density(points: NDArray[np.float32]) -> NDArray[np.float32]:
         found = activated(at(points)[0], renderer.density_bias)
         # Networks without trained weights have no surface: a ball has as many points to query as an asset's.
-        return ball(points, settings.threshold) if state["stand_in"] == "random" else found
+        return ball(points, settings.threshold) if state["ball"] else found
 
     field = sample(density, settings.resolution, settings.coarse, settings.threshold)
     vertices, faces = surface(field.density, settings.threshold)
     shades = color(at(2 * vertices)[1])
     colors = np.round(255 * shades).astype(np.uint8)
-    return state | {"vertices": vertices, "faces": faces, "colors": colors, "queries": field.queries}
+    return state | {"vertices": vertices, "faces": faces, "colors": colors, "queries": np.asarray(field.queries)}
 
 
 def ball(points: NDArray[np.float32], threshold: float) -> NDArray[np.float32]:
     """A density at points of [-1, 1]^3 whose surface at `threshold` is a ball."""
     from_surface = _BALL / 2 - np.linalg.norm(points, axis=-1)
-    return (threshold * np.exp(4 * from_surface)).astype(np.float32)
+    density: NDArray[np.float32] = (threshold * np.exp(4 * from_surface)).astype(np.float32)
+    return density
 
 
 def make_assets(state: State, settings: Settings) -> dict[str, Any]:
     """The coloured mesh of a finished state; one without triangles where nothing was dense enough."""
     vertices, faces = state["vertices"], state["faces"]
-    return {"mesh": Mesh(vertices, faces, vertex_normals(vertices, faces), state["colors"])}
+    return {
+        "mesh": Mesh(vertices, faces, vertex_normals(vertices, faces), state["colors"], 1 / (settings.resolution - 1))
+    }

@@ -13,8 +13,8 @@ from gen3dexport.models.triposr.host.model import CONFIG, Model, read_model
 from gen3dexport.models.weights import WeightFiles
 
 PositionTable = Literal["factor", "size"]
-"""How the encoder's position table is resampled: by the factor (patches + 0.1) / stored, as transformers 4.35 does, which
-upstream pins; or to the exact size, as later versions do."""
+"""How the encoder's position table is resampled: by the factor (patches + 0.1) / stored, as transformers 4.35 does,
+which upstream pins; or to the exact size, as later versions do."""
 
 
 class Knobs(Record):

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
 from gen3dexport.models.declaration import Weights
 from gen3dexport.models.trellis.networks.checkpoints import load_strictly, read_weights
