@@ -124,17 +124,31 @@ def test_the_released_pickle_is_read_on_demand(weights: Path, settings: triposr.
     assert torch.equal(found.module.decoder.layers[0].weight, expected.module.decoder.layers[0].weight)
 
 
-def test_position_tables_differ_in_their_step() -> None:
-    """Of a ramp, bicubic resampling gives where it looked: 14 / 32.1 apart as pinned, 14 / 32 to the exact size."""
-    ramp = torch.arange(14.0).repeat(14, 1).reshape(1, 196, 1)
-    table = torch.cat([torch.full((1, 1, 1), 99.0), ramp], 1)
-    rows = {rule: resampled(table, 32, rule)[0, 1:, 0].reshape(32, 32)[0] for rule in ("factor", "size")}
-    for rule, step in (("factor", 14 / 32.1), ("size", 14 / 32)):
-        inner = slice(6, 26)  # away from the ends, where pixels are repeated
-        expected = (torch.arange(32) + 0.5) * step - 0.5
-        torch.testing.assert_close(rows[rule][inner], expected[inner], rtol=0, atol=1e-4)
+def _cubic(step: float) -> np.ndarray:
+    """Weights [32, 14] of bicubic resampling (A = -0.75) at (i + 0.5) * step - 0.5, ends repeated."""
+    weights = np.zeros((32, 14))
+    for i in range(32):
+        place = (i + 0.5) * step - 0.5
+        for tap in range(int(np.floor(place)) - 1, int(np.floor(place)) + 3):
+            x = abs(place - tap)
+            near, far = 1.25 * x**3 - 2.25 * x**2 + 1, -0.75 * (x**3 - 5 * x**2 + 8 * x - 4)
+            weights[i, np.clip(tap, 0, 13)] += near if x <= 1 else far
+    return weights
+
+
+@pytest.mark.parametrize(("rule", "step"), [("factor", 14 / 32.1), ("size", 14 / 32)])
+def test_position_tables_differ_in_their_step(rule: str, step: float) -> None:
+    table = torch.randn(1, 197, 2, generator=torch.Generator().manual_seed(0))
+    grid = table[0, 1:].reshape(14, 14, 2).numpy()
+    expected = np.einsum("ia,jb,abc->ijc", _cubic(step), _cubic(step), grid)
+    found = resampled(table, 32, rule)
+    np.testing.assert_allclose(found[0, 1:].reshape(32, 32, 2), expected, atol=1e-4)
+    assert torch.equal(found[:, 0], table[:, 0])
+
+
+def test_a_position_table_of_the_right_size_is_kept() -> None:
+    table = torch.randn(1, 197, 2)
     assert resampled(table, 14, "factor") is table
-    assert resampled(table, 32, "factor")[0, 0, 0] == 99
 
 
 def test_the_knob_of_position_tables_changes_the_network(weights: Path) -> None:
@@ -183,7 +197,7 @@ def test_half_precision_stays_near_float32(name: str, dtype: torch.dtype) -> Non
 
 
 def test_components_export_with_nothing_unused(weights: Path, settings: triposr.Settings) -> None:
-    """Every component as one graph, whose weights are all read; encoder and backbone as before, block and after, too."""
+    """Every component as one graph, whose weights are all read; encoder and backbone in three parts, too."""
     for one in triposr.components(settings):
         component = one.load(weights).with_inputs(
             {k: torch.zeros(v.shape) for k, v in one.load(weights, "shapes").inputs.items()}

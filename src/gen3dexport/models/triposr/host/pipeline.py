@@ -104,7 +104,6 @@ def ball(points: NDArray[np.float32], threshold: float) -> NDArray[np.float32]:
 
 def make_assets(state: State, settings: Settings) -> dict[str, Any]:
     """The coloured mesh of a finished state; one without triangles where nothing was dense enough."""
-    vertices, faces = state["vertices"], state["faces"]
-    return {
-        "mesh": Mesh(vertices, faces, vertex_normals(vertices, faces), state["colors"], 1 / (settings.resolution - 1))
-    }
+    vertices, faces, cell = state["vertices"], state["faces"], 1 / (settings.resolution - 1)
+    normals = vertex_normals(vertices, faces) if len(faces) else None
+    return {"mesh": Mesh(vertices, faces, normals, state["colors"], cell)}
