@@ -13,15 +13,17 @@ import array_api_compat.numpy as xp
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from gen3dexport import bundle, models
+from gen3dexport import models
 from gen3dexport.assets import kinds
-from gen3dexport.bundle import BASELINE, Manifest, Unquantized, stage_cache
+from gen3dexport.bundle import stage_cache
+from gen3dexport.bundle.drafts import writing
+from gen3dexport.bundle.manifest import BASELINE, Manifest, Unquantized, digest, write_manifest
 from gen3dexport.bundle.program import Lowered, ProgramRecord, recorded, specs
-from gen3dexport.bundle.provenance import host, versions
 from gen3dexport.export import Captured
 from gen3dexport.models import Request
 from gen3dexport.models.declaration import State, Weights
 from gen3dexport.plan import Plan, require_ready
+from gen3dexport.provenance import host, versions
 from gen3dexport.quantization.module_rules import quantize_by_rules
 from gen3dexport.record import Recording, golden_tensors, record, sampler_tensors
 from gen3dexport.sizing import check_rules
@@ -40,7 +42,7 @@ def build(plan: Plan, out: Path, on_stage: OnStage = lambda component, stage: No
     """
     require_ready(plan)
     check_rules(plan)
-    with bundle.writing(out) as draft:
+    with writing(out) as draft:
         states, entries, unquantized = _begin(plan, draft), [], {}
         for name in plan.schemes:
             if compared(plan, name):
@@ -49,7 +51,7 @@ def build(plan: Plan, out: Path, on_stage: OnStage = lambda component, stage: No
             entries.append(entry)
         if plan.recipe.golden.assets and not plan.recipe.random_weights:
             save_file(_golden_assets(plan, golden_states(plan, states)), draft / "golden" / "assets.safetensors")
-        return bundle.write_manifest(draft, {**_manifest_fields(plan, entries), "unquantized": unquantized})
+        return write_manifest(draft, {**_manifest_fields(plan, entries), "unquantized": unquantized})
 
 
 def _begin(plan: Plan, draft: Path) -> list[State]:
@@ -88,10 +90,9 @@ def golden_states(plan: Plan, states: list[State]) -> list[State]:
 def _golden_assets(plan: Plan, states: list[State]) -> dict[str, np.ndarray]:
     """`K.KIND.NAME`: the arrays of the assets of every prompt's finished state."""
     return {
-        f"{k}.{kind}.{name}": np.ascontiguousarray(value)
+        f"{k}.{name}": np.asarray(value, order="C")
         for k, state in enumerate(states)
-        for kind, asset in plan.family.make_assets(state, plan.settings).items()
-        for name, value in kinds.of(kind).arrays(asset).items()
+        for name, value in kinds.to_arrays(plan.family.make_assets(state, plan.settings)).items()
     }
 
 
@@ -201,7 +202,7 @@ def _key_parts(plan: Plan, name: str, states: list[State]) -> Mapping[str, Any]:
         "component": name,
         "family": plan.recipe.family,
         "settings": plan.settings.model_dump(mode="json"),
-        "weights": {p.name: bundle.digest(p) for p in weights} or checkpoint,
+        "weights": {p.name: digest(p) for p in weights} or checkpoint,
         "random_weights": plan.recipe.random_weights,
         "assets": plan.recipe.golden.assets,
         "scheme": plan.schemes[name],

@@ -11,18 +11,17 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from gen3dexport import backends, models
+from gen3dexport.assets import kinds
 from gen3dexport.documents import recipe as recipes
 from gen3dexport.documents import target as targets
-from gen3dexport.documents.budgets import Budgets
+from gen3dexport.documents.budgets import Budgets, unknown_scores
 from gen3dexport.documents.recipe import Recipe
 from gen3dexport.documents.shipped import did_you_mean, documents
 from gen3dexport.documents.target import Target
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.models import Family
 from gen3dexport.models.declaration import Declaration
-
-CALIBRATED = ("int8-static",)
-"""Schemes whose ranges of activations are recorded before quantizing."""
+from gen3dexport.quantization.schemes import CALIBRATED
 
 
 @dataclass(frozen=True)
@@ -153,14 +152,14 @@ def make_plan(recipe: Recipe, target: Target, allow_pickle: bool = False) -> Pla
         problems.append(f"{recipe.name} on {target.name}: {field}: batched is refused: {reason}")
     for field, scheme in _asked(plan):
         where = f"{recipe.name} on {target.name}: {field}"
-        if scheme in backend.REFUSED:
-            problems.append(
-                f"{where}: {scheme} is refused: {backend.REFUSED[scheme]}; use one of {', '.join(backend.SCHEMES)}"
-            )
+        if (why := backends.refused_for(backend, scheme, plan.options)) is not None:
+            problems.append(f"{where}: {scheme} is refused: {why}; use one of {', '.join(backend.SCHEMES)}")
         elif scheme not in backend.SCHEMES:
             problems.append(f"{where}: unknown {scheme!r}{did_you_mean(scheme, backend.SCHEMES)}")
         elif scheme in CALIBRATED and recipe.calibration is None:
             problems.append(f"{where}: {scheme} needs calibration.prompts, prompts to record activations with")
+    known = {kind: [scale.name for scale in kinds.of(kind).SCALES] for kind in settings.asset_kinds}
+    problems += [f"{recipe.name} on {target.name}: {problem}" for problem in unknown_scores(plan.budgets, known)]
     if problems:
         raise UsageError.of(problems)
     return plan

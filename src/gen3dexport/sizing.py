@@ -11,23 +11,10 @@ import torch
 from gen3dexport.errors import UsageError
 from gen3dexport.export import export_module
 from gen3dexport.models.component import Component
-from gen3dexport.plan import CALIBRATED, Plan
+from gen3dexport.plan import Plan
 from gen3dexport.quantization.module_rules import exceptions
 from gen3dexport.quantization.quantize import convolutions
-
-# Bytes of a parameter inside what a scheme covers.
-BYTES: Mapping[str, float] = {
-    "fp32": 4,
-    "fp16": 2,
-    "bf16": 2,
-    "int8-dynamic": 1,
-    "int8-weight": 1,
-    "int8-static": 1,
-    "float8-weight": 1,
-    "float8-dynamic": 1,
-    "int4-dynamic": 0.5 + 2 / 32,  # a half-precision scale for each group of 32
-    "int4-weight": 0.5 + 2.5 / 32,  # a half-precision scale and four bits of zero point for each group of 32
-}
+from gen3dexport.quantization.schemes import SCHEMES
 
 
 def describe(plan: Plan) -> dict[str, Any]:
@@ -83,7 +70,7 @@ def _row(component: Component, scheme: str, plan: Plan) -> dict[str, Any]:
     )
     size = round(
         sum(
-            p.numel() * BYTES[_scheme_of(component, name, p, scheme, chosen)]
+            p.numel() * SCHEMES[_scheme_of(component, name, p, scheme, chosen)].bytes
             for name, p in component.module.named_parameters()
         )
     )
@@ -109,6 +96,6 @@ def _scheme_of(component: Component, name: str, parameter: torch.Tensor, scheme:
 
 def _covered(component: Component, name: str, parameter: torch.Tensor, scheme: str) -> bool:
     """Whether a scheme stores this parameter in its own width: matrices and kernels, in the blocks if there are any."""
-    if scheme in CALIBRATED:
+    if SCHEMES[scheme].covers == "convolutions":
         return parameter.dim() >= 2 and name.rpartition(".")[0] in convolutions(component)
     return parameter.dim() >= 2 and (component.stack is None or name.startswith(component.stack + "."))

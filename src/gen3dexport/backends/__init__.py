@@ -5,6 +5,7 @@ group `gen3dexport.backends`) with these names:
     REFUSED: Mapping[str, str]            schemes it refuses -> the reason
     UNSUPPORTED: Mapping[str, str]        operators it cannot take (`aten.sort.default`) -> why; `plan` looks for them
     Options: type[BaseModel]              pydantic model (extra="forbid") of the target's `options`
+    PACKAGES: Sequence[str]               packages that its programs are made with; bundles keep their versions
     check(options) -> list[str]           what is missing on this machine, each line with its remedy; [] when ready
     quantize(component, scheme, options, layers=None) -> Component   in place, for this backend's kernels: the layers
                                           that the scheme takes by default, or just those named
@@ -61,6 +62,12 @@ def stand_in(program: Program) -> str | None:
     return reason
 
 
+def refused_for(backend: ModuleType, scheme: str, options: Any) -> str | None:
+    """Why a backend refuses a scheme under these options, or None; its optional `refused_for` knows, else `REFUSED`."""
+    own: Callable[[str, Any], str | None] | None = getattr(backend, "refused_for", None)
+    return own(scheme, options) if own else backend.REFUSED.get(scheme)
+
+
 def runs_here(backend: ModuleType, program: ProgramRecord) -> bool:
     """Whether a twin runs on a device of this machine; the optional `runs_here` of its backend knows."""
     own: Callable[[ProgramRecord], bool] | None = getattr(backend, "runs_here", None)
@@ -73,6 +80,7 @@ class Backend(Protocol):
     SCHEMES: Mapping[str, str]
     REFUSED: Mapping[str, str]
     UNSUPPORTED: Mapping[str, str]
+    PACKAGES: Sequence[str]
     Options: type[BaseModel]
 
     def check(self, options: Any) -> list[str]: ...

@@ -16,11 +16,9 @@ from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
 from gen3dexport.quantization.int8_embedding import Int8Embedding
 from gen3dexport.quantization.quantize import HALVES, InDtype, default_layers
+from gen3dexport.quantization.schemes import OF_EMBEDDINGS
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)
-
-OF_EMBEDDINGS = ("fp32", "int8-dynamic", "int8-weight")
-"""Schemes that an embedding takes: in int8 its rows have a scale each, and activations do not matter."""
 
 
 def layers_of(component: Component) -> list[str]:

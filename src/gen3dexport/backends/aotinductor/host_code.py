@@ -1,4 +1,4 @@
-"""The CPU that a package's host code needs: chosen at build, recorded, checked before the package is opened."""
+"""The CPU that a package's host code needs: chosen at build, written down, checked before the package is opened."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
 
-from gen3dexport.documents.document import Record
+from gen3dexport.documents.record import Record
 from gen3dexport.errors import MissingError
 
 _V3 = ("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe")
@@ -15,6 +16,14 @@ _V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
 
 LEVELS: Mapping[str, tuple[int, tuple[str, ...]]] = {"x86-64-v3": (256, _V3), "x86-64-v4": (512, _V4)}
 """Level of the x86-64 psABI -> vector width in bits, and what /proc/cpuinfo calls its features."""
+
+PORTABLE: Final = "x86-64-v3"
+"""Host code runs on any x86-64 CPU with AVX2 and FMA (Haswell, Zen and newer) unless the target asks for more."""
+
+if TYPE_CHECKING:
+    March = str
+else:
+    March = Literal[tuple(LEVELS)]  # the type of an option that names a level
 
 _PICKED = {"avx512_vnni": ("avx512_vnni",), "amx_tile": ("amx_tile", "amx_bf16", "amx_int8")}
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from gen3dexport.documents.document import Record
+from gen3dexport.documents.record import Record
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ CHIPS: Mapping[str, Chip] = {
     "v5e": Chip("v5e", 197e12, 393e12, 819e9, 16 * 2**30, "v5e:1x1", "v5litepod-4", "TPU v5 lite"),
     "v6e": Chip("v6e", 918e12, 1836e12, 1638e9, 32 * 2**30, "v6e:1x1", "v6e-4", "TPU v6 lite"),
 }
+
+if TYPE_CHECKING:
+    ChipName = str
+else:
+    ChipName = Literal[tuple(CHIPS)]  # the type of an option that names one
 
 
 class Requires(Record):
