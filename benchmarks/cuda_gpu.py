@@ -32,6 +32,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))  # runs from a bare checkout
 
+import result_file
+
 RESULTS = Path(__file__).parent / "results"
 COMPILED = {"torch.compile": None, "max-autotune": "max-autotune"}  # name -> mode
 NETWORK = "ss_flow_img_dit_L_16l8_fp16"
@@ -317,7 +319,7 @@ def main() -> None:
     }
     given.out.mkdir(parents=True, exist_ok=True)
     path = given.out / f"cuda_gpu_{'cpu' if cpu else device.replace(' ', '_')}.json"
-    path.write_text(json.dumps(facts, indent=1) + "\n")
+    result_file.write(path, __file__, facts, None if cpu else device)
     print(f"written to {path}")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import array_api_compat.numpy as numpy_xp
 import numpy as np
+import result_file
 from rich.console import Console
 from rich.table import Table
 
@@ -23,7 +24,6 @@ from gen3dexport.documents.shipped import shipped
 from gen3dexport.models import Request
 from gen3dexport.models.trellis.host.structure_stage import occupancy_logits
 from gen3dexport.plan import make_plan, read_recipe, read_target
-from gen3dexport.provenance import host, versions
 from gen3dexport.record import Eager
 from gen3dexport.runtime import load
 
@@ -80,9 +80,7 @@ def main() -> None:
         loss = rows[0]["iou"] - row["iou"]
         table.add_row(row["name"], f"{row['iou']:.4f}", f"{loss:+.4f}", f"{row['worst']:.3f}", f"{row['seconds']:.0f}")
     Console().print(table)
-    RESULT.parent.mkdir(exist_ok=True)
-    result = {"kind": "measured", "captions": len(captions), "rows": rows, "host": host(), "versions": versions()}
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    result_file.write(RESULT, __file__, {"kind": "measured", "captions": len(captions), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -8,17 +8,15 @@ JAX on the CPU in turns (see `turns`), prints a table of ratios to eager fp32 an
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import result_file
 from rich.console import Console
 from rich.table import Table
 from turns import Call, in_bf16, of_module, of_target, take_turns
-
-from gen3dexport.provenance import host, versions
 
 RESULT = Path(__file__).parent / "results" / "mini_components.json"
 COMPONENTS = ("text_encoder", "flow", "decoder")
@@ -93,9 +91,7 @@ def main() -> None:
         else:
             table.add_row(row["component"], row["variant"], "–", "–", "–", "–", row["reason"])
     Console(width=150).print(table)
-    RESULT.parent.mkdir(exist_ok=True)
-    settings = {"threads": arguments.threads, "rounds": arguments.rounds, "host": host(), "versions": versions()}
-    RESULT.write_text(json.dumps({**settings, "rows": rows}, indent=1) + "\n")
+    result_file.write(RESULT, __file__, {"threads": arguments.threads, "rounds": arguments.rounds, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ every scheme, prints least CPU time of a call, size and error against float32 ea
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import array_api_compat.numpy as numpy_xp
+import result_file
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -28,7 +28,6 @@ from gen3dexport.models.component import Component
 from gen3dexport.models.trellis.host.configs import NETWORKS
 from gen3dexport.models.trellis.networks.loading import random_network
 from gen3dexport.plan import make_plan, read_recipe, read_target
-from gen3dexport.provenance import host, versions
 from gen3dexport.record import record
 from gen3dexport.tensor_error import tensor_error
 
@@ -107,9 +106,7 @@ def main() -> None:
             size = f"{row['megabytes']:.1f}" if "megabytes" in row else "–"
             table.add_row(label, f"{row['ms']:.2f}", ratio, size, f"{row['relative_l2']:.1e}")
         Console().print(table)
-    text = {"rounds": rounds, "threads": 1, "host": host(), "versions": versions(), "rows": result}
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(text, indent=1) + "\n")
+    result_file.write(RESULT, __file__, {"rounds": rounds, "threads": 1, "rows": result})
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from gen3dexport.documents.shipped import shipped
 from gen3dexport.models import Request
 from gen3dexport.runtime import load
 from gen3dexport.runtime.pipeline import to_numpy
-from gen3dexport.validation.measure import StageTimes
+from gen3dexport.validation.timing import StageTimes
 
 SIZE, LABEL = 200, 34
 

@@ -1,20 +1,27 @@
-"""What tests share: golden folders and a tiny model in the released layout."""
+"""What tests share: golden folders, a tiny model in the released layout, its bundle, one stage cache, fast measures."""
 
 from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 import signal
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from safetensors.numpy import load_file
+
+from gen3dexport.validation import validate as validating
+from gen3dexport.validation.measure import measure_bundle, of_prompt
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from gen3dexport.bundle.manifest import Manifest
     from gen3dexport.models.component import Component
 
 GOLDEN = Path(__file__).parent / "golden" / "trellis"
@@ -30,14 +37,47 @@ golden:
 budgets:
   relative_l2: 1.0e-3
   relative_l2_fp32: 1.0e-3
-  iou: 0.99
+  scores: {{voxels: {{iou: 0.99}}}}
 """
 
 
-@pytest.fixture(autouse=True)
-def _own_stage_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the user's stage cache; tests of one run share one."""
-    monkeypatch.setenv("GEN3DEXPORT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+FAST_TARGET = """\
+name: eager-fast
+summary: one timed run
+backend: eager
+device: any CPU
+measure: {warmup: 0, runs: 1, threads: 1}
+"""
+
+MEASURE_IN_CHILD = validating.measure_in_child
+
+
+def measure_here(folder: Path, manifest: Manifest) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """`measure_in_child` in this process: the same measurements, without a start of Python and torch for each."""
+    with tempfile.TemporaryDirectory() as scratch:
+        result = json.loads(json.dumps(measure_bundle(folder.absolute(), Path(scratch))))
+        assets = Path(scratch) / "assets.safetensors"
+        return result, of_prompt(load_file(assets), 0) if assets.is_file() else None
+
+
+def pytest_sessionstart() -> None:
+    """Before test modules import it: tests that are not about the child process measure in their own."""
+    validating.measure_in_child = measure_here
+
+
+@pytest.fixture
+def in_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bundles of this test are measured as the commands do it, in a process of their own."""
+    monkeypatch.setattr(validating, "measure_in_child", MEASURE_IN_CHILD)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stage_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or writes the user's caches; those of one run of `tests/run.py` share one, whichever process."""
+    with pytest.MonkeyPatch.context() as patch:
+        shared = os.environ.get("GEN3DEXPORT_TEST_CACHE") or str(tmp_path_factory.getbasetemp() / "cache")
+        patch.setenv("GEN3DEXPORT_CACHE", shared)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -86,11 +126,42 @@ def golden_sampler() -> tuple[Component, dict[str, Tensor]]:
 
 @pytest.fixture
 def fast_target(tmp_path: Path) -> Path:
-    """The eager target with few timed runs."""
+    """The eager target with one timed run."""
     path = tmp_path / "eager-fast.yaml"
-    fields = ["name: eager-fast", "summary: few runs", "backend: eager", "device: any CPU"]
-    path.write_text("\n".join([*fields, "measure: {warmup: 1, runs: 5, threads: 2}"]) + "\n")
+    path.write_text(FAST_TARGET)
     return path
+
+
+@pytest.fixture(scope="session")
+def validated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Bundle of a recipe, given as its text, for the fast eager target, validated; made once a text."""
+    from gen3dexport.build import build
+    from gen3dexport.plan import make_plan, read_recipe, read_target
+    from gen3dexport.validation.validate import validate
+
+    made: dict[str, Path] = {}
+
+    def bundle(text: str) -> Path:
+        if text not in made:
+            folder = tmp_path_factory.mktemp("built")
+            recipe, path = folder / "recipe.yaml", folder / "eager-fast.yaml"
+            recipe.write_text(text)
+            path.write_text(FAST_TARGET)
+            target = read_target(str(path))
+            build(make_plan(read_recipe(str(recipe), target), target), folder / "bundle")
+            validate(folder / "bundle")
+            made[text] = folder / "bundle"
+        return made[text]
+
+    return bundle
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_weights: Path, validated: Callable[[str], Path]) -> Path:
+    """The tiny model's bundle, validated as the commands do it. Damage copies of it only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validating, "measure_in_child", MEASURE_IN_CHILD)
+        return validated(TINY_RECIPE.format(weights=tiny_weights))
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def arrays(depth_map: DepthMap) -> dict[str, NDArray[Any]]:
 def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> DepthMap:
     """The depth map of its arrays."""
     wide = arrays.get("field_of_view")
-    return DepthMap(arrays["depth"], bool(arrays["metric"]), None if wide is None else float(wide))
+    return DepthMap(arrays["depth"], arrays["metric"].item(), None if wide is None else wide.item())
 
 
 FILES: Mapping[str, FileFormat] = {

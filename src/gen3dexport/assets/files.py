@@ -15,6 +15,7 @@ from gen3dexport.errors import UsageError
 
 Formats = Mapping[str, FileFormat]
 _NONE: Formats = {}
+_UP = {"": "", "y": "y up", "z": "z up", "-y": "y down"}
 
 
 def endings(views: Formats = _NONE) -> dict[str, tuple[str, ...]]:
@@ -31,7 +32,7 @@ def endings(views: Formats = _NONE) -> dict[str, tuple[str, ...]]:
 
 
 def choose(path: Path, made: Sequence[str] | None = None, wanted: str = "", views: Formats = _NONE) -> str:
-    """The kind of asset that goes into `path`: of those that fit, the first by name.
+    """The kind of asset that goes into `path`: of those that fit, the first by name, usual ones before others.
 
     Args:
         made: the kinds that there are; every kind when None (to refuse an ending before the bundle is read).
@@ -48,9 +49,9 @@ def choose(path: Path, made: Sequence[str] | None = None, wanted: str = "", view
         kinds.of(wanted)
     here = kinds.names() if made is None else sorted(made)
     asked = [kind for kind in here if wanted in ("", kind)]
-    found = next((kind for kind in asked if kind in known[ending]), None)
-    if found is not None:
-        return found
+    fit = [kind for kind in asked if kind in known[ending]]
+    if fit:
+        return min(fit, key=lambda kind: not format_of(kind, path, views).usual)
     if not asked:
         raise UsageError(f"this bundle makes {', '.join(here)}, no {wanted}")
     fitting = dict.fromkeys(e for kind in asked for e in (*kinds.of(kind).FILES, *views))
@@ -86,6 +87,28 @@ def write(asset: kinds.Asset, path: Path, title: str = "", views: Formats = _NON
     format_ = format_of(choose(path, None, asset.kind, views), path, views)
     format_.require(path)
     write_atomically(path, format_(asset, title))
+
+
+def frames(views: Formats = _NONE) -> list[tuple[str, str, str, str]]:
+    """What a reader of a file must know: (endings, kinds, axis that points up, unit of a file with a size in metres),
+    endings of equal ones together; frames are right-handed.
+
+    Args:
+        views: further endings, for assets of any kind.
+    """
+    rows: dict[str, tuple[str, str, str]] = {}
+    for ending, held in endings(views).items():
+        groups: dict[tuple[str, str], list[str]] = {}
+        for kind in held if ending not in views else ("any kind",):
+            format_ = views[ending] if ending in views else kinds.of(kind).FILES[ending]
+            unit = "" if not format_.up else "millimetre" if format_.per_metre == 1000 else "metre"
+            groups.setdefault((_UP[format_.up], unit), []).append(kind.replace("_", " "))
+        for (up, unit), some in groups.items():
+            rows[f"{ending} {up}"] = (", ".join(some), up, unit)
+    joined: dict[tuple[str, str, str], list[str]] = {}
+    for key, row in rows.items():
+        joined.setdefault(row, []).append(key.partition(" ")[0])
+    return [(" ".join(names), *row) for row, names in joined.items()]
 
 
 def turntable(asset: kinds.Asset) -> NDArray[np.uint8]:

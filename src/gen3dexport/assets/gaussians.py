@@ -6,8 +6,8 @@ Source: Kerbl et al. 2023, "3D Gaussian Splatting for Real-Time Radiance Field R
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gen3dexport.assets.array_checks import check_shapes, not_finite
 from gen3dexport.assets.file_format import FileFormat
+from gen3dexport.assets.harmonics import turned
 from gen3dexport.assets.score import PSNR, SSIM, Score, settled
 
 KIND = "gaussians"
@@ -35,9 +36,9 @@ class Gaussians:
 
     Attributes:
         positions: [N, 3] centres.
-        scales: [N, 3] standard deviations along the own axes, positive.
+        scales: [N, 3] standard deviations along the own axes, not negative.
         quaternions: [N, 4] rotations as (w, x, y, z), of any length but zero.
-        opacities: [N] in (0, 1).
+        opacities: [N] in [0, 1].
         sh: [N, K, 3] spherical harmonics coefficients of the colour; K = 1 is one colour from all sides.
     """
 
@@ -77,6 +78,23 @@ class Gaussians:
         result: Array = full[:, [0, 0, 0, 1, 1, 2], [0, 1, 2, 1, 2, 2]].astype(np.float32)
         return result
 
+    def turned(self, frame: NDArray[np.float64]) -> Gaussians:
+        """All of them after the rotation `frame` [3, 3] about the origin; quaternions are unit ones."""
+        return Gaussians(
+            (self.positions.astype(np.float64) @ frame.T).astype(np.float32),
+            self.scales,
+            quaternions_of(frame @ rotation_matrices(self.rotations)).astype(np.float32),
+            self.opacities,
+            turned(self.sh, frame),
+        )
+
+    def with_degree(self, degree: int) -> Gaussians:
+        """The colours with harmonics up to that degree: zeros are added, or the higher ones left out."""
+        count = (degree + 1) ** 2
+        sh = np.zeros((len(self.sh), count, 3), np.float32)
+        sh[:, : self.sh.shape[1]] = self.sh[:, :count]
+        return replace(self, sh=sh)
+
     def scaled(self, factor: float) -> Gaussians:
         """Positions and sizes times `factor`, about the origin."""
         return Gaussians(
@@ -103,10 +121,23 @@ def _usd(ending: str, gaussians: Gaussians, title: str) -> bytes:
 FILES: Mapping[str, FileFormat] = {
     ".ply": FileFormat(partial(_content, ".ply"), up="-y"),
     ".splat": FileFormat(partial(_content, ".splat"), up="-y"),
+    ".spz": FileFormat(partial(_content, ".spz"), up="y"),
+    ".glb": FileFormat(partial(_content, ".glb"), up="y", usual=False),
     ".usda": FileFormat(partial(_usd, ".usda"), up="z", package="pxr", extra="usd"),
     ".usdc": FileFormat(partial(_usd, ".usdc"), up="z", package="pxr", extra="usd"),
     ".usd": FileFormat(partial(_usd, ".usd"), up="z", package="pxr", extra="usd"),
 }
+
+
+EDITS: Mapping[str, Callable[[Gaussians, Any], Gaussians]] = {
+    "sh_degree": Gaussians.with_degree,
+    "size": Gaussians.scaled,
+}
+
+
+def extent(gaussians: Gaussians) -> float:
+    """The longest edge of the bounding box of the centres."""
+    return float(np.ptp(gaussians.positions, axis=0).max())
 
 
 def arrays(gaussians: Gaussians) -> dict[str, NDArray[Any]]:

@@ -59,11 +59,11 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> HeightField:
 
 
 def _as_mesh(format_: FileFormat) -> FileFormat:
-    return replace(format_, write=lambda field, title: format_(field.mesh(), title))
+    return replace(format_, usual=False, write=lambda field, title: format_(field.mesh(), title))
 
 
 FILES: Mapping[str, FileFormat] = {
-    ".npz": npz(arrays),
+    ".npz": npz(arrays, up="z"),
     ".tiff": FileFormat(lambda field, title: tiff(field.heights)),
     **{ending: _as_mesh(format_) for ending, format_ in MESH_FILES.items()},
 }

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gen3dexport import assets
 from gen3dexport.assets.file_format import FileFormat
-from gen3dexport.assets.score import Score
+from gen3dexport.assets.score import Scale, Score
 from gen3dexport.errors import UsageError
 
 
@@ -31,10 +31,12 @@ class Kind(Protocol):
 
     Attributes:
         KIND: its name; FILES: ending -> what writes such a file.
+        SCALES: what its scores are on, in their order; none where that depends on the asset.
     """
 
     KIND: str
     FILES: Mapping[str, FileFormat]
+    SCALES: tuple[Scale, ...]
 
     def arrays(self, asset: Any, /) -> dict[str, NDArray[Any]]:
         """All that the asset is, by name; lossless."""

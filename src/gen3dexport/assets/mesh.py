@@ -5,8 +5,8 @@ Coordinates are the pipeline's: the unit cube [-0.5, 0.5]^3, right-handed, z up;
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -30,6 +30,8 @@ SCALES = (
     Scale("f_score_0.5"),
     Scale("f_score_3"),
 )
+ROUGHNESS = 0.9
+"""Of the surface in files that have a material; none of it is a metal."""
 VIEWS = 4
 """Views whose depths are compared."""
 
@@ -64,6 +66,11 @@ class Mesh:
         optional = {"normals": self.normals, "colors": self.colors}
         check_shapes(count, **{name: (values, (3,)) for name, values in optional.items() if values is not None})
 
+    def scaled(self, factor: float) -> Mesh:
+        """Times `factor`, about the origin."""
+        cell = None if self.cell is None else self.cell * factor
+        return replace(self, vertices=(self.vertices * factor).astype(np.float32), cell=cell)
+
 
 def _content(ending: str, mesh: Mesh, title: str) -> bytes:
     from gen3dexport.assets.mesh_files import content
@@ -79,13 +86,38 @@ def _usd(ending: str, mesh: Mesh, title: str) -> bytes:
 
 FILES: Mapping[str, FileFormat] = {
     ".glb": FileFormat(partial(_content, ".glb"), up="y"),
-    ".obj": FileFormat(partial(_content, ".obj"), up="z"),
+    ".obj": FileFormat(partial(_content, ".obj"), up="y"),
     ".ply": FileFormat(partial(_content, ".ply"), up="z"),
     ".stl": FileFormat(partial(_content, ".stl"), up="z", per_metre=1000),
     ".usda": FileFormat(partial(_usd, ".usda"), up="z", package="pxr", extra="usd"),
     ".usdc": FileFormat(partial(_usd, ".usdc"), up="z", package="pxr", extra="usd"),
     ".usd": FileFormat(partial(_usd, ".usd"), up="z", package="pxr", extra="usd"),
 }
+
+
+def _largest_part(mesh: Mesh, asked: bool) -> Mesh:
+    from gen3dexport.assets.mesh_edits import largest_part
+
+    return largest_part(mesh) if asked else mesh
+
+
+def _with_faces_at_most(mesh: Mesh, count: int) -> Mesh:
+    from gen3dexport.assets.mesh_edits import with_faces_at_most
+
+    return with_faces_at_most(mesh, count)
+
+
+EDITS: Mapping[str, Callable[[Mesh, Any], Mesh]] = {
+    "largest_part": _largest_part,
+    "max_faces": _with_faces_at_most,
+    "size": Mesh.scaled,
+}
+
+
+def extent(mesh: Mesh) -> float:
+    """The longest edge of the bounding box of what the faces use."""
+    used = mesh.vertices[np.unique(mesh.faces)]
+    return float((used.max(0) - used.min(0)).max())
 
 
 def arrays(mesh: Mesh) -> dict[str, NDArray[Any]]:
@@ -97,7 +129,7 @@ def arrays(mesh: Mesh) -> dict[str, NDArray[Any]]:
 
 def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Mesh:
     """The mesh of its arrays."""
-    cell = None if "cell" not in arrays else float(arrays["cell"])
+    cell = None if "cell" not in arrays else arrays["cell"].item()
     return Mesh(arrays["vertices"], arrays["faces"], arrays.get("normals"), arrays.get("colors"), cell)
 
 
@@ -182,7 +214,7 @@ def from_occupancy_logits(logits: NDArray[np.floating], level: float = 0.0) -> M
 
 
 def vertex_normals(vertices: NDArray[np.float32], faces: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Unit normals [V, 3]: the adjacent faces' normals weighted by their angle at the vertex; zero at a lone vertex.
+    """Unit normals [V, 3]: the adjacent faces' normals weighted by their angle at it; up where they have no area.
 
     Source: Thuermer and Wuethrich 1998, "Computing vertex normals from polygonal facets".
     """
@@ -193,7 +225,26 @@ def vertex_normals(vertices: NDArray[np.float32], faces: NDArray[np.int64]) -> N
     flat = _unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
     weighted = (angles[:, :, None] * flat[:, None]).reshape(-1, 3)
     total = [np.bincount(faces.ravel(), weights=weighted[:, axis], minlength=len(vertices)) for axis in range(3)]
-    return _unit(np.stack(total, axis=1)).astype(np.float32)
+    return always_unit(np.stack(total, axis=1))
+
+
+def always_unit(normals: NDArray[np.floating]) -> NDArray[np.float32]:
+    """`normals` [V, 3] at length 1; up (0, 0, 1) for those that have no direction, which files may not hold."""
+    values = np.asarray(normals, np.float64)
+    length = np.linalg.norm(values, axis=-1, keepdims=True)
+    usable = np.isfinite(length) & (length > 1e-12)
+    up = np.array([0.0, 0.0, 1.0])
+    return np.where(usable, values / np.where(usable, length, 1.0), up).astype(np.float32)
+
+
+def is_closed(faces: NDArray[np.int64]) -> bool:
+    """Whether every edge has one face on either side, so that no back of a face is seen from outside."""
+    if not len(faces):
+        return False
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    count = int(faces.max()) + 1
+    there, back = (np.sort(edges @ np.array(w)) for w in ((count, 1), (1, count)))
+    return bool((there == back).all() and (np.diff(there) > 0).all())
 
 
 def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

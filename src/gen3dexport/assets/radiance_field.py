@@ -60,10 +60,10 @@ def arrays(field: RadianceField) -> dict[str, NDArray[Any]]:
 def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> RadianceField:
     """The field of its arrays."""
     rest = (arrays[name] for name in ("trivec", "density", "sh"))
-    return RadianceField(arrays["positions"], int(arrays["depth"]), *rest)
+    return RadianceField(arrays["positions"], arrays["depth"].item(), *rest)
 
 
-FILES: Mapping[str, FileFormat] = {".npz": npz(arrays)}
+FILES: Mapping[str, FileFormat] = {".npz": npz(arrays, up="z")}
 
 
 def problem(field: RadianceField) -> str | None:

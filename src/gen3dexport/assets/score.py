@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,3 +63,16 @@ def settled(scales: Sequence[Scale], empty: Sequence[bool], finite: Sequence[boo
         return None
     equal = all(finite) and all(empty)
     return tuple(scale(scale.best if equal else scale.worst) for scale in scales)
+
+
+def loss(scores: Mapping[str, Sequence[Score]]) -> float:
+    """How much an asset lost: the largest 1 - primary score over its kinds; inf where one is NaN.
+
+    Args:
+        scores: by kind; the first of a kind is its primary one, which is 1 for equal assets.
+
+    Raises:
+        ValueError: when there is no score.
+    """
+    losses = (1 - some[0].value for some in scores.values() if some)
+    return max(math.inf if math.isnan(value) else value for value in losses)

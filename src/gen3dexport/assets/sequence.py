@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from gen3dexport.assets import kinds
 from gen3dexport.assets.file_format import FileFormat, npz
-from gen3dexport.assets.score import Score
+from gen3dexport.assets.score import Scale, Score
 
 KIND = "sequence"
+SCALES: tuple[Scale, ...] = ()
+"""Its scores are those of its items' kind."""
 _SHOWN = 4  # items in a picture
 
 

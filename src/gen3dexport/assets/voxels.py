@@ -14,6 +14,7 @@ from gen3dexport.assets.score import Scale, Score
 
 KIND = "voxels"
 IOU = Scale("iou")
+SCALES = (IOU,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,7 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Voxels:
     return Voxels(arrays["occupancy"])
 
 
-FILES: Mapping[str, FileFormat] = {".npz": npz(arrays)}
+FILES: Mapping[str, FileFormat] = {".npz": npz(arrays, up="z")}
 
 
 def problem(voxels: Voxels) -> str | None:

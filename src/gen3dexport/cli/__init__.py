@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import signal
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TextIO, cast
 
 import typer
 
@@ -25,17 +28,56 @@ VENDORS = {"torch": "torch", "torchao": "torch", "executorch": "executorch", "ja
 }
 RESUMED = ("build", "tune")
 """Commands that keep finished parts in the stage cache."""
+_STDOUT = "standard output"
 _WRONG_ARGUMENTS: type[Exception] = typer.BadParameter.__bases__[0]  # click's UsageError, wherever typer has its click
+
+
+class _Stdout:
+    """Standard output, whose errors name it: those of a file that is written have no name either."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write to the stream."""
+        with _named():
+            return self.stream.write(text)
+
+    def flush(self) -> None:
+        """Flush the stream."""
+        with _named():
+            self.stream.flush()
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, _STDOUT) from error
 
 
 def main() -> None:
     """Run the command line; the one place where errors become exit codes."""
-    as_json = "--json" in sys.argv
     for name in ("torch.utils._pytree", "torch.onnx"):  # notes on packages that are not ours to change
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
+    stdout = sys.stdout
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        sys.stdout = cast(TextIO, _Stdout(stdout or nowhere))  # a process may be started with stdout closed
+        try:
+            sys.exit(_exit_code(as_json="--json" in sys.argv))
+        finally:
+            sys.stdout = stdout
+
+
+def _exit_code(as_json: bool) -> int:
+    """Run the command and tell what went wrong."""
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
@@ -44,15 +86,15 @@ def main() -> None:
             _complain(as_json, "UsageError", error.format_message())  # type: ignore[attr-defined]
         else:
             error.show()  # type: ignore[attr-defined]
-        sys.exit(UsageError.exit_code)
+        return UsageError.exit_code
     except GenExportError as error:
         _complain(as_json, type(error).__name__, str(error))
-        sys.exit(error.exit_code)
+        return error.exit_code
     except Interrupted as error:
         kept = "what was finished is in the stage cache and will be used again"
         resumed = any(command in sys.argv[1:2] for command in RESUMED)
         _complain(as_json, "Interrupted", f"interrupted; {kept if resumed else 'no file is left half-written'}")
-        sys.exit(error.exit_code)
+        return error.exit_code
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in VENDORS:
@@ -61,40 +103,40 @@ def main() -> None:
 
         remedy = f"{package} is not installed; run: pip install 'gen3dexport[{VENDORS[package]}]'"
         _complain(as_json, "MissingError", f"this command needs {package}: {remedy}")
-        sys.exit(MissingError.exit_code)
+        return MissingError.exit_code
+    except BrokenPipeError:  # whoever read stdout has seen enough
+        _discard_stdout()
+        return 1
     except OSError as error:
+        if error.filename == _STDOUT:
+            _discard_stdout()
+            _complain(False, "UsageError", f"{_STDOUT}: cannot be written ({error.strerror}); send it to another place")
+            return UsageError.exit_code
+        if error.errno == errno.ENOENT and "temporary directory" in str(error):  # all are full or read-only
+            _complain(as_json, "UsageError", f"{error.strerror}; set TMPDIR=FOLDER, one that can be written")
+            return UsageError.exit_code
         from gen3dexport.disk import disk_error
 
-        refused = _refused_by_stdout()
-        if isinstance(refused, BrokenPipeError):  # whoever read it has seen enough
-            sys.exit(1)
-        if refused is not None:
-            reason = refused.strerror or refused
-            _complain(False, "UsageError", f"standard output cannot be written ({reason}); send it to another place")
-            sys.exit(UsageError.exit_code)
         mended = disk_error(error, Path(str(error.filename or ".")))
         _complain(as_json, "UsageError", str(mended))
-        sys.exit(mended.exit_code)
-    sys.exit(code if isinstance(code, int) else 0)
+        return mended.exit_code
+    return code if isinstance(code, int) else 0
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
     raise Interrupted
 
 
-def _refused_by_stdout() -> OSError | None:
-    """Why stdout cannot take what was printed, or None when it can. What it does not take is then thrown away, so that
-    Python does not try once more when it ends."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return error
-    return None
+def _discard_stdout() -> None:
+    """Throw away what stdout did not take; Python would try once more when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(as_json: bool, kind: str, message: str) -> None:
     if as_json:
-        print(json.dumps({"error": kind, "message": message}))
-    else:
-        print(f"error: {message}", file=sys.stderr)
+        try:
+            print(json.dumps({"error": kind, "message": message}), flush=True)
+            return
+        except OSError:
+            _discard_stdout()
+    print(f"error: {message}", file=sys.stderr)

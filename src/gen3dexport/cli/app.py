@@ -8,13 +8,27 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 COMMANDS = (
     "build", "validate", "run", "plan", "ls", "show", "cp", "verify", "inspect", "doctor", "parity", "compare",
     "sensitivity", "tune",
 )  # fmt: skip
 """Commands in the order of `--help`. Each is a function in the module of its name, with an EXAMPLE beside it."""
+
+LARGEST_SEED = 2**63 - 1
+
+
+class Command(TyperCommand):
+    """A command whose module may have `notes()`: text that `--help` ends with."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """The example, and the notes."""
+        super().format_epilog(ctx, formatter)
+        notes = getattr(import_module(f"gen3dexport.cli.{self.name}"), "notes", None)
+        if notes is not None:
+            formatter.write_paragraph()
+            formatter.write(notes() + "\n")
 
 
 class Commands(TyperGroup):
@@ -30,7 +44,7 @@ class Commands(TyperGroup):
             return None
         module = import_module(f"gen3dexport.cli.{cmd_name}")
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-        alone.command(cmd_name, epilog=f"Example: {module.EXAMPLE}")(getattr(module, cmd_name))
+        alone.command(cmd_name, cls=Command, epilog=f"Example: {module.EXAMPLE}")(getattr(module, cmd_name))
         return typer.main.get_command(alone)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -72,7 +86,23 @@ def plan_of(recipe: str, target_name: str, assignments: list[str], allow_pickle:
     from gen3dexport.plan import make_plan, read_recipe, read_target
 
     target = read_target(target_name)
-    return make_plan(read_recipe(recipe, target, assignments), target, allow_pickle)
+    read = read_recipe(recipe, target, assignments)
+    _check_seeds(read)
+    return make_plan(read, target, allow_pickle)
+
+
+def _check_seeds(recipe: Any) -> None:
+    from gen3dexport.errors import UsageError
+
+    seeds = {"golden.seed": recipe.golden.seed, "calibration.seed": recipe.calibration and recipe.calibration.seed}
+    problems = [
+        f"recipe {recipe.name}: {field}: needs a whole number from 0 to {LARGEST_SEED} (got {seed}); none is drawn, so "
+        "that a build can be repeated"
+        for field, seed in seeds.items()
+        if seed is not None and not 0 <= seed <= LARGEST_SEED
+    ]
+    if problems:
+        raise UsageError.of(problems)
 
 
 def emit(as_json: bool, data: Any, text: str) -> None:

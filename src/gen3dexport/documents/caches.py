@@ -3,11 +3,45 @@
 from __future__ import annotations
 
 import os
+import stat
+import tempfile
+import warnings
+from functools import cache
 from pathlib import Path
 
 import platformdirs
 
 
 def cache_folder(kind: str) -> Path:
-    """The folder of one kind of entries in `$GEN3DEXPORT_CACHE`, or in the user's cache folder."""
-    return Path(os.environ.get("GEN3DEXPORT_CACHE") or platformdirs.user_cache_path("gen3dexport")) / kind
+    """The folder of one kind of entries: in `$GEN3DEXPORT_CACHE`, else in the user's cache folder.
+
+    A user without a home, or whose home cannot be written (a container's arbitrary user id), gets a folder of its own
+    in the folder for temporary files, and a warning.
+    """
+    chosen = os.environ.get("GEN3DEXPORT_CACHE")
+    return (Path(chosen) if chosen else _of_user()) / kind
+
+
+def _of_user() -> Path:
+    try:
+        path = Path(platformdirs.user_cache_path("gen3dexport"))
+    except RuntimeError:  # neither HOME nor an entry in passwd
+        return _temporary("this user has no home folder")
+    above = next(folder for folder in (path, *path.parents) if folder.exists())
+    return path if os.access(above, os.W_OK | os.X_OK) else _temporary(f"{path} cannot be made")
+
+
+@cache
+def _temporary(reason: str) -> Path:
+    """A folder that only this user can read, whoever else writes where temporary files go."""
+    path = Path(tempfile.gettempdir()) / f"gen3dexport-{os.getuid()}"
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        found = path.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+            path = Path(tempfile.mkdtemp(prefix="gen3dexport-"))  # somebody else's: not to be trusted
+    except OSError:
+        pass  # whoever writes there says so, or goes on without
+    warnings.warn(f"{reason}: what is cached goes to {path}; choose a folder with GEN3DEXPORT_CACHE", stacklevel=4)
+    return path

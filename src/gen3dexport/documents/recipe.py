@@ -10,7 +10,8 @@ from pydantic import Field, create_model
 from ruamel.yaml.comments import CommentedMap
 
 from gen3dexport.documents.budgets import Budgets
-from gen3dexport.documents.document import Record, parse, parse_assignment, read_yaml, with_overrides
+from gen3dexport.documents.document import parse, parse_assignment, read_yaml, with_overrides
+from gen3dexport.documents.record import Record
 from gen3dexport.documents.shipped import did_you_mean, locate
 from gen3dexport.documents.target import Target
 from gen3dexport.errors import UsageError
@@ -108,7 +109,10 @@ class Vocabulary:
     targets: Collection[str]
 
 
-MOVED = {key: f"knobs.{key}" for key in ("sampler", "slat_sampler", "voxels", "decoders", "encoder")}
+MOVED = {key: f"knobs.{key}" for key in ("sampler", "slat_sampler", "voxels", "decoders", "encoder")} | {
+    "budgets.iou": "budgets.scores.voxels.iou",
+    "budgets.f_score": "budgets.scores.mesh.f_score",
+}
 """Dotted paths of format 1 -> where they stand in format 2."""
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 from gen3dexport.errors import UsageError
 
 _PACKAGE = Path(__file__).parents[1]
+_MOST_WORDS = 20
 
 
 def shipped(kind: str) -> Path:
@@ -22,11 +23,14 @@ def documents(kind: str) -> dict[str, Path]:
     return {path.stem: path for path in sorted(shipped(kind).glob("*.yaml"))}
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean X?`, or the known words when none is near."""
-    words = sorted(known)
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """`; did you mean X?`, or the known words, the nearest first, when none is near."""
+    words = difflib.get_close_matches(word, sorted(known), n=_MOST_WORDS, cutoff=0)
     near = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(words)}"
+    if near or not words:
+        return f"; did you mean {near[0]!r}?" if near else ""
+    more = len(set(known)) - len(words)
+    return f"; there are {', '.join(words)}" + (f" and {more} more" if more else "")
 
 
 def locate(kind: str, name: str, aliases: dict[str, str] | None = None) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,5 +38,7 @@ def with_run_fields(settings: Any, values: Mapping[str, str]) -> Any:
     try:
         return type(settings)(**fields)
     except ValidationError as error:
-        problem = error.errors()[0]
-        raise UsageError(f"{', '.join(f'{k}={v}' for k, v in values.items())}: {problem['msg']}") from None
+        problem, said = error.errors()[0], ", ".join(f"{k}={v}" for k, v in values.items())
+        words = re.findall(r"'([^']*)'", problem.get("ctx", {}).get("expected", ""))
+        near = did_you_mean(str(problem["input"]), words) if words else ""
+        raise UsageError(f"{said}: {problem['msg'][0].lower()}{problem['msg'][1:]}{near}") from None

@@ -15,8 +15,9 @@ import numpy as np
 from torch import nn
 
 from gen3dexport.assets import kinds
+from gen3dexport.assets.score import loss
 from gen3dexport.build import first_states, golden_states
-from gen3dexport.errors import UsageError
+from gen3dexport.errors import AccuracyError, UsageError
 from gen3dexport.models.component import Component
 from gen3dexport.models.declaration import State
 from gen3dexport.plan import Plan
@@ -97,7 +98,8 @@ class Trials:
         return math.inf if noise == 0 else 10 * math.log10(signal / noise) if noise < math.inf else -math.inf
 
     def loss(self, choices: Mapping[str, Choice]) -> float:
-        """Mean loss of the golden prompts' assets against the float32 ones: the largest 1 - first score of a kind."""
+        """Mean loss of the golden prompts' assets against the float32 ones (`assets.score.loss`); infinite where one is
+        not made of finite numbers."""
         changed = [name for name in self.plan.schemes if choices.get(name, Choice()) != Choice()]
         if not changed:
             return 0.0
@@ -106,7 +108,10 @@ class Trials:
         for name in list(self.plan.schemes)[start:]:
             program = Eager(self.quantized(name, choices.get(name, Choice())))
             states = [self.plan.declared[name].step(s, program, xp) for s in states]
-        found = [self.plan.family.make_assets(state, self.plan.settings) for state in states]
+        try:
+            found = [self.plan.family.make_assets(state, self.plan.settings) for state in states]
+        except AccuracyError:
+            return math.inf
         losses = [_loss(a, b) for a, b in zip(found, self.assets, strict=True)]
         return sum(losses) / len(losses)
 
@@ -118,17 +123,17 @@ class Trials:
         """Layers that `scheme` could take, by pattern: a layer of a repeated block stands for all its twins."""
         component = self.recordings[name].component
         linear = (nn.Linear,) if scheme.startswith("int") else (nn.Linear, *CONVOLUTIONS)
-        kinds: tuple[type[nn.Module], ...] = CONVOLUTIONS if scheme in CALIBRATED else linear
-        kinds += (nn.Embedding,) if scheme in OF_EMBEDDINGS else ()
+        taken: tuple[type[nn.Module], ...] = CONVOLUTIONS if scheme in CALIBRATED else linear
+        taken += (nn.Embedding,) if scheme in OF_EMBEDDINGS else ()
         found: dict[str, list[str]] = {}
         for layer in layers_of(component):
-            if isinstance(component.module.get_submodule(layer), kinds):
+            if isinstance(component.module.get_submodule(layer), taken):
                 found.setdefault(generic(component, layer), []).append(layer)
         return found
 
 
 def _loss(made: Mapping[str, Any], reference: Mapping[str, Any]) -> float:
-    return max(1 - float(kinds.of(k).scores(asset, reference[k])[0].value) for k, asset in made.items())
+    return loss({kind: kinds.of(kind).scores(asset, reference[kind]) for kind, asset in made.items()})
 
 
 def stored_bytes(module: nn.Module) -> int:

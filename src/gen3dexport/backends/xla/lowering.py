@@ -35,7 +35,7 @@ from gen3dexport.export import Captured
 from gen3dexport.models.component import Component, Euler
 
 if TYPE_CHECKING:
-    from gen3dexport.backends.xla import Options
+    from gen3dexport.backends.xla.options import Options
 
 _BOTH = ("tpu", "cpu")
 Specs = dict[str, ShapeDtypeStruct]
