@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-HERE = Path(__file__).parents[1]
+HERE = Path(__file__).parents[2]
 sys.path.insert(0, str(HERE / "benchmarks"))
 
 import result_file  # noqa: E402

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parents[1]
+HERE = Path(__file__).parents[2]
 sys.path.insert(0, str(HERE / "benchmarks"))
 
 import structure  # noqa: E402
