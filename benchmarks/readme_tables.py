@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import renderers
+from cells import DASH, commits
 from markdown_table import table
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -64,14 +65,14 @@ def released(found: Results) -> str:
 
 def _built(row: Mapping[str, Any] | None) -> str:
     if row is None or "failed" in row:
-        return renderers.DASH
+        return DASH
     seconds = "from the cache" if row["build_seconds"] is None else f"{row['build_seconds']:.0f} s"
     return f"{row['parameters'] / 1e6:.0f} M, {row['scheme']}, {seconds}, {row['program_bytes'] / 1e6:.0f} MB"
 
 
 def _with_source(content: Mapping[str, Any], text: str) -> str:
-    made, commits = content["made"], renderers.commits(content)
-    where = f"`{made['commit']}`" if len(commits) < 2 else f"rows of {len(commits)} commits up to `{made['commit']}`"
+    made, several = content["made"], commits(content)
+    where = f"`{made['commit']}`" if len(several) < 2 else f"rows of {len(several)} commits up to `{made['commit']}`"
     return f"{text}\n\n`python {made['script']}`, {made['device']}, {made['date']}, {where}."
 
 

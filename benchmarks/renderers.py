@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from cells import DASH, Content, megabytes, small
 from markdown_table import table
-
-Content = Mapping[str, Any]
-DASH = "–"
 
 
 def heldout(content: Content) -> str:
@@ -39,8 +36,8 @@ def _tradeoff(rows: Sequence[Content], error: str, name: str) -> str:
 
 
 def _weighed(row: Content, error: str) -> tuple[str, ...]:
-    memory = (_megabytes(row[key]["bytes"]) for key in ("running_memory", "peak_memory"))
-    return (_megabytes(row["bytes"]), *memory, f"{row['p50_ms']:.0f}", f"{row['ratio']:.2f}", _small(row[error]))
+    memory = (megabytes(row[key]["bytes"]) for key in ("running_memory", "peak_memory"))
+    return (megabytes(row["bytes"]), *memory, f"{row['p50_ms']:.0f}", f"{row['ratio']:.2f}", small(row[error]))
 
 
 def _missing(rows: Sequence[Content]) -> str:
@@ -60,7 +57,7 @@ def turns(content: Content) -> str:
         name = ((row["component"],) if named else ()) + (row["variant"],)
         if row["kind"] == "measured":
             times = f"{row['p50_ms']:.1f}", f"{row['p90_ms']:.1f}", f"{row['ratio']:.2f}"
-            rows.append((*name, _megabytes(row["bytes"]), *times, _small(row["relative_l2"])))
+            rows.append((*name, megabytes(row["bytes"]), *times, small(row["relative_l2"])))
         else:
             rows.append((*name, DASH, DASH, DASH, DASH, f"unmeasured: {row['reason'].partition(': ')[2]}"))
     text = table(head, rows)
@@ -85,7 +82,7 @@ def onnx_schemes(content: Content) -> str:
             f"{row['ms']:.2f}",
             f"{row['ms'] / variants['fp32']['ms']:.2f}",
             f"{row['megabytes']:.1f}" if "megabytes" in row else DASH,
-            _small(row["relative_l2"]),
+            small(row["relative_l2"]),
         )
         for network, variants in content["rows"].items()
         for label, row in variants.items()
@@ -122,7 +119,7 @@ def _agreement(found: Content | None) -> str:
     if "error" in found:
         return "**failed**"
     worst = max(output["relative"] for output in found["outputs"])
-    return f"{_small(worst)}{'' if found['passed'] else ' **disagrees**'}"
+    return f"{small(worst)}{'' if found['passed'] else ' **disagrees**'}"
 
 
 def budget_invariance(content: Content) -> str:
@@ -132,126 +129,11 @@ def budget_invariance(content: Content) -> str:
             row["network"],
             row["target"],
             " and ".join(str(budget[0]) for budget in row["budgets"]),
-            _small(row["relative"]),
+            small(row["relative"]),
         )
         for row in content["rows"]
     ]
     return table(("network", "target", "voxel budgets", "largest relative difference"), rows)
-
-
-def executorch_depth(content: Content) -> str:
-    """Build time by depth."""
-    rows = []
-    for row in content["rows"]:
-        found = row["measured"]
-        error = found.get("relative_l2_to_own_eager")
-        seconds = min(found["run_s"]) if isinstance(found.get("run_s"), list) else found.get("run_s")
-        rows.append(
-            (
-                f"{row['blocks']}",
-                row["scheme"],
-                row["way"],
-                f"{found['build_s']:.0f}",
-                _gibibytes(found["build_peak_rss_bytes"]),
-                _megabytes(found["program_bytes"]),
-                f"{seconds:.1f}" if seconds else DASH,
-                _small(error) if error is not None else DASH,
-                _stamp(row),
-            )
-        )
-    head = ("blocks", "scheme", "way", "build s", "peak GiB", "program MB", "s a call", "relative L2", "made")
-    return table(head, rows)
-
-
-def cuda_released(content: Content) -> str:
-    """Builds for CUDA GPUs on a machine without one."""
-    rows = [
-        (
-            f"{row['blocks']}",
-            row["arch"],
-            row["scheme"],
-            f"{row['seconds']['total']:.0f}",
-            _gibibytes(row["peak_rss_bytes"]),
-            _megabytes(row["package_bytes"]),
-            _unmeasured(row),
-            _stamp(row),
-        )
-        for row in sorted(content["rows"], key=lambda row: (row["arch"], row["scheme"], row["blocks"]))
-    ]
-    return table(("blocks", "arch", "scheme", "build s", "peak GiB", "package MB", "latency", "made"), rows)
-
-
-def _unmeasured(row: Content) -> str:
-    latency = row.get("latency")
-    return f"unmeasured: {latency['reason']}" if latency else DASH
-
-
-def cuda_gpu(content: Content) -> str:
-    """Packages and eager models on one GPU."""
-    rows = [
-        (
-            row["scheme"],
-            row["program"],
-            f"{row['p50_ms']:.2f}",
-            f"{row['p90_ms']:.2f}",
-            _megabytes(row["device_bytes"]),
-            _small(row["relative_l2_fp32"]),
-            _small(row["relative_l2_eager"]),
-        )
-        for row in content["rows"]
-    ]
-    head = ("scheme", "program", "p50 ms", "p90 ms", "device MB", "relative L2 to fp32", "to eager")
-    return table(head, rows)
-
-
-def tpu_released(content: Content) -> str:
-    """Programs of released networks for a TPU chip; latencies and memory are estimates."""
-    rows = []
-    for row in content["rows"]:
-        for name, found in row["estimated"].items():
-            latency = " / ".join(f"{value:.0f} ({by.split()[0]})" for by, value in found["latency_ms"].items())
-            memory = " / ".join(_gibibytes(value) for value in found["memory_bytes"].values())
-            rows.append((name, row["chip"], row["scheme"], f"{row['measured']['build_s']:.0f}", memory, latency))
-    return table(("program", "chip", "scheme", "network's build s", "HBM GiB, estimated", "ms, estimated"), rows)
-
-
-def released(content: Content) -> str:
-    """Every component of a released recipe on every target."""
-    rows = []
-    for key in sorted(content["rows"], key=lambda key: key.split("/")[1]):
-        row, (_, target, component) = content["rows"][key], key.rsplit("/", 2)
-        if "failed" in row:
-            rows.append((component, target, DASH, row["failed"], *(DASH,) * 5, _stamp(row)))
-            continue
-        needs, latency = _estimates(component, row)
-        peak = max(row["peak_resident_bytes"], row["children_peak_resident_bytes"])
-        seconds = DASH if row["build_seconds"] is None else f"{row['build_seconds']:.0f}"
-        rows.append(
-            (
-                component,
-                target,
-                f"{row['parameters'] / 1e6:.0f} M",
-                row["scheme"],
-                seconds,
-                _gibibytes(peak),
-                _megabytes(row["program_bytes"]),
-                needs,
-                latency,
-                _stamp(row),
-            )
-        )
-    head = ("component", "target", "parameters", "scheme", "build s", "peak GiB", "program MB")
-    return table((*head, "needs GiB, estimated", "ms a call, estimated", "made"), rows)
-
-
-def _estimates(component: str, row: Content) -> tuple[str, str]:
-    """What the program that a device runs needs and takes: the twin with kernels where there is one."""
-    programs = {program["name"]: program for program in row["programs"]}
-    program = programs.get(f"{component}_pallas") or programs[component]
-    estimates = program["estimates"]
-    needs = estimates.get("run_memory_bytes") or estimates.get("memory_bytes")
-    latency = [f"{e['value']:.0f} ({e['by'].split()[0]})" for e in estimates.get("latency_ms", ())]
-    return (_gibibytes(needs[0]["value"]) if needs else DASH), " / ".join(latency) or (program["unmeasured"] or DASH)
 
 
 def field_knobs(content: Content) -> str:
@@ -285,27 +167,3 @@ def cli_start(content: Content) -> str:
     ]
     head = ("process", "commit", "CPU s, median", "CPU s, range", "above a bare Python")
     return f"{table(head, rows)}\n\nHere × base, above a bare Python: {content['ratio_above_bare']:.2f}."
-
-
-def _megabytes(value: float) -> str:
-    return f"{value / 1e6:.0f}" if value >= 1e7 else f"{value / 1e6:.1f}"
-
-
-def _gibibytes(value: float) -> str:
-    return f"{value / 2**30:.2f}"
-
-
-def _small(value: float) -> str:
-    return "0" if value == 0 else f"{value:.3f}" if value >= 1e-2 else f"{value:.1e}"
-
-
-def commits(content: Content) -> set[str]:
-    """Commits that rows of a file were made at, where its rows say so."""
-    rows = content.get("rows", [])
-    flat = rows.values() if isinstance(rows, Mapping) else rows
-    nested = [row for entry in flat for row in (entry, *(entry.values() if isinstance(entry, Mapping) else ()))]
-    return {row["made"]["commit"] for row in nested if isinstance(row, Mapping) and "made" in row}
-
-
-def _stamp(row: Content) -> str:
-    return f"{row['made']['date']} `{row['made']['commit']}`"

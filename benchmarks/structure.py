@@ -9,7 +9,7 @@ or under `TYPE_CHECKING` (who names another module's type knows that module). Mo
 
 Two orders are printed. The derived floor of a room is the length of the longest chain of imports below it, rooms of one
 cycle standing together; every checkout has one. The declared floor is its place in `FLOORS`, which the test holds
-(tests/test_floors.py); a checkout that has other rooms than these has none.
+(tests/unit/test_floors.py); a checkout that has other rooms than these has none.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import readme_tables
+import released_renderers
 import renderers
 import result_file
 from markdown_table import table
@@ -97,20 +98,22 @@ SECTIONS = (
         "executorch_depth",
         "Build time by depth, ExecuTorch",
         "TRELLIS's released structure flow (1024 wide, 4096 tokens, random weights) with fewer and more blocks.",
-        renderers.executorch_depth,
+        released_renderers.executorch_depth,
     ),
     Section(
         "cuda_released",
         "Released structure flow for CUDA, built without a GPU",
         "Random weights; every build in a fresh process.",
-        renderers.cuda_released,
+        released_renderers.cuda_released,
     ),
-    Section("cuda_gpu_*", "CUDA packages on a GPU", "Released structure flow, random weights.", renderers.cuda_gpu),
+    Section(
+        "cuda_gpu_*", "CUDA packages on a GPU", "Released structure flow, random weights.", released_renderers.cuda_gpu
+    ),
     Section(
         "tpu_released_*",
         "Released structure networks for TPU, built without a TPU",
         "Random weights. Latency and memory are estimates of the model named in brackets.",
-        renderers.tpu_released,
+        released_renderers.tpu_released,
     ),
     Section(
         "*_released",
@@ -118,7 +121,7 @@ SECTIONS = (
         "Random weights; every component built in a process of its own. What a program needs on its device and how long"
         " a call takes are estimates: of the program with kernels on TPUs; on ExecuTorch, bytes that the program plans"
         " and the tensors inside its largest delegate.",
-        renderers.released,
+        released_renderers.released,
     ),
     Section(
         "field_knobs",

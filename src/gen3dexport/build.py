@@ -13,9 +13,11 @@ import array_api_compat.numpy as xp
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from gen3dexport import bundle, models
+from gen3dexport import models
 from gen3dexport.assets import kinds
-from gen3dexport.bundle import BASELINE, Manifest, Unquantized, stage_cache
+from gen3dexport.bundle import stage_cache
+from gen3dexport.bundle.drafts import writing
+from gen3dexport.bundle.manifest import BASELINE, Manifest, Unquantized, digest, write_manifest
 from gen3dexport.bundle.program import Lowered, ProgramRecord, recorded, specs
 from gen3dexport.export import Captured
 from gen3dexport.models import Request
@@ -40,7 +42,7 @@ def build(plan: Plan, out: Path, on_stage: OnStage = lambda component, stage: No
     """
     require_ready(plan)
     check_rules(plan)
-    with bundle.writing(out) as draft:
+    with writing(out) as draft:
         states, entries, unquantized = _begin(plan, draft), [], {}
         for name in plan.schemes:
             if compared(plan, name):
@@ -49,7 +51,7 @@ def build(plan: Plan, out: Path, on_stage: OnStage = lambda component, stage: No
             entries.append(entry)
         if plan.recipe.golden.assets and not plan.recipe.random_weights:
             save_file(_golden_assets(plan, golden_states(plan, states)), draft / "golden" / "assets.safetensors")
-        return bundle.write_manifest(draft, {**_manifest_fields(plan, entries), "unquantized": unquantized})
+        return write_manifest(draft, {**_manifest_fields(plan, entries), "unquantized": unquantized})
 
 
 def _begin(plan: Plan, draft: Path) -> list[State]:
@@ -200,7 +202,7 @@ def _key_parts(plan: Plan, name: str, states: list[State]) -> Mapping[str, Any]:
         "component": name,
         "family": plan.recipe.family,
         "settings": plan.settings.model_dump(mode="json"),
-        "weights": {p.name: bundle.digest(p) for p in weights} or checkpoint,
+        "weights": {p.name: digest(p) for p in weights} or checkpoint,
         "random_weights": plan.recipe.random_weights,
         "assets": plan.recipe.golden.assets,
         "scheme": plan.schemes[name],

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from gen3dexport.bundle import Manifest, read_manifest, stage_cache, verify
+from gen3dexport.bundle import stage_cache
+from gen3dexport.bundle.manifest import Manifest, read_manifest, verify
 from gen3dexport.errors import UsageError, VerificationError
+from gen3dexport.reports.report import read_report
 from gen3dexport.runtime import load
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -51,7 +53,9 @@ def test_report_passes_and_is_measured(built: Path) -> None:
         assert component["peak_memory"]["kind"] == "measured"
         for error in component["errors"]["fp32"].values():
             assert float(error["relative_l2"]) < 1e-5
-    assert [round(q["iou"], 2) for q in report["pipeline"]["quality"]] == [1.0, 1.0]
+    scores = [q["scores"]["voxels"][0] for q in report["pipeline"]["quality"]]
+    assert [(s["name"], round(s["value"], 2)) for s in scores] == [("iou", 1.0)] * 2
+    assert read_report(built).to_json() == (built / "report.json").read_text()
     assert (built / "report.md").read_text().startswith("# trellis-tiny on eager-fast: pass")
     assert 'failures="0"' in (built / "junit.xml").read_text()
     assert (built / "report.html").stat().st_size > 1000
@@ -109,7 +113,7 @@ def test_an_interrupted_build_leaves_the_old_bundle_and_resumes(
 
 
 def test_two_builds_of_one_bundle_at_once(bundle: Path, tiny_recipe: Path, cli: Cli) -> None:
-    from gen3dexport.bundle import writing
+    from gen3dexport.bundle.drafts import writing
 
     with writing(bundle) as draft:
         shutil.copytree(bundle, draft, dirs_exist_ok=True)
@@ -120,7 +124,13 @@ def test_two_builds_of_one_bundle_at_once(bundle: Path, tiny_recipe: Path, cli: 
 
 @pytest.mark.parametrize(
     ("field", "value", "code"),
-    [("iou", 1.0, 0), ("size_mb", 0.001, 6), ("latency_ms", 1e-6, 6), ("peak_memory_mb", 1e-6, 6)],
+    [
+        ("scores.voxels.iou", 1.0, 0),
+        ("scores.mesh.chamfer", 1e-9, 5),
+        ("size_mb", 0.001, 6),
+        ("latency_ms", 1e-6, 6),
+        ("peak_memory_mb", 1e-6, 6),
+    ],
 )
 def test_a_missed_budget_is_a_result_with_an_exit_code(
     tiny_recipe: Path, tmp_path: Path, cli: Cli, field: str, value: float, code: int
@@ -128,7 +138,7 @@ def test_a_missed_budget_is_a_result_with_an_exit_code(
     found, out, _ = cli("build", tiny_recipe, f"budgets.{field}={value}", "-t", "eager", "-o", tmp_path / "b", "--json")
     assert found == code
     report = json.loads(out)
-    budget = next(b for b in report["budgets"] if b["name"] == field)
+    budget = next(b for b in report["budgets"] if b["name"] == field.removeprefix("scores."))
     assert budget["verdict"] == ("pass" if code == 0 else "fail")
     assert (tmp_path / "b" / "report.json").is_file()
 

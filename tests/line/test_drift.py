@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from safetensors.numpy import load_file
 from gen3dexport.build import build
 from gen3dexport.pages import plots as report_plots
 from gen3dexport.plan import make_plan, read_recipe, read_target
+from gen3dexport.reports.report import read_report
 from gen3dexport.trajectory import trajectory
 from gen3dexport.validation.drift import snr_db
 from gen3dexport.validation.validate import validate
@@ -44,14 +44,13 @@ def test_a_bundle_is_measured_step_by_step(tiny_recipe: Path, fast_target: Path,
     build(plan, tmp_path / "bundle")
     stored = load_file(tmp_path / "bundle" / "golden" / "flow.trajectory.safetensors")
     assert set(stored) == {"0.x.t", "1.x.t"} and len(stored["0.x.t"]) == 5
-    report = validate(tmp_path / "bundle")
-    drift = report["pipeline"]["drift"]
+    drift = validate(tmp_path / "bundle").pipeline.drift
     assert set(drift) == {"flow"} and len(drift["flow"]) == 2
     for ratios in drift["flow"]:
         assert ratios[0] is None and len(ratios) == 5  # the same noise, then four steps
         assert all(20 < r < 100 for r in ratios[1:])
         assert ratios[-1] < ratios[1]  # what one step adds, the next ones carry
-    assert json.loads((tmp_path / "bundle" / "report.json").read_text())["pipeline"]["drift"] == drift
+    assert read_report(tmp_path / "bundle").pipeline.drift == drift
     assert 'id="plot-drift"' in (tmp_path / "bundle" / "report.html").read_text()
 
 

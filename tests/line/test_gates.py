@@ -11,22 +11,38 @@ from typing import Any
 
 import pytest
 import torch
+from sample_reports import estimated, pipeline, program
 from torch import Tensor, nn
 
 from gen3dexport.backends import eager
-from gen3dexport.bundle import Unquantized, read_manifest, stage_cache
+from gen3dexport.bundle import stage_cache
+from gen3dexport.bundle.manifest import Unquantized, read_manifest
 from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.documents.budgets import Budgets
 from gen3dexport.documents.target import Measure
 from gen3dexport.models.component import Component
-from gen3dexport.reports.report import _judge
+from gen3dexport.reports.judge import judge
+from gen3dexport.reports.records import (
+    BesideUnquantized,
+    Measured,
+    MeasuredSlowdown,
+    ProgramReport,
+    Slowdown,
+    Unmeasured,
+)
+from gen3dexport.reports.unquantized import against_unquantized, worst_slowdown
 from gen3dexport.validation import gates
-from gen3dexport.validation.gates import against_unquantized, time_in_turn, worst_slowdown
-from gen3dexport.validation.measure import time_calls
+from gen3dexport.validation.gates import time_in_turn
+from gen3dexport.validation.timing import time_calls
 
 Cli = Callable[..., tuple[int, str, str]]
 NAMES = ("flow", "decoder")
-OPEN = ["budgets.relative_l2=10", "budgets.relative_l2_fp32=10", "budgets.iou=0", "components.flow.scheme=bf16"]
+OPEN = [
+    "budgets.relative_l2=10",
+    "budgets.relative_l2_fp32=10",
+    "budgets.scores.voxels.iou=0",
+    "components.flow.scheme=bf16",
+]
 
 
 def _build(cli: Cli, recipe: Path, out: Path, *assignments: str) -> tuple[int, dict[str, Any]]:
@@ -101,7 +117,7 @@ def test_a_smaller_program_passes_and_the_bundle_holds_only_it(tiny_recipe: Path
 def test_without_the_gates_nothing_is_lowered_twice(tiny_recipe: Path, tmp_path: Path, cli: Cli) -> None:
     _, report = _build(cli, tiny_recipe, tmp_path / "b")
     assert read_manifest(tmp_path / "b").unquantized == {}
-    assert [b["name"] for b in report["budgets"]] == ["relative_l2", "relative_l2_fp32", "iou"]
+    assert [b["name"] for b in report["budgets"]] == ["relative_l2", "relative_l2_fp32", "voxels.iou"]
 
 
 def test_a_build_without_quantization_has_nothing_to_compare(tiny_recipe: Path, tmp_path: Path, cli: Cli) -> None:
@@ -129,12 +145,12 @@ def test_slower_fails(tiny_recipe: Path, tmp_path: Path, cli: Cli, plant: Callab
     assert budget["value"] > 0.5
 
 
-@pytest.mark.parametrize("field", ["iou=0.999", "f_score=0.9999"])
+@pytest.mark.parametrize("field", ["voxels.iou=0.999", "mesh.f_score=0.9999"])
 def test_lost_quality_fails(
     tiny_recipe: Path, tmp_path: Path, cli: Cli, plant: Callable[..., None], field: str
 ) -> None:
     plant(noise=0.3)
-    code, report = _build(cli, tiny_recipe, tmp_path / "b", f"budgets.{field}")
+    code, report = _build(cli, tiny_recipe, tmp_path / "b", f"budgets.scores.{field}")
     assert code == 5
     assert _budget(report, field.partition("=")[0])["verdict"] == "fail"
 
@@ -197,24 +213,30 @@ def _record(estimates: dict[str, float]) -> ProgramRecord:
 
 def test_estimates_pass_only_where_they_are_accepted() -> None:
     other = Unquantized(program=_record({"roofline": 4, "b": 1}), bytes=8)
-    facts = against_unquantized(_record({"roofline": 2, "a": 1}), 4, other, {"kind": "unmeasured", "reason": "no TPU"})
-    assert facts["size_ratio"] == 0.5
-    assert facts["slowdown"] == {"kind": "estimated", "estimates": [{"value": -0.5, "by": "roofline"}]}
-    report = {"components": [{"name": "flow", "kind": "component", "missing": None, "unquantized": facts}]}
+    beside = against_unquantized(_record({"roofline": 2, "a": 1}), 4, other, Unmeasured(reason="no TPU"))
+    assert beside.size_ratio == 0.5
+    assert beside.slowdown == estimated((-0.5, "roofline"))
     verdicts = {}
     for accept in (False, True):
-        budget = _judge("allow_slowdown", Budgets(allow_slowdown=0, accept_estimates=accept), report)
-        assert budget is not None and (budget["kind"], budget["by"]) == ("estimated", "roofline")
-        verdicts[accept] = budget["verdict"]
+        budgets = Budgets(allow_slowdown=0, accept_estimates=accept)
+        (budget,) = judge(budgets, [program(unquantized=beside)], pipeline(), 4)
+        assert (budget.name, budget.kind, budget.by) == ("allow_slowdown", "estimated", "roofline")
+        verdicts[accept] = budget.verdict
     assert verdicts == {False: "unmeasured", True: "pass"}
 
 
 def test_one_estimate_makes_the_whole_estimated() -> None:
-    measured = {"kind": "measured", "slowdown": 0.5}
-    estimated = {"kind": "estimated", "estimates": [{"value": 0.1, "by": "roofline"}]}
-    components = [{"name": n, "unquantized": {"slowdown": s}} for n, s in (("a", measured), ("b", estimated))]
-    assert worst_slowdown(components) == (0.5, "estimated", "roofline", "a")
-    assert worst_slowdown(components[:1]) == (0.5, "measured", None, "a")
+    measured = MeasuredSlowdown(slowdown=0.5, p50_ms=3, unquantized_p50_ms=2, runs=5, threads=2)
+
+    def beside(name: str, slowdown: Slowdown) -> ProgramReport:
+        found = BesideUnquantized(scheme="fp32", bytes=8, size_ratio=0.5, slowdown=slowdown)
+        return program(name, unquantized=found)
+
+    components = [beside("a", measured), beside("b", estimated((0.1, "roofline")))]
+    assert worst_slowdown(components) == (estimated((0.5, "roofline")), "a")
+    assert worst_slowdown(components[:1]) == (Measured(value=0.5), "a")
+    unknown = beside("c", Unmeasured(reason="no GPU"))
+    assert worst_slowdown([*components, unknown]) == (Unmeasured(reason="c: no GPU"), "c")
 
 
 def test_times_are_taken_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,8 +250,8 @@ def test_times_are_taken_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return run
 
-    facts = time_in_turn(call("own", 3), call("other", 2), Measure(warmup=1, runs=6))
-    assert facts["slowdown"] == pytest.approx(0.5, abs=1e-6)
+    found = time_in_turn(call("own", 3), call("other", 2), Measure(warmup=1, runs=6))
+    assert found.slowdown == pytest.approx(0.5, abs=1e-6)
     assert order[:6] == ["own", "other", "other", "own", "own", "other"]
 
 
@@ -241,5 +263,5 @@ def test_slow_programs_are_timed_by_fewer_calls() -> None:
         time.sleep(0.002)
 
     slow = time_calls(call, Measure(warmup=1, runs=50, seconds=0.001))
-    assert slow["runs"] == 5 and len(calls) == 6
-    assert time_calls(lambda: None, Measure(warmup=0, runs=8))["runs"] == 8
+    assert slow.runs == 5 and len(calls) == 6
+    assert time_calls(lambda: None, Measure(warmup=0, runs=8)).runs == 8

@@ -173,7 +173,8 @@ def test_a_rule_for_one_block_is_no_stack(flow: Component, rule: dict[str, str])
 
 def test_a_build_with_rules(tiny_recipe: Path, tmp_path: Path, cli: Cli) -> None:
     rules = 'components.flow.modules={"blocks.*.mlp": bf16, out_layer: bf16}'
-    arguments = ("build", tiny_recipe, rules, "budgets.relative_l2=1", "budgets.relative_l2_fp32=1", "budgets.iou=0")
+    open_ = ("budgets.relative_l2=1", "budgets.relative_l2_fp32=1", "budgets.scores.voxels.iou=0")
+    arguments = ("build", tiny_recipe, rules, *open_)
     code, out, error = cli(*arguments, "-t", "eager", "-o", tmp_path / "b", "--json")
     assert code == 0, error
     flow = json.loads(out)["components"][0]

@@ -5,17 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
+from sample_reports import estimated, program
 
 from gen3dexport.backends import eager, xla
 from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.errors import VerificationError
 from gen3dexport.models import Request
-from gen3dexport.reports import report
+from gen3dexport.reports.records import ProgramReport
+from gen3dexport.reports.report import estimated_asset
 from gen3dexport.runtime.pipeline import load
 
 
@@ -86,15 +86,14 @@ def test_jax_says_which_programs_run_here() -> None:
 
 
 def test_an_asset_is_estimated_by_the_twin() -> None:
-    manifest: Any = SimpleNamespace(calls={"flow": 10, "decoder": 1})
+    calls = {"flow": 10, "decoder": 1}
 
-    def row(name: str, component: str, kind: str, value: float) -> dict[str, Any]:
-        latency = {"kind": "estimated", "estimates": [{"value": value, "by": "roofline"}]}
-        return {"name": name, "component": component, "kind": kind, "latency": latency}
+    def row(name: str, component: str, kind: str, value: float) -> ProgramReport:
+        return program(name, component=component, kind=kind, latency=estimated((value, "roofline")))
 
     rows = [row("flow", "flow", "component", 5.0), row("decoder", "decoder", "component", 3.0)]
-    asset = report._estimated_asset(manifest, rows)
-    assert asset is not None and asset["estimates"] == [{"value": 53.0, "by": "roofline"}]
+    assert estimated_asset(calls, rows) == estimated((53.0, "roofline"))
     sampler = row("flow_pallas_sampler", "flow", "sampler", 99.0)
-    asset = report._estimated_asset(manifest, [*rows, row("flow_pallas", "flow", "twin", 2.0), sampler])
-    assert asset is not None and asset["estimates"] == [{"value": 23.0, "by": "roofline"}]
+    asset = estimated_asset(calls, [*rows, row("flow_pallas", "flow", "twin", 2.0), sampler])
+    assert asset == estimated((23.0, "roofline"))
+    assert estimated_asset(calls, [rows[0], program("decoder")]) is None  # one is measured: nothing is added up

@@ -167,7 +167,9 @@ def test_assignments_override_the_file_and_the_target(tiny_recipe: Path) -> None
 @pytest.mark.parametrize(
     ("text", "messages"),
     [
-        ("budgets: {iuo: 0.9}", ["trellis-tiny.yaml:", "budgets.iuo: unknown key; did you mean 'iou'?"]),
+        ("budgets: {scoers: {}}", ["trellis-tiny.yaml:", "budgets.scoers: unknown key; did you mean 'scores'?"]),
+        ("budgets: {iou: 0.9}", ["budgets.iou: unknown key; this format has it as budgets.scores.voxels.iou"]),
+        ("budgets: {scores: {mesh: 0.9}}", ["budgets.scores.mesh: input should be a valid dictionary"]),
         ("knobs: {sampler: {steps: many}}", ["knobs.sampler.steps: input should be a valid integer", "got 'many'"]),
         ("knobs: {sampler: {guidance_interval: [1, 0]}}", ["needs 0 <= low <= high <= 1"]),
         ("components: {flow: {schem: bf16}}", ["components.flow.schem: unknown key; did you mean 'scheme'?"]),
@@ -178,7 +180,9 @@ def test_assignments_override_the_file_and_the_target(tiny_recipe: Path) -> None
 )
 def test_bad_recipe(tiny_recipe: Path, text: str, messages: list[str]) -> None:
     lines = [
-        line for line in tiny_recipe.read_text().splitlines() if not line.startswith(("budgets", "  relative", "  iou"))
+        line
+        for line in tiny_recipe.read_text().splitlines()
+        if not line.startswith(("budgets", "  relative", "  scores"))
     ]
     tiny_recipe.write_text("\n".join([*lines, text]) + "\n")
     with pytest.raises(UsageError) as error:

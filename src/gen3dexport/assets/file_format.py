@@ -21,9 +21,9 @@ class FileFormat:
 
     Attributes:
         write: (asset, title) -> bytes. The title is what a page shows.
-        up: the file's axis that points up, "y", "z" or "-y"; "" where the file has no axes (arrays, pictures).
+        up: the file's axis that points up, "y", "z" or "-y"; "" where the file has no axes (pictures, pages).
             Frames are right-handed, all of them.
-        per_metre: units of the file in a metre, where a size in metres is asked for.
+        per_metre: units of the file in a metre, where a size in metres is asked for; files without axes have no size.
         package: import name of what must be installed to write it; "" for nothing beyond the base install.
         extra: the extra of this project that brings the package.
         usual: whether such a file is expected to hold this kind; if not, a kind of which that is true goes first.
@@ -47,12 +47,12 @@ class FileFormat:
             )
 
 
-def npz(arrays: Callable[[Any], Mapping[str, NDArray[Any]]]) -> FileFormat:
-    """The format `.npz` of a kind: its arrays by name, whole."""
+def npz(arrays: Callable[[Any], Mapping[str, NDArray[Any]]], up: str = "") -> FileFormat:
+    """The format `.npz` of a kind: its arrays by name, whole, in the pipeline's frame if they are of places."""
 
     def write(asset: Any, title: str) -> bytes:
         stream = io.BytesIO()
         np.savez(stream, allow_pickle=False, **arrays(asset))
         return stream.getvalue()
 
-    return FileFormat(write)
+    return FileFormat(write, up)

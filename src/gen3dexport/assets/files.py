@@ -15,6 +15,7 @@ from gen3dexport.errors import UsageError
 
 Formats = Mapping[str, FileFormat]
 _NONE: Formats = {}
+_UP = {"": "", "y": "y up", "z": "z up", "-y": "y down"}
 
 
 def endings(views: Formats = _NONE) -> dict[str, tuple[str, ...]]:
@@ -86,6 +87,28 @@ def write(asset: kinds.Asset, path: Path, title: str = "", views: Formats = _NON
     format_ = format_of(choose(path, None, asset.kind, views), path, views)
     format_.require(path)
     write_atomically(path, format_(asset, title))
+
+
+def frames(views: Formats = _NONE) -> list[tuple[str, str, str, str]]:
+    """What a reader of a file must know: (endings, kinds, axis that points up, unit of a file with a size in metres),
+    endings of equal ones together; frames are right-handed.
+
+    Args:
+        views: further endings, for assets of any kind.
+    """
+    rows: dict[str, tuple[str, str, str]] = {}
+    for ending, held in endings(views).items():
+        groups: dict[tuple[str, str], list[str]] = {}
+        for kind in held if ending not in views else ("any kind",):
+            format_ = views[ending] if ending in views else kinds.of(kind).FILES[ending]
+            unit = "" if not format_.up else "millimetre" if format_.per_metre == 1000 else "metre"
+            groups.setdefault((_UP[format_.up], unit), []).append(kind.replace("_", " "))
+        for (up, unit), some in groups.items():
+            rows[f"{ending} {up}"] = (", ".join(some), up, unit)
+    joined: dict[tuple[str, str, str], list[str]] = {}
+    for key, row in rows.items():
+        joined.setdefault(row, []).append(key.partition(" ")[0])
+    return [(" ".join(names), *row) for row, names in joined.items()]
 
 
 def turntable(asset: kinds.Asset) -> NDArray[np.uint8]:

@@ -6,7 +6,7 @@ Source: Kerbl et al. 2023, "3D Gaussian Splatting for Real-Time Radiance Field R
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -127,6 +127,17 @@ FILES: Mapping[str, FileFormat] = {
     ".usdc": FileFormat(partial(_usd, ".usdc"), up="z", package="pxr", extra="usd"),
     ".usd": FileFormat(partial(_usd, ".usd"), up="z", package="pxr", extra="usd"),
 }
+
+
+EDITS: Mapping[str, Callable[[Gaussians, Any], Gaussians]] = {
+    "sh_degree": Gaussians.with_degree,
+    "size": Gaussians.scaled,
+}
+
+
+def extent(gaussians: Gaussians) -> float:
+    """The longest edge of the bounding box of the centres."""
+    return float(np.ptp(gaussians.positions, axis=0).max())
 
 
 def arrays(gaussians: Gaussians) -> dict[str, NDArray[Any]]:

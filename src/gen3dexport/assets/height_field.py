@@ -63,7 +63,7 @@ def _as_mesh(format_: FileFormat) -> FileFormat:
 
 
 FILES: Mapping[str, FileFormat] = {
-    ".npz": npz(arrays),
+    ".npz": npz(arrays, up="z"),
     ".tiff": FileFormat(lambda field, title: tiff(field.heights)),
     **{ending: _as_mesh(format_) for ending, format_ in MESH_FILES.items()},
 }

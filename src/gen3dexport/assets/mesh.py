@@ -5,8 +5,8 @@ Coordinates are the pipeline's: the unit cube [-0.5, 0.5]^3, right-handed, z up;
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -66,6 +66,11 @@ class Mesh:
         optional = {"normals": self.normals, "colors": self.colors}
         check_shapes(count, **{name: (values, (3,)) for name, values in optional.items() if values is not None})
 
+    def scaled(self, factor: float) -> Mesh:
+        """Times `factor`, about the origin."""
+        cell = None if self.cell is None else self.cell * factor
+        return replace(self, vertices=(self.vertices * factor).astype(np.float32), cell=cell)
+
 
 def _content(ending: str, mesh: Mesh, title: str) -> bytes:
     from gen3dexport.assets.mesh_files import content
@@ -88,6 +93,31 @@ FILES: Mapping[str, FileFormat] = {
     ".usdc": FileFormat(partial(_usd, ".usdc"), up="z", package="pxr", extra="usd"),
     ".usd": FileFormat(partial(_usd, ".usd"), up="z", package="pxr", extra="usd"),
 }
+
+
+def _largest_part(mesh: Mesh, asked: bool) -> Mesh:
+    from gen3dexport.assets.mesh_edits import largest_part
+
+    return largest_part(mesh) if asked else mesh
+
+
+def _with_faces_at_most(mesh: Mesh, count: int) -> Mesh:
+    from gen3dexport.assets.mesh_edits import with_faces_at_most
+
+    return with_faces_at_most(mesh, count)
+
+
+EDITS: Mapping[str, Callable[[Mesh, Any], Mesh]] = {
+    "largest_part": _largest_part,
+    "max_faces": _with_faces_at_most,
+    "size": Mesh.scaled,
+}
+
+
+def extent(mesh: Mesh) -> float:
+    """The longest edge of the bounding box of what the faces use."""
+    used = mesh.vertices[np.unique(mesh.faces)]
+    return float((used.max(0) - used.min(0)).max())
 
 
 def arrays(mesh: Mesh) -> dict[str, NDArray[Any]]:

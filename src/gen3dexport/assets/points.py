@@ -5,8 +5,8 @@ Coordinates are the pipeline's: the unit cube [-0.5, 0.5]^3, right-handed, z up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -43,6 +43,18 @@ class Points:
         if self.colors is not None:
             check_shapes(len(self.positions), colors=(self.colors, (3,)))
 
+    def scaled(self, factor: float) -> Points:
+        """Times `factor`, about the origin."""
+        return replace(self, positions=(self.positions * factor).astype(np.float32))
+
+
+EDITS: Mapping[str, Callable[[Points, Any], Points]] = {"size": Points.scaled}
+
+
+def extent(points: Points) -> float:
+    """The longest edge of the bounding box."""
+    return float(np.ptp(points.positions, axis=0).max())
+
 
 def arrays(points: Points) -> dict[str, NDArray[Any]]:
     """`positions`, and `colors` where there are any."""
@@ -68,7 +80,7 @@ def _ply(points: Points, title: str) -> bytes:
     return "\n".join(lines).encode() + row.tobytes()
 
 
-FILES: Mapping[str, FileFormat] = {".ply": FileFormat(_ply, up="z"), ".npz": npz(arrays)}
+FILES: Mapping[str, FileFormat] = {".ply": FileFormat(_ply, up="z"), ".npz": npz(arrays, up="z")}
 
 
 def problem(points: Points) -> str | None:

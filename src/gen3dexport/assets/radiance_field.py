@@ -63,7 +63,7 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> RadianceField:
     return RadianceField(arrays["positions"], arrays["depth"].item(), *rest)
 
 
-FILES: Mapping[str, FileFormat] = {".npz": npz(arrays)}
+FILES: Mapping[str, FileFormat] = {".npz": npz(arrays, up="z")}
 
 
 def problem(field: RadianceField) -> str | None:

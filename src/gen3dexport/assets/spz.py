@@ -25,7 +25,7 @@ _SH_STEPS = (1, 8, 16, 16)  # by degree: how many codes fall together, so that g
 def spz(gaussians: Gaussians) -> bytes:
     """The bytes of an .spz; the Gaussians are in the file's frame already.
 
-    Positions are kept to 2^-17 where they are within 128, scales to 3 percent, colours and opacities to 1/255.
+    Positions are kept to 2^-17 where they are within 64, scales to 3 percent, colours and opacities to 1/255.
     """
     count, degree = len(gaussians.positions), degree_of(gaussians.sh.shape[1])
     fraction = _fraction(gaussians.positions)

@@ -45,7 +45,7 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Voxels:
     return Voxels(arrays["occupancy"])
 
 
-FILES: Mapping[str, FileFormat] = {".npz": npz(arrays)}
+FILES: Mapping[str, FileFormat] = {".npz": npz(arrays, up="z")}
 
 
 def problem(voxels: Voxels) -> str | None:

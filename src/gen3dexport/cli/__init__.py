@@ -68,11 +68,12 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     stdout = sys.stdout
-    sys.stdout = cast(TextIO, _Stdout(stdout or open(os.devnull, "w", encoding="utf-8")))  # noqa: SIM115  it is None when closed
-    try:
-        sys.exit(_exit_code(as_json="--json" in sys.argv))
-    finally:
-        sys.stdout = stdout
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        sys.stdout = cast(TextIO, _Stdout(stdout or nowhere))  # a process may be started with stdout closed
+        try:
+            sys.exit(_exit_code(as_json="--json" in sys.argv))
+        finally:
+            sys.stdout = stdout
 
 
 def _exit_code(as_json: bool) -> int:

@@ -10,7 +10,7 @@ import typer
 from gen3dexport.cli.app import Json
 
 if TYPE_CHECKING:
-    from gen3dexport.reports.compare import Comparison
+    from gen3dexport.reports.comparison import Comparison
 
 EXAMPLE = "gen3dexport compare main-bundle pull-bundle --max-latency-increase 5% --max-quality-loss 0.01"
 
@@ -34,6 +34,7 @@ def compare(
     judged. Measured and estimated numbers are shown side by side and never judged against each other.
     """
     from gen3dexport.reports import compare as comparing
+    from gen3dexport.reports.comparison import to_markdown
     from gen3dexport.reports.report import read_report
 
     options = {
@@ -46,7 +47,7 @@ def compare(
     thresholds = comparing.Thresholds(**limits, accept_estimates=accept_estimates)
     found = comparing.compare(read_report(a), read_report(b), thresholds)
     if as_json or markdown:
-        print(found.model_dump_json(by_alias=True, indent=1) if as_json else comparing.to_markdown(found))
+        print(found.model_dump_json(by_alias=True, indent=1) if as_json else to_markdown(found))
     else:
         show_comparison(found)
     raise typer.Exit(comparing.exit_code(found))
@@ -57,7 +58,7 @@ def show_comparison(comparison: Comparison) -> None:
     from rich.text import Text
 
     from gen3dexport.cli.tables import COLOURS, columns, terminal
-    from gen3dexport.reports.compare import cells
+    from gen3dexport.reports.comparison import cells
 
     console = terminal()
     for name, side in (("A", comparison.a), ("B", comparison.b)):

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from gen3dexport.cli.app import Bundle, Json
 
 if TYPE_CHECKING:
-    from gen3dexport.bundle import Manifest
+    from gen3dexport.bundle.manifest import Manifest
 
 EXAMPLE = "gen3dexport inspect chair-maker"
 
 
 def inspect(bundle: Bundle, as_json: Json = False) -> None:
     """Show a bundle's manifest: components, schemes, sizes and operators."""
-    from gen3dexport.bundle import read_manifest
+    from gen3dexport.bundle.manifest import read_manifest
 
     manifest = read_manifest(bundle)
     if as_json:

@@ -16,7 +16,22 @@ from gen3dexport.errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
+    from gen3dexport.assets.edits import Edits
+
 EXAMPLE = 'gen3dexport run chair-maker --prompt "a tall chair with four legs" -o chair.glb --render'
+
+
+def notes() -> str:
+    """What `--help` says below the options: which endings there are, and their frames."""
+    from gen3dexport.assets.files import frames
+    from gen3dexport.pages import viewer
+
+    rows = [("ending", "holds", "axis", "unit with --size"), *frames(viewer.FILES)]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = ["  ".join([*(f"{cell:{w}}" for cell, w in zip(row, widths, strict=False)), row[3]]) for row in rows]
+    return "Files. All are right-handed; without --size, a unit is the edge of the model's cube.\n\n" + "\n".join(
+        f"  {line.rstrip()}" for line in lines
+    )
 
 
 def run(
@@ -27,7 +42,7 @@ def run(
         typer.Option(
             "--out",
             "-o",
-            help="A file: .glb .obj .ply .stl .splat .usdc .html .npz (default asset.glb); may be given again.",
+            help="A file; its ending, of those below, says what it holds (default asset.glb). May be given again.",
         ),
     ] = None,
     seed: Annotated[
@@ -58,13 +73,28 @@ def run(
             help="A field that the pipeline lets a run change, e.g. on_overflow=coarsen; may be given again.",
         ),
     ] = None,
+    max_faces: Annotated[int | None, typer.Option(min=4, help="So many triangles at most; colours are kept.")] = None,
+    largest_part: Annotated[
+        bool, typer.Option("--largest-part", help="Leave out what hangs in the air beside the largest part.")
+    ] = False,
+    size: Annotated[
+        float | None,
+        typer.Option(help="Metres of the longest edge (an .stl is in millimetres); without, the model's cube is 1."),
+    ] = None,
+    sh_degree: Annotated[
+        int | None,
+        typer.Option(min=0, max=3, help="Harmonics of Gaussians' colours; 3 fills up with zeros, for older importers."),
+    ] = None,
     render: Annotated[bool, typer.Option("--render", help="Also write a turntable picture beside the asset.")] = False,
     as_json: Json = False,
 ) -> None:
     """Make an asset with a bundle."""
-    made = generate(
-        bundle, prompt, seed, features, out or [Path("asset.glb")], render, image, cache, kind, _assigned(fields or [])
-    )
+    from gen3dexport.assets.edits import Edits
+
+    edits = Edits(largest_part or None, max_faces, sh_degree, size)
+    outputs = out or [Path("asset.glb")]
+    changed = _assigned(fields or [])
+    made = generate(bundle, prompt, seed, features, outputs, render, image, cache, kind, changed, edits)
     lines = []
     for file in made["assets"]:
         counts = ", ".join(f"{value:,} {name}" for name, value in file.items() if name not in ("path", "kind"))
@@ -86,6 +116,7 @@ def generate(
     cache: bool = True,
     kind: str = "",
     fields: Mapping[str, str] | None = None,
+    edits: Edits | None = None,
 ) -> dict[str, Any]:
     """Make the assets of one prompt and write them, with a turntable PNG beside the first if asked.
 
@@ -96,6 +127,7 @@ def generate(
         cache: keep what the encoder makes of a prompt or image, and use it when the same comes again.
         kind: of asset that every file must hold: mesh, gaussians, radiance_field; "" leaves it to the endings.
         fields: what the pipeline lets a run change, by name; the rest is as the recipe has it.
+        edits: what is changed of the assets on their way into the files; the picture is of the first file's.
 
     Raises:
         UsageError: for a bad prompt, image, features or output, before any network runs where it can be told.
@@ -103,6 +135,7 @@ def generate(
         VerificationError: when the bundle was changed.
     """
     from gen3dexport.assets import files as asset_files
+    from gen3dexport.assets.edits import Edits
     from gen3dexport.models.image_preparation import read_image
     from gen3dexport.pages import viewer
     from gen3dexport.runtime import condition_cache, load
@@ -122,15 +155,20 @@ def generate(
         loaded.change(fields)
     made_kinds = loaded.settings.asset_kinds
     chosen = {out: asset_files.choose(out, made_kinds, kind, viewer.FILES) for out in outputs}
+    edits = edits or Edits()
+    edits.check(list(chosen.values()))
     start = time.perf_counter()
     loaded.load_programs()
     load_seconds, start = time.perf_counter() - start, time.perf_counter()
     made = loaded.generate_assets(prompt, seed, array, picture_of)
     seconds = time.perf_counter() - start
-    files = []
+    files: list[dict[str, Any]] = []
+    written: dict[Path, Any] = {}
+    factor = edits.factor(made[next(iter(chosen.values()))])
     for out, held in chosen.items():
-        asset_files.write(made[held], out, prompt, viewer.FILES)
-        files.append({"path": str(out), "kind": held, **asset_files.counts(made[held])})
+        written[out] = edits.applied(made[held], factor, asset_files.format_of(held, out, viewer.FILES))
+        asset_files.write(written[out], out, prompt, viewer.FILES)
+        files.append({"path": str(out), "kind": held, **asset_files.counts(written[out])})
     result = {"assets": files, "prompt": prompt, "seed": seed, "picture": None}
     result |= {"seconds": seconds, "load_seconds": load_seconds, "image": None if image is None else str(image)}
     result["encoder"] = {name: {"calls": e.calls, "cached": e.cached} for name, e in loaded.encoders.items()}
@@ -138,7 +176,7 @@ def generate(
         from gen3dexport.assets.draw import render
 
         path = outputs[0].with_suffix(".png")
-        render.save_png(asset_files.turntable(made[chosen[outputs[0]]]), path)
+        render.save_png(asset_files.turntable(edits.shaped(made[chosen[outputs[0]]])), path)
         result["picture"] = str(path)
     return result
 

@@ -10,7 +10,7 @@ import typer
 from gen3dexport.cli.app import Bundle, Json
 
 if TYPE_CHECKING:
-    from gen3dexport.bundle import Manifest
+    from gen3dexport.bundle.manifest import Manifest
     from gen3dexport.reports.records import Report
 
 EXAMPLE = "gen3dexport validate trellis-mini-executorch-xnnpack"
@@ -18,7 +18,7 @@ EXAMPLE = "gen3dexport validate trellis-mini-executorch-xnnpack"
 
 def validate(bundle: Bundle, as_json: Json = False) -> None:
     """Run a bundle's programs from disk in a fresh process and judge them by its budgets."""
-    from gen3dexport.bundle import read_manifest
+    from gen3dexport.bundle.manifest import read_manifest
     from gen3dexport.reports.judge import exit_code
     from gen3dexport.validation.validate import validate as validate_bundle
 

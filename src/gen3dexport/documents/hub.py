@@ -11,8 +11,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from filelock import FileLock
-
 from gen3dexport.documents.caches import cache_folder
 from gen3dexport.errors import MissingError, UsageError
 
@@ -31,6 +29,8 @@ def fetched(address: str, wanted: Sequence[str]) -> Path:
         UsageError: when the address is not one, or names a branch or tag instead of a commit.
         MissingError: when huggingface_hub is not installed, or a repository or commit cannot be had.
     """
+    from filelock import FileLock
+
     parts = [part.strip() for part in address.removeprefix(PREFIX).split(",")]
     found = [match for match in map(_REPOSITORY.fullmatch, parts) if match]
     if len(found) < len(parts):

@@ -10,7 +10,8 @@ from pydantic import Field, create_model
 from ruamel.yaml.comments import CommentedMap
 
 from gen3dexport.documents.budgets import Budgets
-from gen3dexport.documents.document import Record, parse, parse_assignment, read_yaml, with_overrides
+from gen3dexport.documents.document import parse, parse_assignment, read_yaml, with_overrides
+from gen3dexport.documents.record import Record
 from gen3dexport.documents.shipped import did_you_mean, locate
 from gen3dexport.documents.target import Target
 from gen3dexport.errors import UsageError

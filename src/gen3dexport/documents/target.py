@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import Field
 
 from gen3dexport.documents.budgets import Budgets
-from gen3dexport.documents.document import Record, parse, read_yaml
+from gen3dexport.documents.document import parse, read_yaml
+from gen3dexport.documents.record import Record
 from gen3dexport.documents.shipped import documents, locate
 
 

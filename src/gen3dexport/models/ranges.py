@@ -1,4 +1,4 @@
-"""Ranges of activations, as a calibration records them for static int8 schemes. No torch."""
+"""Ranges of activations, as a calibration observes them for static int8 schemes. No torch."""
 
 from __future__ import annotations
 

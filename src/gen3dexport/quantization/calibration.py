@@ -1,4 +1,4 @@
-"""Calibration: ranges of activations, recorded while the float32 pipeline itself makes assets of a recipe's prompts.
+"""Calibration: ranges of activations, observed while the float32 pipeline itself makes assets of a recipe's prompts.
 
 A convolution's static int8 form needs the range of what goes in and what comes out before it runs. Networks are called
 as assets call them, a flow at the sampler's own timesteps with and without condition, so the ranges are those of use.

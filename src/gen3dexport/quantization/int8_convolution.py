@@ -1,8 +1,8 @@
-"""Convolutions with int8 weights and int8 activations whose ranges were recorded: static quantization.
+"""Convolutions with int8 weights and int8 activations whose ranges were observed: static quantization.
 
 The arithmetic of quantize -> dequantize -> convolution -> quantize -> dequantize, as `prepare_pt2e` and `convert_pt2e`
 write it, at the layers that a scheme takes. Here it is the reference: plain ATen in float, on the integers' grid. A
-backend whose kernels take such convolutions has its own form, with the same weights and steps.
+backend whose kernels take such convolutions has its own form, with the same weights and scales.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Linear layers with int8 weights and int8 activations, written for compilers: one integer product, one multiplication.
 
 torchao's form of the same arithmetic costs time in every compiler here: on CPUs with VNNI it shifts activations to
-unsigned bytes and corrects the product afterwards, and it scales in two steps with clamps that cannot clamp anything.
+unsigned bytes and corrects the product afterwards, and it scales twice, with clamps that cannot clamp anything.
 benchmarks/dit_blocks.py times this form.
 """
 

@@ -90,7 +90,7 @@ class Float8Dynamic:
 
 @dataclass(frozen=True)
 class Int8Static:
-    """Convolutions with int8 weights per output channel and int8 activations per tensor, in recorded ranges.
+    """Convolutions with int8 weights per output channel and int8 activations per tensor, in observed ranges.
 
     Attributes:
         make: a convolution and its ranges -> the layer in the form of the backend's kernels.
@@ -249,7 +249,7 @@ def pick_convolutions(component: Component, layers: Sequence[str] | None = None)
     """Names of the convolutions to take: those among `layers`, or of `convolutions` when None.
 
     Raises:
-        UsageError: when there is none, or no calibration recorded its ranges.
+        UsageError: when there is none, or no calibration observed its ranges.
     """
     named = convolutions(component) if layers is None else layers
     picked = [name for name in named if isinstance(component.module.get_submodule(name), CONVOLUTIONS)]
@@ -259,7 +259,7 @@ def pick_convolutions(component: Component, layers: Sequence[str] | None = None)
     unseen = [name for name in picked if name not in component.ranges]
     if unseen:
         raise UsageError(
-            f"{where}: int8-static needs the ranges of {', '.join(unseen[:4])}, which no calibration recorded; name "
+            f"{where}: int8-static needs the ranges of {', '.join(unseen[:4])}, which no calibration observed; name "
             "calibration.prompts in the recipe"
         )
     return picked

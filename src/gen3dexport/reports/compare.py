@@ -8,26 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Set
 from dataclasses import dataclass
-from typing import Literal
 
-from pydantic import Field
-
-from gen3dexport.documents.document import Record
 from gen3dexport.errors import UsageError
+from gen3dexport.reports.comparison import Comparison, Group, Judgement, Row, Side
 from gen3dexport.reports.judge import ACCURACY, COST, UNMEASURED, median, number_of, peak_mb
 from gen3dexport.reports.records import (
     Estimated,
     Measured,
     MeasuredTimes,
-    Number,
     Report,
     Unmeasured,
     Value,
 )
-from gen3dexport.reports.text import number
-
-Group = Literal["quality", "latency", "memory", "size"]
-Judgement = Literal["pass", "fail", "not judged"]
 
 
 @dataclass(frozen=True)
@@ -74,54 +66,12 @@ class Entry:
     group: Group | None = None
 
 
-class Row(Record):
-    """One number of both reports.
-
-    Attributes:
-        program: that it is of; "" for the whole bundle.
-        a, b: None where a report has no such program or score.
-        change: B - A; relative_change: that over |A|.
-        limit: threshold, where one asks for a verdict; reason: why it is not judged.
-    """
-
-    program: str
-    metric: str
-    a: Value | None
-    b: Value | None
-    change: Number | None
-    relative_change: Number | None
-    group: Group | None
-    limit: float | None
-    verdict: Judgement | None
-    reason: str | None
-
-
-class Side(Record):
-    """What a report is of."""
-
-    bundle: str
-    recipe: str
-    target: str
-    device: str
-    created: str
-
-
-class Comparison(Record):
-    """Two reports side by side; the verdict is None without thresholds."""
-
-    schema_version: Literal[2] = Field(default=2, alias="schema")
-    a: Side
-    b: Side
-    rows: tuple[Row, ...]
-    verdict: Judgement | None
-
-
 _EXIT_CODES = {"quality": ACCURACY, "latency": COST, "memory": COST, "size": COST}
 
 
 def compare(a: Report, b: Report, thresholds: Thresholds) -> Comparison:
     """Rows of numbers of A and B, their change and, where a threshold asks for one, a verdict."""
-    before, after = ({(e.program, e.metric): e for e in _entries(r)} for r in (a, b))
+    before, after = ({(e.program, e.metric): e for e in _entries(r, other)} for r, other in ((a, b), (b, a)))
     keys = dict.fromkeys((*before, *after))
     rows = tuple(_row(before.get(key), after.get(key), thresholds, a, b) for key in keys)
     verdicts = {r.verdict for r in rows if r.verdict}
@@ -148,12 +98,12 @@ def _side(report: Report) -> Side:
     )
 
 
-def _entries(report: Report) -> list[Entry]:
+def _entries(report: Report, other: Report) -> list[Entry]:
     """Every number that is compared; size, latency and quality are judged of the bundle, memory of each program."""
     found = [
         Entry("", "size_mb", Measured(value=report.size_bytes / 1e6), "size"),
         Entry("", "latency_ms", median(report.pipeline.latency), "latency"),
-        *_scores(report),
+        *_scores(report, other),
     ]
     for c in report.components:
         error = c.errors.worst("fp32")
@@ -167,18 +117,21 @@ def _entries(report: Report) -> list[Entry]:
     return found
 
 
-def _scores(report: Report) -> list[Entry]:
-    """The mean of every score over the prompts; the primary one of each kind is judged."""
+def _scores(report: Report, other: Report) -> list[Entry]:
+    """The mean of every score over the prompts; the primary one of each kind is judged.
+
+    A report without quality has the other's scores, unmeasured.
+    """
     quality = report.pipeline.quality
-    if not quality:
-        return [Entry("", "quality", Unmeasured(reason=report.pipeline.missing or "no assets were made"), "quality")]
+    unmeasured = Unmeasured(reason=report.pipeline.missing or "no assets were made")
     entries = []
-    for kind, scores in quality[0].scores.items():
-        for place, score in enumerate(scores):
-            values = [s.value for q in quality if (s := q.score(kind, score.name)) is not None]
-            mean = Measured(value=sum(values) / len(values))
-            entries.append(Entry("", f"{kind}.{score.name}", mean, None if place else "quality"))
-    return entries
+    for of_prompt in (quality or other.pipeline.quality)[:1]:
+        for kind, scores in of_prompt.scores.items():
+            for place, score in enumerate(scores):
+                values = [s.value for q in quality if (s := q.score(kind, score.name)) is not None]
+                mean = Measured(value=sum(values) / len(values)) if values else unmeasured
+                entries.append(Entry("", f"{kind}.{score.name}", mean, None if place else "quality"))
+    return entries or [Entry("", "quality", unmeasured, "quality")]
 
 
 def _unlike(metric: str, a: Report, b: Report) -> str | None:
@@ -263,37 +216,3 @@ def share(text: str, option: str) -> float:
     if not 0 <= value < float("inf"):
         raise UsageError(f"{option} {text!r}: needs a share such as 5% or 0.05")
     return value
-
-
-def cells(row: Row) -> tuple[str, str, str, str, str]:
-    """A row as people read it: what, A, B, change, verdict."""
-    relative, verdict = row.relative_change, str(row.verdict or "")
-    change = "–" if row.change is None else f"{row.change:+.3g}" + (f" ({relative:+.1%})" if relative else "")
-    if row.reason:
-        verdict += f": {row.reason}"
-    elif row.limit is not None:
-        verdict += f" (limit {'-' if row.group == 'quality' else '+'}{row.limit:.3g})"
-    return f"{row.program or 'bundle'} {row.metric}", _cell(row.a), _cell(row.b), change, verdict
-
-
-def _cell(value: Value | None) -> str:
-    match value:
-        case Measured():
-            return number(value.value)
-        case Estimated():
-            return f"{number(value.worst.value)} (estimated: {value.worst.by})"
-        case Unmeasured():
-            return "unmeasured"
-    return "–"
-
-
-def to_markdown(comparison: Comparison) -> str:
-    """The comparison as a pull-request comment."""
-    sides = [
-        f"{name}: {side.recipe} on {side.target} ({side.bundle}), {side.device}"
-        for name, side in (("A", comparison.a), ("B", comparison.b))
-    ]
-    lines = [f"**gen3dexport compare: {comparison.verdict or 'no thresholds'}**", "", *sides, ""]
-    lines += ["| what | A | B | change | verdict |", "|---|---|---|---|---|"]
-    lines += [f"| {' | '.join(c.replace('|', '/') for c in cells(row))} |" for row in comparison.rows]
-    return "\n".join(lines) + "\n"

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, PlainSerializer
 
 from gen3dexport.assets.score import Score, loss
 from gen3dexport.bundle.program import Estimate
-from gen3dexport.documents.document import Record
+from gen3dexport.documents.record import Record
 
 SCHEMA = 2
 Verdict = Literal["pass", "fail", "unmeasured"]

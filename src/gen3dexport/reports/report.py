@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gen3dexport.bundle import Manifest
+from gen3dexport.bundle.manifest import Manifest
 from gen3dexport.bundle.program import Estimate, ProgramRecord
 from gen3dexport.documents.budgets import Budgets
 from gen3dexport.errors import UsageError, VerificationError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gen3dexport.bundle import Unquantized
+from gen3dexport.bundle.manifest import Unquantized
 from gen3dexport.bundle.program import Estimate, ProgramRecord
 from gen3dexport.reports.records import (
     BesideUnquantized,

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from gen3dexport import backends, bundle, models
+from gen3dexport import backends, models
 from gen3dexport.arrays import on_host
 from gen3dexport.assets import kinds
 from gen3dexport.assets.mesh import Mesh
 from gen3dexport.backends import Program
-from gen3dexport.bundle import Manifest
+from gen3dexport.bundle.manifest import Manifest, verify
 from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.errors import AccuracyError, UsageError
 from gen3dexport.models import Family, Request
@@ -188,7 +188,7 @@ def load(folder: str | Path, conditions: str | Path | None = None) -> LoadedBund
     """
     path = Path(folder)
     kept = None if conditions is None else ConditionCache(Path(conditions))
-    return LoadedBundle(path, bundle.verify(path), conditions=kept)
+    return LoadedBundle(path, verify(path), conditions=kept)
 
 
 def to_numpy(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:

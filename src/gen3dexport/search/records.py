@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from gen3dexport.documents.document import Record
 from gen3dexport.documents.recipe import ComponentChoice
+from gen3dexport.documents.record import Record
 from gen3dexport.reports.records import Number, Value
 
 

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from gen3dexport import models
 from gen3dexport.assets import kinds
-from gen3dexport.documents.document import Record
+from gen3dexport.documents.record import Record
 from gen3dexport.export import export_module
 from gen3dexport.models import Family, Request
 from gen3dexport.models.declaration import Declaration, State

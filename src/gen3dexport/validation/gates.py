@@ -9,7 +9,7 @@ from statistics import median
 import numpy as np
 
 from gen3dexport import backends
-from gen3dexport.bundle import BASELINE
+from gen3dexport.bundle.manifest import BASELINE
 from gen3dexport.documents.target import Measure
 from gen3dexport.errors import MissingError
 from gen3dexport.reports.records import MeasuredSlowdown, Unmeasured

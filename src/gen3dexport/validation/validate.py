@@ -13,9 +13,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from gen3dexport import bundle, errors
+from gen3dexport import errors
 from gen3dexport.assets import kinds
-from gen3dexport.bundle import Manifest, golden
+from gen3dexport.bundle import golden
+from gen3dexport.bundle.manifest import Manifest, verify
 from gen3dexport.disk import disk_error
 from gen3dexport.provenance import versions
 from gen3dexport.reports.html import Shown, render_html
@@ -24,7 +25,7 @@ from gen3dexport.reports.report import make_report
 from gen3dexport.reports.text import to_junit, to_markdown
 from gen3dexport.validation.measure import MEASURED
 
-_ANSWER: TypeAdapter[Measurement | Failure] = TypeAdapter(Measurement | Failure)
+ANSWER: TypeAdapter[Measurement | Failure] = TypeAdapter(Measurement | Failure)
 
 
 def validate(folder: Path) -> Report:
@@ -36,7 +37,7 @@ def validate(folder: Path) -> Report:
         UsageError: when the folder is not a bundle.
         VerificationError: when it was changed, or its runtime refuses a program.
     """
-    manifest = bundle.verify(folder)
+    manifest = verify(folder)
     measured, generated = measure_in_child(folder, manifest)
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     report = make_report(manifest, folder.absolute().name, measured, versions(), created)
@@ -70,7 +71,7 @@ def measure_in_child(folder: Path, manifest: Manifest) -> tuple[Measurement, dic
             raise errors.VerificationError(
                 f"{folder}: a program could not be loaded and run (exit {child.returncode}):\n  {tail}"
             )
-        answer = _ANSWER.validate_json(out.read_text())
+        answer = ANSWER.validate_json(out.read_text())
         generated = _first_assets(Path(scratch) / golden.ASSETS)
     if isinstance(answer, Failure):
         raise getattr(errors, answer.error)(answer.message)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from gen3dexport.bundle import read_manifest
+from gen3dexport.bundle.manifest import read_manifest
 from gen3dexport.errors import UsageError
 from gen3dexport.models.trellis.host.settings import Sampling
 from gen3dexport.models.trellis.host.structure_stage import run_sampler

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from gen3dexport.assets import mesh_files as assets
-from gen3dexport.bundle import read_manifest
+from gen3dexport.bundle.manifest import read_manifest
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.models.image_preparation import sample_image
 from gen3dexport.runtime import condition_cache, load
@@ -81,7 +81,8 @@ def test_the_encoder_is_a_component_like_the_others(kind: str, built: Path) -> N
     assert (built / "host" / "tokenizer.json").is_file() == (kind == "text")
     report = json.loads((built / "report.json").read_text())
     assert report["verdict"] == "pass"
-    assert [round(q["iou"], 2) for q in report["pipeline"]["quality"]] == [1.0, 1.0]
+    scores = [q["scores"]["voxels"][0] for q in report["pipeline"]["quality"]]
+    assert [(s["name"], round(s["value"], 2)) for s in scores] == [("iou", 1.0)] * 2
 
 
 def test_run_makes_an_asset_and_the_second_time_without_the_encoder(

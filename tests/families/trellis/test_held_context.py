@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from gen3dexport.bundle import read_manifest
+from gen3dexport.bundle.manifest import read_manifest
 from gen3dexport.models.component import Component
 from gen3dexport.models.trellis.networks.golden_sets import read_golden
 from gen3dexport.models.trellis.networks.held_context import FlowContext, hold_context

@@ -15,14 +15,17 @@ from safetensors.numpy import load_file
 from safetensors.torch import load_file as load_torch
 from safetensors.torch import save_file
 
+from gen3dexport.assets import kinds
 from gen3dexport.assets import mesh_files as assets
 from gen3dexport.assets.gaussian_files import PLY_PROPERTIES
 from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.radiance_field import RadianceField
-from gen3dexport.bundle import read_manifest
+from gen3dexport.bundle.golden import read_assets
+from gen3dexport.bundle.manifest import read_manifest
 from gen3dexport.errors import UsageError
 from gen3dexport.models.trellis.host.configs import NETWORKS
 from gen3dexport.models.trellis.networks.loading import random_network
+from gen3dexport.reports.report import read_report
 from gen3dexport.runtime import load
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -85,25 +88,28 @@ def test_the_bundle_holds_every_component_and_passes(built: Path) -> None:
     assert manifest.component("slat_decoder_mesh").outputs["feats"].shape == (1, 64 * 256, 101)
     report = json.loads((built / "report.json").read_text())
     assert report["verdict"] == "pass"
-    assert [round(q["iou"], 2) for q in report["pipeline"]["quality"]] == [1.0, 1.0]
-    assert all(q["f_score"] > 0.99 for q in report["pipeline"]["quality"])
     assert set(report["pipeline"]["stages"]) == set(COMPONENTS)
-    for quality in report["pipeline"]["quality"]:
-        assert float(quality["psnr_db"]) > 40 and quality["ssim"] > 0.99 and quality["depth_delta1"] > 0.99
+    quality = read_report(built).pipeline.quality
+    assert [sorted(q.scores) for q in quality] == [["gaussians", "mesh", "radiance_field", "voxels"]] * 2
+    for found in quality:
+        values = {f"{kind}.{s.name}": s.value for kind, scores in found.scores.items() for s in scores}
+        assert round(values["voxels.iou"], 2) == 1 and values["mesh.f_score"] > 0.99
+        assert values["gaussians.psnr"] > 40 and values["gaussians.ssim"] > 0.99 and values["mesh.depth_delta1"] > 0.99
+        assert found.loss < 0.01
     page = (built / "report.html").read_text()
-    assert page.count('class="splats"') >= 2 and "function splatViewer" in page and "Gaussians, PSNR" in page
+    assert page.count('class="splats"') >= 2 and "function splatViewer" in page and "gaussians psnr, dB" in page
 
 
-def test_golden_assets_keep_the_decoded_mesh(built: Path) -> None:
-    from gen3dexport.validation.measure import of_prompt
-
-    golden = of_prompt(load_file(built / "golden" / "assets.safetensors"), 0)
-    meshes = {"logits", "mesh.vertices", "mesh.faces", "mesh.colors"}
-    attributes = ("positions", "scales", "quaternions", "opacities", "sh")
-    assert set(golden) == meshes | {f"gaussians.{a}" for a in attributes}
-    surface = load(built).pipeline.surface(golden)
-    assert np.array_equal(surface.vertices, golden["mesh.vertices"])
-    assert load(built).pipeline.surface({**golden, "mesh.faces": golden["mesh.faces"][:0]}) is None
+def test_golden_assets_keep_every_kind(built: Path) -> None:
+    loaded = load(built)
+    golden = read_assets(built / "golden" / "assets.safetensors")
+    assert [set(made) for made in golden] == [set(loaded.settings.asset_kinds)] * 2
+    assert set(golden[0]["mesh"]) >= {"vertices", "faces", "colors", "cell"}
+    assert set(golden[0]["gaussians"]) == {"positions", "scales", "quaternions", "opacities", "sh"}
+    for kind, arrays in golden[0].items():
+        module = kinds.of(kind)
+        asset = module.from_arrays(arrays)
+        assert module.problem(asset) is None and module.scores(asset, asset)[0].value == pytest.approx(1, abs=1e-3)
 
 
 def test_run_writes_a_coloured_mesh(built: Path, features: Path, tmp_path: Path, cli: Cli) -> None:
@@ -112,6 +118,25 @@ def test_run_writes_a_coloured_mesh(built: Path, features: Path, tmp_path: Path,
     mesh = assets.read(tmp_path / "asset.glb")
     assert f"{len(mesh.faces):,} faces" in out
     assert mesh.colors is not None and len(np.unique(mesh.colors, axis=0)) > 10
+
+
+def test_run_changes_assets_on_their_way_into_files(built: Path, features: Path, tmp_path: Path, cli: Cli) -> None:
+    pytest.importorskip("fast_simplification")
+    names = ("mesh.glb", "mesh.stl", "gaussians.spz", "gaussians.ply")
+    outputs = [part for name in names for part in ("-o", tmp_path / name)]
+    wanted = ("--max-faces", "200", "--largest-part", "--size", "0.5", "--sh-degree", "3", "--render", "--json")
+    code, out, error = cli("run", built, "--features", features, *outputs, *wanted)
+    assert code == 0, error
+    found = json.loads(out)
+    assert [file["kind"] for file in found["assets"]] == ["mesh", "mesh", "gaussians", "gaussians"]
+    assert all(file["faces"] <= 200 for file in found["assets"][:2])
+    glb, stl = assets.read(tmp_path / "mesh.glb"), assets.read(tmp_path / "mesh.stl")
+    assert np.ptp(glb.vertices, axis=0).max() == pytest.approx(0.5, rel=1e-5) and glb.colors is not None
+    assert np.ptp(stl.vertices, axis=0).max() == pytest.approx(500, rel=1e-5)
+    assert b"property float f_rest_44\n" in (tmp_path / "gaussians.ply").read_bytes()
+    assert (tmp_path / "mesh.png").is_file()
+    code, _, error = cli("run", built, "--features", features, "-o", tmp_path / "a.npz", "--size", "1")
+    assert code == UsageError.exit_code and "--size: is of gaussians, mesh, points" in error
 
 
 def test_run_writes_gaussians(built: Path, features: Path, tmp_path: Path, cli: Cli) -> None:

@@ -1,4 +1,4 @@
-"""The CPU that a package's host code needs: chosen at build, recorded, checked before the package is opened."""
+"""The CPU that a package's host code needs: chosen at build, written down, checked before the package is opened."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from gen3dexport.documents.document import Record
+from gen3dexport.documents.record import Record
 from gen3dexport.errors import MissingError
 
 _V3 = ("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe")

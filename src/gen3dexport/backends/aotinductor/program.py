@@ -12,8 +12,9 @@ from gen3dexport.backends._inputs import in_order
 from gen3dexport.backends._quiet import quiet
 from gen3dexport.backends.aotinductor.host_code import HostCode, require_host
 from gen3dexport.backends.aotinductor.toolchain import installed
+from gen3dexport.backends.aotinductor.unpacking import require_room
 from gen3dexport.bundle.program import ProgramRecord, required
-from gen3dexport.documents.document import Record
+from gen3dexport.documents.record import Record
 from gen3dexport.errors import MissingError, VerificationError
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def open_program(folder: Path, record: ProgramRecord) -> AotiProgram:
     """The program from disk.
 
     Raises:
-        MissingError: when this machine's torch, CPU or GPU is not what the package was built for.
+        MissingError: when this machine's torch, CPU or GPU is not what the package was built for, or torch cannot
+            unpack it here.
         VerificationError: when the record says too little, or torch cannot read the package.
     """
     needs, path = required(record, Requires), folder / record.files[0]
@@ -48,6 +50,7 @@ def open_program(folder: Path, record: ProgramRecord) -> AotiProgram:
         raise VerificationError(f"{path}: not found; the bundle is incomplete, build it again")
     _require_torch(needs, path)
     require_host(needs.host, str(path))
+    require_room(path)
     import torch
 
     index = _require_gpu(needs, path) if needs.device == "cuda" else -1

@@ -3,7 +3,7 @@
 Activations and weights pass through the `quantized_decomposed` operators of PT2E, and a 3-D convolution is laid out as
 a 2-D one before its input is quantized: the partitioner takes a convolution only with a dequantization right before
 it. Quantized earlier, before the depth's taps are laid side by side, ExecuTorch refuses the rest of the pattern
-("missing out variants"). With recorded ranges XNNPACK's convolution is integer from end to end; with ranges chosen at
+("missing out variants"). With observed ranges XNNPACK's convolution is integer from end to end; with ranges chosen at
 run time (`choose_qparams`) the file lowers and then fails when it runs.
 """
 
@@ -22,7 +22,7 @@ from gen3dexport.quantization.int8_linear import int8_weight
 
 
 class Int8Convolution(nn.Module):
-    """A 2-D or 3-D convolution with int8 weights per output channel and recorded ranges of input and output."""
+    """A 2-D or 3-D convolution with int8 weights per output channel and observed ranges of input and output."""
 
     weight: Tensor
     scale: Tensor

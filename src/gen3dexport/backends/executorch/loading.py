@@ -106,7 +106,7 @@ def _check_header(path: Path) -> None:
 
 
 def _check_signature(path: Path, metadata: Any, record: ProgramRecord) -> None:
-    """Shapes and dtypes of inputs and outputs are the recorded ones."""
+    """Shapes and dtypes of inputs and outputs are those of the record."""
     for what, specs, count, tensor in (
         ("inputs", record.inputs, metadata.num_inputs(), metadata.input_tensor_meta),
         ("outputs", record.outputs, metadata.num_outputs(), metadata.output_tensor_meta),

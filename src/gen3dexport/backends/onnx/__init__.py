@@ -44,6 +44,7 @@ REFUSED: Mapping[str, str] = {
     "int4-dynamic": IN_BYTES,
     **NO_FLOAT8_ON_CPUS,
 }
+UNSUPPORTED: Mapping[str, str] = {}
 
 PACKAGES = ("torch", "torchao", "onnx", "onnxscript", "onnxruntime")
 

@@ -16,7 +16,7 @@ from pydantic import Field
 from gen3dexport.backends import Program
 from gen3dexport.backends._inputs import in_order
 from gen3dexport.bundle.program import ProgramRecord, required
-from gen3dexport.documents.document import Record
+from gen3dexport.documents.record import Record
 from gen3dexport.errors import MissingError, UsageError, VerificationError
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from gen3dexport.documents.document import Record
+from gen3dexport.documents.record import Record
 
 
 @dataclass(frozen=True)

@@ -101,13 +101,20 @@ def tokenize_padded(prompt: str, length: int, tokenizer: Path) -> np.ndarray:
 
 
 def _ids(prompt: str, tokenizer: Path) -> list[int]:
-    """Start mark, words, end mark: as many as there are."""
+    """Start mark, words, end mark: as many as there are. Warns of words that the encoder has no token for."""
     from tokenizers import Tokenizer
 
     reader = Tokenizer.from_file(str(tokenizer))
     reader.no_truncation()
     reader.no_padding()
-    found: list[int] = reader.encode(prompt).ids
+    read = reader.encode(prompt)
+    unknown = getattr(reader.model, "unk_token", None)
+    places = zip(read.tokens, read.offsets, read.special_tokens_mask, strict=True)
+    words = dict.fromkeys(prompt[a:b] for token, (a, b), mark in places if token == unknown and not mark)
+    if words:
+        missing = ", ".join(map(repr, words))
+        warnings.warn(f"prompt: the text encoder has no token for {missing}: it reads a mark instead", stacklevel=2)
+    found: list[int] = read.ids
     return found
 
 

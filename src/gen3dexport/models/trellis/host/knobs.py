@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from gen3dexport.documents.document import Record
+from gen3dexport.documents.record import Record
 from gen3dexport.models.weights import WeightFiles
 
 Decoded = Literal["gaussian", "mesh", "radiance_field"]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import ValidationError
 
 from gen3dexport.documents import hub
-from gen3dexport.documents.document import Record
+from gen3dexport.documents.record import Record
 from gen3dexport.documents.shipped import did_you_mean
 from gen3dexport.errors import UsageError
 from gen3dexport.models.trellis.host.configs import CONDITION_TOKENS

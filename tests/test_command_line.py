@@ -1,0 +1,159 @@
+"""The command line itself: what it says when it is stopped, when nobody reads it, and of seeds and prompts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gen3dexport.cli.app import COMMANDS
+
+Cli = Callable[..., tuple[int, str, str]]
+COMMAND = [sys.executable, "-m", "gen3dexport"]
+
+
+@pytest.fixture(scope="module")
+def prompted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A bundle of the shipped model that takes prompts, on the eager backend; few steps."""
+    from gen3dexport.build import build
+    from gen3dexport.cli.app import plan_of
+
+    out = tmp_path_factory.mktemp("prompted") / "bundle"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GEN3DEXPORT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        fields = ["sampler.steps=2", "golden.prompts=[a tall chair]", "golden.assets=false"]
+        build(plan_of("trellis-mini", "eager", fields), out)
+    yield out
+
+
+@pytest.mark.parametrize("arguments", [["ls"], ["ls", "schemes", "--json"], ["--version"], ["--help"]], ids=" ".join)
+def test_a_full_standard_output_is_told_as_such(arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: standard output: cannot be written (No space left on device); send it to another place\n"
+    )
+
+
+def test_an_error_that_standard_output_does_not_take_goes_to_stderr() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*COMMAND, "show", "x", "--json"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: 'x': neither a recipe nor a target") and done.stderr.count("\n") == 1
+
+
+def test_a_reader_who_leaves_is_no_error() -> None:
+    with subprocess.Popen([*COMMAND, "ls"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None and started.stderr is not None
+        started.stdout.close()
+        error = started.stderr.read()
+    assert (started.returncode, error) == (1, "")
+
+
+def test_a_closed_standard_output_is_no_error() -> None:
+    done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *COMMAND, "ls"], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["bulid"], "did you mean 'build'?"),
+        (["ls", "--jsn"], "--json"),
+        (["run"], "BUNDLE"),
+        (["tune", "x", "--candidates", "0"], "--candidates"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_arguments_exit_2(arguments: list[str], words: str, as_json: bool, cli: Cli) -> None:
+    code, out, error = cli(*arguments, *(["--json"] if as_json else []))
+    assert code == 2
+    if as_json:
+        found = json.loads(out)
+        assert found["error"] == "UsageError" and words in found["message"]
+        assert error == ""
+    else:
+        assert out == "" and words in error
+
+
+def test_every_command_has_its_help(cli: Cli) -> None:
+    code, out, _ = cli("--help")
+    assert code == 0
+    assert [line.split()[0] for line in out.partition("Commands:\n")[2].splitlines()] == list(COMMANDS)
+    for name in COMMANDS:
+        code, out, _ = cli(name, "--help")
+        assert code == 0 and f"Example: gen3dexport {name}" in " ".join(out.split()), name
+
+
+@pytest.mark.parametrize("seed", ["-2", "1.5", "one", "", str(2**63)])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_seed_that_is_none_is_told_before_anything_loads(seed: str, as_json: bool, cli: Cli) -> None:
+    code, out, error = cli("run", "no-bundle", "-p", "a chair", "--seed", seed, *(["--json"] if as_json else []))
+    assert code == 2
+    message = json.loads(out)["message"] if as_json else error
+    assert "--seed" in message and "no-bundle" not in message
+
+
+@pytest.mark.parametrize("field", ["golden.seed", "calibration.seed"])
+@pytest.mark.parametrize("seed", ["-1", "1.5", "one", str(2**63)])
+def test_a_seed_of_a_recipe_is_a_whole_number(field: str, seed: str, cli: Cli) -> None:
+    code, out, _ = cli("plan", "trellis-mini", f"{field}={seed}", "--json")
+    assert code == 2
+    assert field in json.loads(out)["message"]
+
+
+def test_bytes_that_are_no_text_are_told_before_anything_loads() -> None:
+    command = [*map(os.fsencode, COMMAND), b"run", b"no-bundle", b"--json", b"-p", b"a chair \xff"]
+    done = subprocess.run(command, capture_output=True)
+    assert done.returncode == 2
+    message = json.loads(done.stdout)["message"]
+    assert "--prompt" in message and "UTF-8" in message and "character 9" in message
+    assert done.stderr == b""
+
+
+def test_seed_minus_one_draws_a_seed_that_the_result_names(prompted: Path, tmp_path: Path, cli: Cli) -> None:
+    def made(seed: int, name: str) -> tuple[int, dict[str, np.ndarray]]:
+        arguments = ["-p", "a tall chair", "--seed", str(seed), "-o", tmp_path / name, "--json"]
+        code, out, error = cli("run", prompted, *arguments)
+        assert code == 0, error
+        with np.load(tmp_path / name) as arrays:
+            return json.loads(out)["seed"], {key: arrays[key] for key in arrays.files}
+
+    drawn, asset = made(-1, "drawn.npz")
+    other, _ = made(-1, "other.npz")
+    again, same = made(drawn, "again.npz")
+    assert 0 <= drawn < 2**32 and drawn != other and again == drawn
+    assert asset.keys() == same.keys() and all(np.array_equal(asset[key], same[key]) for key in asset)
+    code, out, _ = cli("run", prompted, "-p", "a tall chair", "--seed", "-1", "-o", tmp_path / "text.npz")
+    assert code == 0 and "\nseed " in out
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_says_nothing_of_a_stage_cache(number: int, prompted: Path, tmp_path: Path) -> None:
+    fifo = tmp_path / "features.npy"
+    os.mkfifo(fifo)  # whose reader waits until it is stopped
+    arguments = ["run", str(prompted), "--features", str(fifo), "-o", str(tmp_path / "asset.glb")]
+    with subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, text=True) as started:
+        assert started.stderr is not None
+        writer = None
+        while writer is None and started.poll() is None:
+            with contextlib.suppress(OSError):  # until the command opens it
+                writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+            time.sleep(0.05)
+        started.send_signal(number)
+        error = started.stderr.read()
+    assert writer is not None, error
+    os.close(writer)
+    assert started.returncode == 130
+    assert error == "error: interrupted; no file is left half-written\n"
