@@ -15,23 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-<<<<<<< HEAD
 from gen3dexport.validation import measure, validate
-=======
-from gen3dexport.bundle import golden
-from gen3dexport.validation import validate as validating
-from gen3dexport.validation.measure import measure_bundle
->>>>>>> main
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-<<<<<<< HEAD
-=======
-    from gen3dexport.bundle.manifest import Manifest
->>>>>>> main
     from gen3dexport.models.component import Component
-    from gen3dexport.reports.records import Measurement
 
 GOLDEN = Path(__file__).parent / "golden" / "trellis"
 
@@ -59,20 +48,10 @@ measure: {warmup: 0, runs: 1, threads: 1}
 """
 
 
-<<<<<<< HEAD
 def _measure_here(command: list[str], **_: Any) -> None:
     """The measuring process's work in this process, without a start of Python and torch for each bundle."""
     assert command[1:3] == ["-m", measure.__name__]
     measure.main(command[3:])
-=======
-
-def measure_here(folder: Path, manifest: Manifest) -> tuple[Measurement, dict[str, Any]]:
-    """`measure_in_child` in this process: the same measurements, without a start of Python and torch for each."""
-    with tempfile.TemporaryDirectory() as scratch:
-        found = measure_bundle(folder.absolute(), Path(scratch))
-        answer = type(found).model_validate_json(found.model_dump_json())  # as from the child
-        return answer, validating._first_assets(Path(scratch) / golden.ASSETS)
->>>>>>> main
 
 
 def pytest_sessionstart() -> None:

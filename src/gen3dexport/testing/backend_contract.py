@@ -247,7 +247,10 @@ np.save(here / "y.npy", to_numpy(program(inputs))["y"])
         np.testing.assert_allclose(np.load(tmp_path / "y.npy"), plain.run(backend), rtol=1e-5, atol=1e-6)
 
     def test_same_component_same_bytes(self, backend: ModuleType, options: Any, plain: Written, tmp_path: Path) -> None:
-        again = write(backend, options, "fp32", tmp_path)
+        """Whatever the state of torch's random numbers is."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(7)
+            again = write(backend, options, "fp32", tmp_path)
         same = [(plain.folder / f).read_bytes() == (tmp_path / f).read_bytes() for f in plain.lowered.files]
         assert again.lowered.files == plain.lowered.files and all(same), dict(
             zip(again.lowered.files, same, strict=True)

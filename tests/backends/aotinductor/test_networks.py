@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from shared_networks import ENCODERS, RULES, encoder_through, halves_through, rules_through
+from shared_networks import ENCODERS, encoder_through, halves_through
 
 from gen3dexport.backends import aotinductor
 
@@ -21,8 +21,3 @@ def test_encoders(kind: str, scheme: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("scheme", ["fp32", "int8-dynamic"])
 def test_both_halves_of_a_flow(scheme: str, tmp_path: Path) -> None:
     assert halves_through(aotinductor, scheme, OPTIONS, tmp_path) == ["flow"]
-
-
-@pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
-def test_rules_inside_a_flow(rules: dict[str, str], tmp_path: Path) -> None:
-    rules_through(aotinductor, rules, OPTIONS, tmp_path)
