@@ -161,7 +161,7 @@ class FamilyContract:
     def test_loops_are_declared_on_both_sides(
         self, declared: tuple[Declaration, ...], run: tuple[list[State], list[Eager]]
     ) -> None:
-        for one, program, before, after in zip(declared, run[1], run[0], run[0][1:], strict=True):
+        for one, program, before, after in zip(declared, run[1], run[0][:-1], run[0][1:], strict=True):
             loop = program.component.loop
             if loop is None:
                 continue
