@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from safetensors.numpy import load_file
 
+from gen3dexport.bundle import golden
 from gen3dexport.validation import validate as validating
-from gen3dexport.validation.measure import measure_bundle, of_prompt
+from gen3dexport.validation.measure import measure_bundle
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from gen3dexport.bundle.manifest import Manifest
     from gen3dexport.models.component import Component
+    from gen3dexport.reports.records import Measurement
 
 GOLDEN = Path(__file__).parent / "golden" / "trellis"
 
@@ -52,12 +53,12 @@ measure: {warmup: 0, runs: 1, threads: 1}
 MEASURE_IN_CHILD = validating.measure_in_child
 
 
-def measure_here(folder: Path, manifest: Manifest) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def measure_here(folder: Path, manifest: Manifest) -> tuple[Measurement, dict[str, Any]]:
     """`measure_in_child` in this process: the same measurements, without a start of Python and torch for each."""
     with tempfile.TemporaryDirectory() as scratch:
-        result = json.loads(json.dumps(measure_bundle(folder.absolute(), Path(scratch))))
-        assets = Path(scratch) / "assets.safetensors"
-        return result, of_prompt(load_file(assets), 0) if assets.is_file() else None
+        found = measure_bundle(folder.absolute(), Path(scratch))
+        answer = type(found).model_validate_json(found.model_dump_json())  # as from the child
+        return answer, validating._first_assets(Path(scratch) / golden.ASSETS)
 
 
 def pytest_sessionstart() -> None:
@@ -85,9 +86,9 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint folder in the released layout, made of the golden sets ss_flow and ss_dec."""
     folder = tmp_path_factory.mktemp("tiny")
     (folder / "ckpts").mkdir()
-    for name, golden in (("ss_flow_tiny", "ss_flow"), ("ss_dec_tiny", "ss_dec")):
-        shutil.copyfile(GOLDEN / golden / "config.json", folder / "ckpts" / f"{name}.json")
-        shutil.copyfile(GOLDEN / golden / "weights.safetensors", folder / "ckpts" / f"{name}.safetensors")
+    for name, source in (("ss_flow_tiny", "ss_flow"), ("ss_dec_tiny", "ss_dec")):
+        shutil.copyfile(GOLDEN / source / "config.json", folder / "ckpts" / f"{name}.json")
+        shutil.copyfile(GOLDEN / source / "weights.safetensors", folder / "ckpts" / f"{name}.safetensors")
     params = {"steps": 4, "cfg_strength": 2.0, "cfg_interval": [0.5, 1.0], "rescale_t": 3.0}
     models = {"sparse_structure_flow_model": "ckpts/ss_flow_tiny", "sparse_structure_decoder": "ckpts/ss_dec_tiny"}
     args = {"models": models, "sparse_structure_sampler": {"params": params}, "text_cond_tokens": 11}

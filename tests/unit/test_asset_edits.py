@@ -146,5 +146,5 @@ def test_the_frames_of_all_endings_are_in_the_docs() -> None:
     assert {ending for names, *_ in rows for ending in names.split()} == set(files.endings(viewer.FILES))
     cells = [(" ".join(f"`{name}`" for name in names.split()), *rest) for names, *rest in rows]
     table = "\n".join(f"| {' | '.join(cell or '–' for cell in row)} |" for row in cells)
-    text = (Path(__file__).parents[1] / "docs" / "formats.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
     assert table in text, f"docs/formats.md: its table must be:\n{table}"
