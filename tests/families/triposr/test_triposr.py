@@ -214,7 +214,7 @@ def test_components_export_with_nothing_unused(weights: Path, settings: triposr.
 def test_a_set_of_another_kind_is_refused(tmp_path: Path) -> None:
     for name in ("config.json", "weights.safetensors", "io.safetensors"):
         (tmp_path / name).write_bytes((GOLDEN / "tokenizer" / name).read_bytes())
-    with pytest.raises(UsageError, match="meta.json: not found"):
+    with pytest.raises(UsageError, match=r"meta\.json: not found"):
         read_golden(tmp_path)
     (tmp_path / "meta.json").write_text('{"component": "texture"}')
     with pytest.raises(UsageError, match="a set of 'texture' is not known"):
