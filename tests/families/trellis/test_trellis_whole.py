@@ -68,24 +68,9 @@ def weights(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="module")
-def built(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(weights: Path, validated: Callable[[str], Path]) -> Path:
     """A bundle of all of it for the eager target, validated."""
-    from gen3dexport.build import build
-    from gen3dexport.plan import make_plan, read_recipe, read_target
-    from gen3dexport.validation.validate import validate
-
-    folder = tmp_path_factory.mktemp("built")
-    path = folder / "eager-fast.yaml"
-    fields = ["name: eager-fast", "summary: few runs", "backend: eager", "device: any CPU"]
-    path.write_text("\n".join([*fields, "measure: {warmup: 0, runs: 1, threads: 1}"]) + "\n")
-    recipe = folder / "whole.yaml"
-    recipe.write_text(WHOLE.format(weights=weights))
-    target = read_target(str(path))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GEN3DEXPORT_CACHE", str(folder / "cache"))
-        build(make_plan(read_recipe(str(recipe), target), target), folder / "bundle")
-        validate(folder / "bundle")
-    return folder / "bundle"
+    return validated(WHOLE.format(weights=weights))
 
 
 @pytest.fixture
