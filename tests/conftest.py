@@ -7,21 +7,19 @@ import json
 import os
 import shutil
 import signal
-import tempfile
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from safetensors.numpy import load_file
 
-from gen3dexport.validation import validate as validating
-from gen3dexport.validation.measure import measure_bundle, of_prompt
+from gen3dexport.validation import measure, validate
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gen3dexport.bundle.manifest import Manifest
     from gen3dexport.models.component import Component
 
 GOLDEN = Path(__file__).parent / "golden" / "trellis"
@@ -49,26 +47,22 @@ device: any CPU
 measure: {warmup: 0, runs: 1, threads: 1}
 """
 
-MEASURE_IN_CHILD = validating.measure_in_child
 
-
-def measure_here(folder: Path, manifest: Manifest) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """`measure_in_child` in this process: the same measurements, without a start of Python and torch for each."""
-    with tempfile.TemporaryDirectory() as scratch:
-        result = json.loads(json.dumps(measure_bundle(folder.absolute(), Path(scratch))))
-        assets = Path(scratch) / "assets.safetensors"
-        return result, of_prompt(load_file(assets), 0) if assets.is_file() else None
+def _measure_here(command: list[str], **_: Any) -> None:
+    """The measuring process's work in this process, without a start of Python and torch for each bundle."""
+    assert command[1:3] == ["-m", measure.__name__]
+    measure.main(command[3:])
 
 
 def pytest_sessionstart() -> None:
-    """Before test modules import it: tests that are not about the child process measure in their own."""
-    validating.measure_in_child = measure_here
+    """Bundles are measured in the test's own process, but where a test takes `in_child`."""
+    validate.subprocess = SimpleNamespace(run=_measure_here)  # type: ignore[assignment]
 
 
 @pytest.fixture
 def in_child(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bundles of this test are measured as the commands do it, in a process of their own."""
-    monkeypatch.setattr(validating, "measure_in_child", MEASURE_IN_CHILD)
+    monkeypatch.setattr(validate, "subprocess", subprocess)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -85,9 +79,9 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint folder in the released layout, made of the golden sets ss_flow and ss_dec."""
     folder = tmp_path_factory.mktemp("tiny")
     (folder / "ckpts").mkdir()
-    for name, golden in (("ss_flow_tiny", "ss_flow"), ("ss_dec_tiny", "ss_dec")):
-        shutil.copyfile(GOLDEN / golden / "config.json", folder / "ckpts" / f"{name}.json")
-        shutil.copyfile(GOLDEN / golden / "weights.safetensors", folder / "ckpts" / f"{name}.safetensors")
+    for name, source in (("ss_flow_tiny", "ss_flow"), ("ss_dec_tiny", "ss_dec")):
+        shutil.copyfile(GOLDEN / source / "config.json", folder / "ckpts" / f"{name}.json")
+        shutil.copyfile(GOLDEN / source / "weights.safetensors", folder / "ckpts" / f"{name}.safetensors")
     params = {"steps": 4, "cfg_strength": 2.0, "cfg_interval": [0.5, 1.0], "rescale_t": 3.0}
     models = {"sparse_structure_flow_model": "ckpts/ss_flow_tiny", "sparse_structure_decoder": "ckpts/ss_dec_tiny"}
     args = {"models": models, "sparse_structure_sampler": {"params": params}, "text_cond_tokens": 11}
@@ -137,7 +131,6 @@ def validated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
     """Bundle of a recipe, given as its text, for the fast eager target, validated; made once a text."""
     from gen3dexport.build import build
     from gen3dexport.plan import make_plan, read_recipe, read_target
-    from gen3dexport.validation.validate import validate
 
     made: dict[str, Path] = {}
 
@@ -149,7 +142,7 @@ def validated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
             path.write_text(FAST_TARGET)
             target = read_target(str(path))
             build(make_plan(read_recipe(str(recipe), target), target), folder / "bundle")
-            validate(folder / "bundle")
+            validate.validate(folder / "bundle")
             made[text] = folder / "bundle"
         return made[text]
 
@@ -160,7 +153,7 @@ def validated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 def tiny_bundle(tiny_weights: Path, validated: Callable[[str], Path]) -> Path:
     """The tiny model's bundle, validated as the commands do it. Damage copies of it only."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(validating, "measure_in_child", MEASURE_IN_CHILD)
+        patch.setattr(validate, "subprocess", subprocess)
         return validated(TINY_RECIPE.format(weights=tiny_weights))
 
 

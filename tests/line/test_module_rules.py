@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from gen3dexport import backends
-from gen3dexport.bundle.program import TensorSpec, recorded
 from gen3dexport.errors import UsageError
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component
@@ -170,25 +169,6 @@ def test_blocks_of_one_form_are_captured_once_and_others_whole(flow: Component) 
 @pytest.mark.parametrize("rule", [{"blocks.1.mlp": "fp32"}, {"blocks.0.mlp": "int8-dynamic"}])
 def test_a_rule_for_one_block_is_no_stack(flow: Component, rule: dict[str, str]) -> None:
     assert Captured(_eager(flow, "int8-weight", rule)).stack is None
-
-
-@pytest.mark.parametrize("rules", [{"blocks.*.mlp": "fp32"}, {"blocks.1.mlp": "fp32"}], ids=["all", "one"])
-@pytest.mark.parametrize("name", ["eager", "executorch", "onnx", "xla"])
-def test_every_backend_lowers_rules(flow: Component, name: str, rules: dict[str, str], tmp_path: Path) -> None:
-    backend = backends.find(name)
-    fields = {"xla": {"compile": False}}.get(name, {})
-    options = backend.Options(min_features=32, **fields)
-    if backend.check(options):
-        pytest.skip("; ".join(backend.check(options)))
-    scheme = "int8-dynamic"
-    mixed = quantize_by_rules(backend, flow, scheme, rules, options)
-    expected = mixed.run()["v"].float().numpy()
-    lowered = backend.lower(Captured(mixed), options, tmp_path)
-    specs = {k: TensorSpec(shape=tuple(v.shape), dtype=str(v.dtype)[6:]) for k, v in flow.inputs.items()}
-    out = {"v": TensorSpec(shape=expected.shape, dtype="float32")}
-    program = backend.load(tmp_path, recorded("flow", lowered, specs, out))
-    found = to_numpy(program({k: program.xp.asarray(v.numpy()) for k, v in flow.inputs.items()}))["v"]
-    assert tensor_error(found, expected).relative_l2 < 0.01
 
 
 def test_a_build_with_rules(tiny_recipe: Path, tmp_path: Path, cli: Cli) -> None:

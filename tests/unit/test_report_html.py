@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-import copy
 import json
+import math
 import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sample_reports import error, estimated, pipeline, program, report, times
 
+from gen3dexport.assets import kinds
+from gen3dexport.assets.depth_map import DepthMap
 from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.mesh import Mesh, from_occupancy_logits
+from gen3dexport.assets.points import Points
+from gen3dexport.assets.score import Score
 from gen3dexport.pages import plots as report_plots
 from gen3dexport.pages.viewer import viewer_html
-from gen3dexport.reports.html import render_html
+from gen3dexport.reports.html import Shown, figures, render_html
+from gen3dexport.reports.records import (
+    Errors,
+    Judged,
+    MeasuredMemory,
+    ProgramReport,
+    Quality,
+    Unmeasured,
+    Verdict,
+)
+from gen3dexport.reports.text import to_markdown
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 PROMPT = 'a mug </script><script>alert("x")</script> & more'
@@ -31,88 +47,81 @@ def ball(radius: float) -> Mesh:
     return from_occupancy_logits(radius - np.sqrt(x**2 + y**2 + z**2))
 
 
-def measured(ms: float) -> dict[str, Any]:
-    times = {"p50_ms": ms, "p90_ms": 1.2 * ms, "p99_ms": 1.5 * ms, "mean_ms": 1.1 * ms}
-    return {"kind": "measured", "threads": 2, "warmup": 3, "runs": 20, **times}
-
-
-def error(size: float) -> dict[str, Any]:
-    return {"max_abs": 3 * size, "relative_l2": size, "cosine": 1 - size**2, "psnr_db": "inf" if size == 0 else 50.0}
-
-
-def component(name: str, **fields: Any) -> dict[str, Any]:
-    return {
-        "name": name,
-        "component": name,
-        "kind": "component",
-        "scheme": "fp32",
-        "parameters": 1_230_000,
-        "program_bytes": 4_560_000,
-        "weights_bytes": 0,
-        "errors": {"fp32": {"v": error(3e-3)}, "quantized": {"v": error(2e-6)}},
-        "latency": measured(7.89),
-        "peak_memory": {"kind": "measured", "bytes": 12_300_000},
-        "missing": None,
-        "facts": {"planned": 4242},
-        **fields,
-    }
-
-
-def budget(name: str, verdict: str, **fields: Any) -> dict[str, Any]:
-    base = {"name": name, "limit": 0.02, "value": 0.01, "unit": "", "kind": "measured", "by": None, "floor": False}
-    return {**base, "verdict": verdict, "reason": None, **fields}
-
-
 DELEGATION = {"operators_inside": 90, "operators_outside": 7, "flops_share": 0.987, "outside": {"aten.cos.default": 7}}
-REPORT: dict[str, Any] = {
-    "schema": 1,
-    "bundle": "trellis-mini.bundle",
-    "recipe": "trellis-mini",
-    "target": "executorch-xnnpack",
-    "backend": "executorch",
-    "device": "a CPU",
-    "created": "2026-01-02T03:04:05+00:00",
-    "versions": {"torch": "9.9.9"},
-    "built_with": {"torch": "9.9.8"},
-    "random_weights": False,
-    "size_bytes": 98_760_000,
-    "verdict": "fail",
-    "budgets": [
+
+
+def budget(name: str, verdict: Verdict, **fields: Any) -> Judged:
+    base = {"name": name, "limit": 0.02, "value": 0.01, "unit": "", "kind": "measured", "by": None, "floor": False}
+    return Judged(**{**base, "verdict": verdict, "reason": None, "exit_code": 5, **fields})
+
+
+def part(name: str, **fields: Any) -> ProgramReport:
+    known = {"program_bytes": 4_560_000, "latency": times(7.89), "facts": {"planned": 4242}}
+    known["peak_memory"] = MeasuredMemory(bytes=12_300_000, where="host")
+    return program(name, **{**known, **fields})
+
+
+def scores(rows: Sequence[tuple[str, float, str]]) -> tuple[Score, ...]:
+    return tuple(Score(name, value, better) for name, value, better in rows)  # type: ignore[arg-type]
+
+
+EXACT = Errors(fp32={"features": error(0)}, quantized={"features": error(0)})
+INFINITE = error(1).model_copy(update={"relative_l2": math.inf, "cosine": math.nan})
+MESH = (("f_score", 0.993, "higher"), ("chamfer", 0.0041, "lower"), ("normal_consistency", 0.972, "higher"))
+NOTHING = (("f_score", 0.0, "higher"), ("chamfer", math.inf, "lower"), ("normal_consistency", 0.0, "higher"))
+REPORT = report(
+    bundle="trellis-mini.bundle",
+    target="executorch-xnnpack",
+    backend="executorch",
+    versions={"torch": "9.9.9"},
+    built_with={"torch": "9.9.8"},
+    size_bytes=98_760_000,
+    verdict="fail",
+    budgets=(
         budget("relative_l2", "pass"),
-        budget("iou", "fail", limit=0.9, value=0.8, floor=True),
+        budget("voxels.iou", "fail", limit=0.9, value=0.8, floor=True),
         budget("latency_ms", "unmeasured", kind="estimated", by="roofline v5e", reason="estimates are not accepted"),
         budget("peak_memory_mb", "unmeasured", value=None, kind="unmeasured", reason="no such device"),
-    ],
-    "components": [
-        component("text_encoder", errors={"fp32": {"features": error(0)}, "quantized": {"features": error(0)}}),
-        component("flow", scheme="int8-dynamic", facts={"delegation": DELEGATION}),
-        component("decoder", peak_memory={"kind": "unmeasured", "reason": "no such system"}),
-        component(
+    ),
+    components=(
+        part("text_encoder", errors=EXACT),
+        part("flow", scheme="int8-dynamic", facts={"delegation": DELEGATION}),
+        part("decoder", peak_memory=Unmeasured(reason="no such system")),
+        part(
             "flow_tpu",
             kind="twin",
-            errors={},
+            errors=Errors(),
             missing="no TPU here",
-            latency={
-                "kind": "estimated",
-                "estimates": [{"value": 0.58, "by": "roofline"}, {"value": 0.61, "by": "xla"}],
-            },
+            latency=estimated((0.58, "roofline"), (0.61, "xla")),
         ),
-        component("broken", errors={"fp32": {"v": {**error(1), "relative_l2": "inf", "cosine": "nan"}}}),
-    ],
-    "pipeline": {
-        "prompts": [PROMPT],
-        "seed": 0,
-        "missing": None,
-        "quality": [
-            {"prompt": PROMPT, "iou": 0.981, "chamfer": 0.0041, "f_score": 0.993, "normal_consistency": 0.972},
-            {"prompt": "nothing", "iou": 0.0, "chamfer": "inf", "f_score": 0.0, "normal_consistency": 0.0},
-        ],
-        "latency": measured(512.0),
-        "stages": {"text_encoder": 18.0, "flow": 450.0, "decoder": 44.0},
-    },
+        part("broken", errors=Errors(fp32={"v": INFINITE})),
+    ),
+    pipeline=pipeline(
+        prompts=(PROMPT,),
+        quality=(
+            Quality(prompt=PROMPT, scores={"voxels": (Score("iou", 0.981, "higher"),), "mesh": scores(MESH)}),
+            Quality(prompt="nothing", scores={"voxels": (Score("iou", 0.0, "higher"),), "mesh": scores(NOTHING)}),
+        ),
+        latency=times(512.0),
+        stages={"text_encoder": 18.0, "flow": 450.0, "decoder": 44.0},
+    ),
+)
+UNKNOWN = Unmeasured(reason="no sm_90 device")
+DARK = report(
+    target="cuda-sm90",
+    verdict="unmeasured",
+    components=(part("flow", errors=Errors(), latency=UNKNOWN, peak_memory=UNKNOWN, missing=UNKNOWN.reason, facts={}),),
+    pipeline=pipeline(quality=(), latency=UNKNOWN, missing=UNKNOWN.reason),
+)
+SHOWN = Shown(PROMPT, {"mesh": ball(0.3)}, {"mesh": ball(0.32)})
+PLOTS = {
+    "plot-latency",
+    "plot-stages",
+    "plot-errors",
+    "plot-delegation",
+    "scene-generated-mesh",
+    "scene-reference-mesh",
 }
-ASSETS = {"generated": ball(0.3), "reference": ball(0.32), "prompt": PROMPT}
-PLOTS = {"plot-latency", "plot-stages", "plot-errors", "plot-delegation", "scene-generated", "scene-reference"}
 
 
 class Reader(HTMLParser):
@@ -140,7 +149,7 @@ class Reader(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    return render_html(REPORT, ASSETS)
+    return render_html(REPORT, SHOWN)
 
 
 def test_everything_is_in_it(page: str) -> None:
@@ -167,39 +176,58 @@ def test_page_fetches_nothing_and_escapes(page: str) -> None:
 
 
 def test_random_weights_are_said() -> None:
-    assert "random weights" in render_html({**REPORT, "random_weights": True}, ASSETS)
+    assert "random weights" in render_html(REPORT.model_copy(update={"random_weights": True}), SHOWN)
 
 
-@pytest.mark.parametrize("key", sorted(REPORT))
-def test_any_part_may_be_missing(key: str) -> None:
-    reader = Reader(render_html({k: v for k, v in REPORT.items() if k != key}, ASSETS))
-    assert not reader.open and "None" not in reader.text
-
-
-@pytest.mark.parametrize("key", sorted(k for k in component("x") if k != "name"))
-def test_any_field_of_a_component_may_be_missing(key: str) -> None:
-    report = copy.deepcopy(REPORT)
-    for part in report["components"]:
-        part.pop(key)
-    reader = Reader(render_html(report, ASSETS))
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"components": ()},
+        {"budgets": ()},
+        {"versions": {}, "built_with": {}},
+        {"pipeline": pipeline(quality=(), stages={}, drift={}, latency=UNKNOWN)},
+        {"components": (part("x", errors=Errors()),)},
+        {"components": (part("x", latency=UNKNOWN),)},
+        {"components": (part("x", peak_memory=UNKNOWN),)},
+        {"components": (part("x", facts={}),)},
+    ],
+)
+def test_any_part_may_be_unknown(fields: dict[str, Any]) -> None:
+    reader = Reader(render_html(REPORT.model_copy(update=fields), SHOWN))
     assert not reader.open and "None" not in reader.text
 
 
 def test_nothing_measured_says_why() -> None:
-    report = {"recipe": "r", "target": "cuda-sm90", "verdict": "unmeasured", "pipeline": {"missing": "no sm_90 device"}}
-    report["components"] = [{"name": "flow", "missing": "no sm_90 device"}]
-    reader = Reader(render_html(report, {"generated": None, "reference": ball(0.3), "prompt": "a mug"}))
+    reader = Reader(render_html(DARK, Shown("a mug", {}, {"mesh": ball(0.3)})))
     assert reader.text.count("no sm_90 device") >= 5
     assert "plot-latency" not in reader.ids and "plot-errors" not in reader.ids
-    assert "no surface" in reader.text
+    assert "nothing to see" in reader.text and "scene-reference-mesh" in reader.ids
 
 
-def test_empty_report_is_a_page() -> None:
-    assert not Reader(render_html({}, {})).open
+def test_a_report_of_nothing_is_a_page() -> None:
+    empty = report(components=(), pipeline=pipeline(quality=(), latency=UNKNOWN), built_with={}, size_bytes=0)
+    assert not Reader(render_html(empty, Shown())).open
+
+
+def test_every_kind_of_asset_is_shown() -> None:
+    depths = DepthMap(np.linspace(1, 2, 64, dtype=np.float32).reshape(8, 8))
+    cloud = Points(np.random.default_rng(0).random((50, 3), dtype=np.float32) - 0.5)
+    assets = {"depth_map": depths, "points": cloud, "gaussians": one_gaussian(), "mesh": ball(0.3)}
+    scored = {kind: kinds.of(kind).scores(asset, asset) for kind, asset in assets.items()}
+    shown = REPORT.model_copy(update={"pipeline": pipeline(quality=(Quality(prompt="a mug", scores=scored),))})
+    text = render_html(shown, Shown("a mug", assets, assets))
+    reader = Reader(text)
+    assert not reader.open and {"scene-generated-mesh", "scene-reference-mesh"} <= reader.ids
+    assert text.count("data:image/jpeg;base64,") == 2 * len(assets) and text.count('class="splats"') >= 2
+    for kind, found in scored.items():
+        for score in found:
+            assert f"{kind.replace('_', ' ')} {score.name}" in reader.text
+    markdown = to_markdown(shown)
+    assert "| prompt | depth map delta1 |" in markdown and "gaussians psnr, dB" in markdown
 
 
 def test_latency_plot_keeps_measured_and_estimated_apart() -> None:
-    figure = report_plots.latency(REPORT["components"])
+    figure = figures(REPORT)["plot-latency"]
     assert figure is not None
     solid = [t for t in figure["data"] if "error_x" in t]
     hollow = [t for t in figure["data"] if "error_x" not in t]
@@ -210,7 +238,7 @@ def test_latency_plot_keeps_measured_and_estimated_apart() -> None:
 
 
 def test_error_plot_shows_exact_and_infinite() -> None:
-    figure = report_plots.errors(REPORT["components"])
+    figure = figures(REPORT)["plot-errors"]
     assert figure is not None
     bars = {t["name"]: dict(zip(t["y"], zip(t["x"], t["text"], strict=True), strict=True)) for t in figure["data"]}
     low, high = figure["layout"]["xaxis"]["range"]
@@ -222,10 +250,10 @@ def test_error_plot_shows_exact_and_infinite() -> None:
 
 
 def test_figures_are_json() -> None:
-    for figure in (report_plots.latency, report_plots.errors, report_plots.delegation):
-        json.dumps(figure(REPORT["components"]), allow_nan=False)
-    json.dumps(report_plots.scene(ball(0.3)), allow_nan=False)
-    assert report_plots.latency([]) is report_plots.errors([]) is report_plots.delegation([]) is None
+    drawn = figures(REPORT)
+    assert {name for name, figure in drawn.items() if figure} == {p for p in PLOTS if p.startswith("plot-")}
+    json.dumps([*drawn.values(), report_plots.scene(ball(0.3))], allow_nan=False)
+    assert {*figures(report(components=(), pipeline=pipeline(latency=UNKNOWN))).values()} == {None}
 
 
 def one_gaussian() -> Gaussians:
@@ -237,7 +265,7 @@ def one_gaussian() -> Gaussians:
 @pytest.mark.parametrize("which", ["full", "empty", "gaussians"])
 def test_chromium_draws_it_offline(which: str, page: str, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
-    pages = {"full": page, "empty": render_html({}, {}), "gaussians": viewer_html(one_gaussian(), "one")}
+    pages = {"full": page, "empty": render_html(DARK, Shown()), "gaussians": viewer_html(one_gaussian(), "one")}
     path.write_text(pages[which])
     command = [
         str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,18 @@ from gen3dexport.models import Family, Request
 from gen3dexport.models.declaration import Declaration, State
 from gen3dexport.models.weights import WeightFiles
 from gen3dexport.record import Eager
+
+
+def run_through(
+    family: Family, settings: Any, declared: Sequence[Declaration], weights: Path, files: Path
+) -> tuple[list[State], list[Eager]]:
+    """A golden asset in eager mode: the states before every component and after the last, and the programs that ran."""
+    states = [family.begin(settings, Request("golden", 3, stand_in="trained"), files, xp)]
+    programs = []
+    for one in declared:
+        programs.append(Eager(one.load(weights)))
+        states.append(one.step(states[-1], programs[-1], xp))
+    return states, programs
 
 
 class FamilyContract:
@@ -75,12 +89,7 @@ class FamilyContract:
         self, family: Family, settings: Any, declared: tuple[Declaration, ...], weights: Path, files: Path
     ) -> tuple[list[State], list[Eager]]:
         """The states before every component and after the last, and the programs that ran."""
-        states = [family.begin(settings, Request("golden", 3, stand_in="trained"), files, xp)]
-        programs = []
-        for one in declared:
-            programs.append(Eager(one.load(weights)))
-            states.append(one.step(states[-1], programs[-1], xp))
-        return states, programs
+        return run_through(family, settings, declared, weights, files)
 
     def test_the_host_side_imports_no_torch(self, name: str) -> None:
         code = f"import sys; from gen3dexport import models; models.find({name!r}); print('torch' in sys.modules)"
@@ -161,7 +170,7 @@ class FamilyContract:
     def test_loops_are_declared_on_both_sides(
         self, declared: tuple[Declaration, ...], run: tuple[list[State], list[Eager]]
     ) -> None:
-        for one, program, before, after in zip(declared, run[1], run[0], run[0][1:], strict=True):
+        for one, program, (before, after) in zip(declared, run[1], itertools.pairwise(run[0]), strict=True):
             loop = program.component.loop
             if loop is None:
                 continue

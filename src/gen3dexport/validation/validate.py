@@ -25,7 +25,7 @@ from gen3dexport.reports.report import make_report
 from gen3dexport.reports.text import to_junit, to_markdown
 from gen3dexport.validation.measure import MEASURED
 
-_ANSWER: TypeAdapter[Measurement | Failure] = TypeAdapter(Measurement | Failure)
+ANSWER: TypeAdapter[Measurement | Failure] = TypeAdapter(Measurement | Failure)
 
 
 def validate(folder: Path) -> Report:
@@ -71,7 +71,7 @@ def measure_in_child(folder: Path, manifest: Manifest) -> tuple[Measurement, dic
             raise errors.VerificationError(
                 f"{folder}: a program could not be loaded and run (exit {child.returncode}):\n  {tail}"
             )
-        answer = _ANSWER.validate_json(out.read_text())
+        answer = ANSWER.validate_json(out.read_text())
         generated = _first_assets(Path(scratch) / golden.ASSETS)
     if isinstance(answer, Failure):
         raise getattr(errors, answer.error)(answer.message)

@@ -52,24 +52,14 @@ def weights(kind: str, tiny_weights: Path, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="module")
-def built(kind: str, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of it for the eager target, validated."""
-    from gen3dexport.build import build
-    from gen3dexport.plan import make_plan, read_recipe, read_target
-    from gen3dexport.validation.validate import validate
-
-    folder = tmp_path_factory.mktemp("built")
-    recipe, path = folder / "tiny.yaml", folder / "eager-fast.yaml"
-    recipe.write_text(TINY_RECIPE.format(weights=weights).replace("first, second", "a red chair, a tall table"))
-    fields = ["name: eager-fast", "summary: few runs", "backend: eager", "device: any CPU"]
-    path.write_text("\n".join([*fields, "measure: {warmup: 0, runs: 1, threads: 1}"]) + "\n")
-    target = read_target(str(path))
+def built(kind: str, weights: Path, validated: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of it for the eager target, validated; a validation runs the encoder."""
+    cache = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GEN3DEXPORT_CACHE", str(folder / "cache"))
-        build(make_plan(read_recipe(str(recipe), target), target), folder / "bundle")
-        validate(folder / "bundle")
-    assert not (folder / "cache" / "conditions").exists()  # a validation runs the encoder
-    return folder / "bundle"
+        patch.setenv("GEN3DEXPORT_CACHE", str(cache))
+        made = validated(TINY_RECIPE.format(weights=weights).replace("first, second", "a red chair, a tall table"))
+    assert not (cache / "conditions").exists()
+    return made
 
 
 @pytest.fixture

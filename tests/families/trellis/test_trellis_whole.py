@@ -68,24 +68,9 @@ def weights(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="module")
-def built(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(weights: Path, validated: Callable[[str], Path]) -> Path:
     """A bundle of all of it for the eager target, validated."""
-    from gen3dexport.build import build
-    from gen3dexport.plan import make_plan, read_recipe, read_target
-    from gen3dexport.validation.validate import validate
-
-    folder = tmp_path_factory.mktemp("built")
-    path = folder / "eager-fast.yaml"
-    fields = ["name: eager-fast", "summary: few runs", "backend: eager", "device: any CPU"]
-    path.write_text("\n".join([*fields, "measure: {warmup: 0, runs: 1, threads: 1}"]) + "\n")
-    recipe = folder / "whole.yaml"
-    recipe.write_text(WHOLE.format(weights=weights))
-    target = read_target(str(path))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GEN3DEXPORT_CACHE", str(folder / "cache"))
-        build(make_plan(read_recipe(str(recipe), target), target), folder / "bundle")
-        validate(folder / "bundle")
-    return folder / "bundle"
+    return validated(WHOLE.format(weights=weights))
 
 
 @pytest.fixture
@@ -133,6 +118,25 @@ def test_run_writes_a_coloured_mesh(built: Path, features: Path, tmp_path: Path,
     mesh = assets.read(tmp_path / "asset.glb")
     assert f"{len(mesh.faces):,} faces" in out
     assert mesh.colors is not None and len(np.unique(mesh.colors, axis=0)) > 10
+
+
+def test_run_changes_assets_on_their_way_into_files(built: Path, features: Path, tmp_path: Path, cli: Cli) -> None:
+    pytest.importorskip("fast_simplification")
+    names = ("mesh.glb", "mesh.stl", "gaussians.spz", "gaussians.ply")
+    outputs = [part for name in names for part in ("-o", tmp_path / name)]
+    wanted = ("--max-faces", "200", "--largest-part", "--size", "0.5", "--sh-degree", "3", "--render", "--json")
+    code, out, error = cli("run", built, "--features", features, *outputs, *wanted)
+    assert code == 0, error
+    found = json.loads(out)
+    assert [file["kind"] for file in found["assets"]] == ["mesh", "mesh", "gaussians", "gaussians"]
+    assert all(file["faces"] <= 200 for file in found["assets"][:2])
+    glb, stl = assets.read(tmp_path / "mesh.glb"), assets.read(tmp_path / "mesh.stl")
+    assert np.ptp(glb.vertices, axis=0).max() == pytest.approx(0.5, rel=1e-5) and glb.colors is not None
+    assert np.ptp(stl.vertices, axis=0).max() == pytest.approx(500, rel=1e-5)
+    assert b"property float f_rest_44\n" in (tmp_path / "gaussians.ply").read_bytes()
+    assert (tmp_path / "mesh.png").is_file()
+    code, _, error = cli("run", built, "--features", features, "-o", tmp_path / "a.npz", "--size", "1")
+    assert code == UsageError.exit_code and "--size: is of gaussians, mesh, points" in error
 
 
 def test_run_writes_gaussians(built: Path, features: Path, tmp_path: Path, cli: Cli) -> None:

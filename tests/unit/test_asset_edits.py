@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from gen3dexport.assets import files, kinds
+from gen3dexport.assets import files
+from gen3dexport.assets.asset import Asset
 from gen3dexport.assets.edits import Edits
 from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.mesh import Mesh, from_occupancy_logits, is_closed
@@ -45,7 +46,7 @@ def some_gaussians() -> Gaussians:
     )
 
 
-def applied(edits: Edits, asset: kinds.Asset, ending: str) -> Mesh:
+def applied(edits: Edits, asset: Asset, ending: str) -> Mesh:
     format_ = files.format_of(asset.kind, Path(f"a{ending}"), viewer.FILES)
     made: Mesh = edits.applied(asset, edits.factor(asset), format_)
     return made
@@ -146,5 +147,5 @@ def test_the_frames_of_all_endings_are_in_the_docs() -> None:
     assert {ending for names, *_ in rows for ending in names.split()} == set(files.endings(viewer.FILES))
     cells = [(" ".join(f"`{name}`" for name in names.split()), *rest) for names, *rest in rows]
     table = "\n".join(f"| {' | '.join(cell or '–' for cell in row)} |" for row in cells)
-    text = (Path(__file__).parents[1] / "docs" / "formats.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
     assert table in text, f"docs/formats.md: its table must be:\n{table}"
