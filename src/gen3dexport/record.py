@@ -48,7 +48,7 @@ def run_eager(component: Component, inputs: Arrays) -> dict[str, np.ndarray]:
 
 
 class _WideConvolutions(TorchFunctionMode):
-    """Convolutions in float16 with sums in float32, as a GPU has them: on a CPU torch's own take 85 times as long."""
+    """Convolutions in float16 with sums in float32, as a GPU has them; a CPU is slow at torch's own."""
 
     def __torch_function__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None

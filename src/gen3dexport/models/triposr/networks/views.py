@@ -1,4 +1,4 @@
-"""Pictures of the field by volume rendering: cameras, rays, samples, and what is seen. Source: SPEC section 2.7.
+"""Pictures of the field by volume rendering: cameras, rays, samples, and what is seen. Source: Mildenhall 2020, "NeRF".
 
 The release trains and previews with them; a mesh needs none. Golden sets have them, so parity computes them.
 """
