@@ -4,18 +4,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint clean
+.PHONY: demo check test test-training lint clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
 
-test: $(STAMP)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/pytest --ignore tests/backends
-# Each backend in a process of its own: vendors' packages change torch for the whole process (torchax adds a device).
-	set -e; for file in tests/backends/test_*.py; do $(BIN)/pytest $$file; done
+# ruff, mypy and the unit tests: under a minute on two cores.
+check: $(STAMP)
+	$(BIN)/python tests/run.py check
+
+# What was trained, and what it was trained on.
+test-training: $(STAMP)
+	$(BIN)/python tests/run.py training
+
+# Everything: whole lines, families and backends, as many processes at a time as there are cores.
+test: check test-training
+	$(BIN)/python tests/run.py rest
 
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -10,16 +10,14 @@ the largest difference of real rows, relative to the output's largest value, is 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import result_file
 from rich.console import Console
 from rich.table import Table
-
-from gen3dexport.bundle.provenance import host, versions
 
 RESULT = Path(__file__).parent / "results" / "budget_invariance.json"
 NETWORKS = ("slat_flow_tiny", "slat_dec_gs_tiny", "slat_dec_rf_tiny", "slat_dec_mesh_tiny", "slat_enc_tiny")
@@ -59,14 +57,14 @@ def component(name: str, coords: np.ndarray, tokens: int, coarse: int, garbage: 
 
 def rows(name: str, target: str, coords: np.ndarray, tokens: int, coarse: int, garbage: float) -> list[np.ndarray]:
     """Real rows of every output, by the program from disk."""
-    from gen3dexport.documents.target import read_target
+    from gen3dexport.plan import read_target
     from gen3dexport.runtime.pipeline import to_numpy
     from gen3dexport.validation.one_component import through
 
-    made = component(name, coords, tokens, coarse, garbage)
-    inputs = {key: value.numpy() for key, value in made.inputs.items()}
+    network = component(name, coords, tokens, coarse, garbage)
+    inputs = {key: value.numpy() for key, value in network.inputs.items()}
     with tempfile.TemporaryDirectory(prefix="gen3dexport-") as folder:
-        _, program = through(made, read_target(target), "fp32", Path(folder))
+        _, program = through(network, read_target(target), "fp32", Path(folder))
         found = to_numpy(program({k: program.xp.asarray(v) for k, v in inputs.items()}))
     count = len(coords) * (64 if "mesh" in name else 1)
     return [value[0, :count] for value in found.values()]
@@ -93,8 +91,7 @@ def main() -> None:
             table.add_row(name, target, f"{budgets[0][0]}, {budgets[1][0]}", f"{worst:.1e}")
             print(f"{target} {name}: {worst:.1e}", flush=True)
     Console(width=140).print(table)
-    facts = {"voxels": arguments.voxels, "rows": kept, "host": host(), "versions": versions()}
-    RESULT.write_text(json.dumps(facts, indent=1) + "\n")
+    result_file.write(RESULT, __file__, {"voxels": arguments.voxels, "rows": kept})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ benchmarks/results/cli_start.json. The files that a first run compiles are writt
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import shlex
@@ -20,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gen3dexport.bundle.provenance import host, versions
+import result_file
 
 ROOT = Path(__file__).parents[1]
 RESULT = Path(__file__).parent / "results" / "cli_start.json"
@@ -75,15 +74,13 @@ def main() -> None:
         "kind": "measured",
         "arguments": arguments,
         "runs": options.runs,
-        "host": host(),
-        "versions": versions(),
         "rows": rows,
         "ratio_above_bare": ratio,
     }
     for name, row in rows.items():
         print(f"{name:12} {1000 * row['cpu_s']:7.1f} ms CPU ({1000 * row['min_s']:.1f} to {1000 * row['max_s']:.1f})")
     print(f"here / base, above a bare Python: {ratio:.3f}")
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    result_file.write(RESULT, __file__, result)
 
 
 if __name__ == "__main__":

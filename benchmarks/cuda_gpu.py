@@ -32,6 +32,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))  # runs from a bare checkout
 
+import result_file
+
 RESULTS = Path(__file__).parent / "results"
 COMPILED = {"torch.compile": None, "max-autotune": "max-autotune"}  # name -> mode
 NETWORK = "ss_flow_img_dit_L_16l8_fp16"
@@ -86,7 +88,8 @@ def options(device: str) -> Any:
 
 def build(given: argparse.Namespace, out: Path) -> None:
     """Build one package in this process; writes the package and record.json into `out`."""
-    from gen3dexport.backends import ProgramRecord, TensorSpec, aotinductor
+    from gen3dexport.backends import aotinductor
+    from gen3dexport.bundle.program import ProgramRecord, TensorSpec
     from gen3dexport.export import Captured
 
     chosen = options(given.device)
@@ -102,6 +105,7 @@ def build(given: argparse.Namespace, out: Path) -> None:
         inputs={k: TensorSpec(shape=tuple(v.shape), dtype="float32") for k, v in made.inputs.items()},
         outputs={"v": TensorSpec(shape=shape, dtype="float32")},
         scheme=given.scheme,
+        requires=lowered.requires.model_dump(mode="json"),
         facts={**lowered.facts, "build_s": seconds},
         unmeasured=lowered.unmeasured,
     )
@@ -177,7 +181,8 @@ def _eager(given: argparse.Namespace, expected: Path) -> tuple[Callable[[], Any]
 
 
 def _package(given: argparse.Namespace) -> tuple[Callable[[], Any], dict[str, Any]]:
-    from gen3dexport.backends import ProgramRecord, aotinductor
+    from gen3dexport.backends import aotinductor
+    from gen3dexport.bundle.program import ProgramRecord
 
     record = ProgramRecord.model_validate_json((given.folder / "record.json").read_text())
     program = aotinductor.load(given.folder, record)
@@ -314,7 +319,7 @@ def main() -> None:
     }
     given.out.mkdir(parents=True, exist_ok=True)
     path = given.out / f"cuda_gpu_{'cpu' if cpu else device.replace(' ', '_')}.json"
-    path.write_text(json.dumps(facts, indent=1) + "\n")
+    result_file.write(path, __file__, facts, None if cpu else device)
     print(f"written to {path}")
 
 

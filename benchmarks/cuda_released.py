@@ -21,6 +21,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import result_file
+
 RESULTS = Path(__file__).parent / "results" / "cuda_released.json"
 NETWORK = "ss_flow_img_dit_L_16l8_fp16"
 
@@ -58,7 +60,8 @@ def build(arch: str, scheme: str, blocks: int) -> dict[str, Any]:
         lowered = aotinductor.lower(captured, options, Path(folder))
     end = time.perf_counter()
     own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    facts = lowered.facts
+    facts, needs = lowered.facts, lowered.requires
+    assert needs is not None
     return {
         "network": NETWORK,
         "blocks": blocks,
@@ -79,7 +82,8 @@ def build(arch: str, scheme: str, blocks: int) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "latency": {"kind": "unmeasured", "reason": lowered.unmeasured or "this script builds only"},
         **{k: facts.get(k) for k in ("package_bytes", "cubins", "kernels", "attention", "operators", "weights")},
-        **{k: facts.get(k) for k in ("torch", "cuda", "triton")},
+        **needs.model_dump(include={"torch", "cuda"}),
+        "triton": facts["triton"],
     }
 
 
@@ -120,15 +124,14 @@ def main() -> None:
         print(json.dumps(build(given.arch, given.scheme, given.blocks[0])))
         return
     key = ("arch", "scheme", "blocks")
-    old = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    old = result_file.read(RESULTS).get("rows", [])
     rows = {tuple(row[k] for k in key): row for row in old}
     for blocks in given.blocks:
         command = [sys.executable, __file__, "--child", "--arch", given.arch, "--scheme", given.scheme]
         done = subprocess.run([*command, "--blocks", str(blocks)], stdout=subprocess.PIPE, text=True, check=True)
-        row = json.loads(done.stdout.splitlines()[-1])
+        row = {**json.loads(done.stdout.splitlines()[-1]), "made": result_file.stamp()}
         rows[tuple(row[k] for k in key)] = row
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(list(rows.values()), indent=1) + "\n")
+        result_file.write(RESULTS, __file__, {"rows": list(rows.values())})
     print(table(list(rows.values())))
     print(f"written to {RESULTS.relative_to(Path(__file__).parent.parent)}")
 

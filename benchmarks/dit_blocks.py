@@ -8,17 +8,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import result_file
 from rich.console import Console
 from rich.table import Table
 from turns import Call, Turns, in_bf16, of_module, of_target, take_turns
-
-from gen3dexport.bundle.provenance import host, versions
 
 RESULT = Path(__file__).parent / "results" / "dit_blocks.json"
 WIDTH, TOKENS, CONTEXT, BLOCKS = 1024, 1024, 256, 2
@@ -151,10 +149,9 @@ def main() -> None:
         console.print(f"{'holds ' if value <= most else 'missed'}  {what}: {value:.4g} (at most {most:g})")
     if arguments.only:
         return
-    RESULT.parent.mkdir(exist_ok=True)
-    settings = {"threads": arguments.threads, "rounds": arguments.rounds, "host": host(), "versions": versions()}
+    settings = {"threads": arguments.threads, "rounds": arguments.rounds}
     named = [{"goal": what, "value": value, "at_most": most} for what, value, most in judged]
-    RESULT.write_text(json.dumps({**settings, "rows": rows, "goals": named}, indent=1) + "\n")
+    result_file.write(RESULT, __file__, {**settings, "rows": rows, "goals": named})
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import result_file
+
 RESULT = Path(__file__).parent / "results" / "executorch_depth.json"
 NETWORK = "ss_flow_img_dit_L_16l8_fp16"
 GB = 1e9
@@ -90,7 +92,8 @@ def run(blocks: int, runs: int, folder: Path) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    from gen3dexport.backends import ProgramRecord, TensorSpec, find
+    from gen3dexport.backends import find
+    from gen3dexport.bundle.program import ProgramRecord, TensorSpec
 
     torch.manual_seed(1)
     inputs = {"x": torch.randn(1, 8, 16, 16, 16), "t": torch.tensor([500.0]), "cond": torch.randn(1, 1374, 1024)}
@@ -219,16 +222,13 @@ def main() -> None:
         }
         print(json.dumps(steps[arguments.step]()))
         return
-    from gen3dexport.bundle.provenance import host, versions
-
-    entries = json.loads(RESULT.read_text())["entries"] if RESULT.is_file() else []
+    entries = result_file.read(RESULT).get("rows", [])
     for blocks in arguments.blocks:
-        new = measure(arguments, blocks)
+        new = {**measure(arguments, blocks), "made": result_file.stamp()}
         same = ("network", "blocks", "scheme", "way")
         entries = [e for e in entries if any(e[k] != new[k] for k in same)] + [new]
         entries.sort(key=lambda e: (e["scheme"], e["way"], e["blocks"]))
-        machine = {**host(), "cores": os.cpu_count()}
-        RESULT.write_text(json.dumps({"machine": machine, "versions": versions(), "entries": entries}, indent=1) + "\n")
+        result_file.write(RESULT, __file__, {"rows": entries})
         table(entries)
 
 

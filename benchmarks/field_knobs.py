@@ -7,19 +7,18 @@ table and writes `benchmarks/results/field_knobs.json`.
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
 import numpy as np
+import result_file
 from rich.console import Console
 from rich.table import Table
 
 from gen3dexport.assets.draw.field_render import march
 from gen3dexport.assets.gaussians import SH_C0
 from gen3dexport.assets.metrics import picture_quality
-from gen3dexport.bundle.provenance import host
-from gen3dexport.models.trellis.host.radiance_field import RadianceField
+from gen3dexport.assets.radiance_field import RadianceField
 
 RESULT = Path(__file__).parent / "results" / "field_knobs.json"
 RESOLUTION, RANK, DIM = 64, 16, 8
@@ -54,13 +53,13 @@ def picture(made: RadianceField, size: int, steps: int, skip: bool) -> tuple[np.
 
 def main() -> None:
     """Measure, print and write."""
-    made, rows = field(), []
+    shell, rows = field(), []
     table = Table("rays", "samples per voxel", "s", "s without skipping", "points read", "PSNR dB", "SSIM")
     for size in (128, 256):
-        reference = picture(made, size, 16, True)[0]
+        reference = picture(shell, size, 16, True)[0]
         for steps in (1, 2, 4, 8):
-            shown, read, seconds = picture(made, size, steps, True)
-            plain, _, whole = picture(made, size, steps, False)
+            shown, read, seconds = picture(shell, size, steps, True)
+            plain, _, whole = picture(shell, size, steps, False)
             assert (plain == shown).all()
             quality = picture_quality([shown], [reference])
             rows.append(
@@ -70,7 +69,7 @@ def main() -> None:
             times = f"{seconds:.2f}", f"{whole:.2f}", f"{read:,}"
             table.add_row(f"{size}²", str(steps), *times, f"{float(quality['psnr_db']):.1f}", f"{quality['ssim']:.3f}")
     Console(width=120).print(table)
-    RESULT.write_text(json.dumps({"voxels": len(made.positions), "rows": rows, "host": host()}, indent=1) + "\n")
+    result_file.write(RESULT, __file__, {"voxels": len(shell.positions), "rows": rows})
 
 
 if __name__ == "__main__":

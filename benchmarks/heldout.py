@@ -15,15 +15,15 @@ from typing import Any
 
 import array_api_compat.numpy as numpy_xp
 import numpy as np
+import result_file
 from rich.console import Console
 from rich.table import Table
 
-from gen3dexport import models
 from gen3dexport.assets.metrics import occupancy_iou
-from gen3dexport.bundle.provenance import host, versions
-from gen3dexport.documents.recipe import read_recipe
 from gen3dexport.documents.shipped import shipped
 from gen3dexport.models import Request
+from gen3dexport.models.trellis.host.structure_stage import occupancy_logits
+from gen3dexport.plan import make_plan, read_recipe, read_target
 from gen3dexport.record import Eager
 from gen3dexport.runtime import load
 
@@ -42,22 +42,19 @@ def truth(count: int) -> tuple[list[str], np.ndarray]:
 
 def eager_logits(captions: list[str]) -> list[np.ndarray]:
     """Occupancy logits by the float32 eager pipeline."""
-    recipe = read_recipe("trellis-mini")
-    folder = recipe.weights_folder()
-    pipeline, loading = models.pipeline("trellis"), models.loading("trellis")
-    settings = pipeline.read_settings(folder, recipe.sampler)
-    files = pipeline.host_files(settings, folder)["tokenizer.json"].parent
-    states = [pipeline.begin(settings, Request(c, k), files, numpy_xp) for k, c in enumerate(captions)]
-    for name in pipeline.components(settings):
-        component = loading.load(name, settings, folder)
-        states = [pipeline.advance(name, state, Eager(component), settings, numpy_xp) for state in states]
-    return [pipeline.occupancy_logits(state) for state in states]
+    plan = make_plan(read_recipe("trellis-mini"), read_target("eager"))
+    files = plan.declared["text_encoder"].host_files(plan.weights)["tokenizer.json"].parent
+    states = [plan.family.begin(plan.settings, Request(c, k), files, numpy_xp) for k, c in enumerate(captions)]
+    for declared in plan.declared.values():
+        program = Eager(declared.load(plan.weights))
+        states = [declared.step(state, program, numpy_xp) for state in states]
+    return [occupancy_logits(state) for state in states]
 
 
 def bundle_logits(bundle: Path, captions: list[str]) -> list[np.ndarray]:
     """Occupancy logits by a bundle's programs."""
     loaded = load(bundle)
-    return [loaded.pipeline.occupancy_logits(loaded.run(Request(c, k))) for k, c in enumerate(captions)]
+    return [occupancy_logits(loaded.run(Request(c, k))) for k, c in enumerate(captions)]
 
 
 def score(name: str, logits: list[np.ndarray], occupancy: np.ndarray, seconds: float) -> dict[str, Any]:
@@ -83,9 +80,7 @@ def main() -> None:
         loss = rows[0]["iou"] - row["iou"]
         table.add_row(row["name"], f"{row['iou']:.4f}", f"{loss:+.4f}", f"{row['worst']:.3f}", f"{row['seconds']:.0f}")
     Console().print(table)
-    RESULT.parent.mkdir(exist_ok=True)
-    result = {"kind": "measured", "captions": len(captions), "rows": rows, "host": host(), "versions": versions()}
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    result_file.write(RESULT, __file__, {"kind": "measured", "captions": len(captions), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -8,17 +8,15 @@ JAX on the CPU in turns (see `turns`), prints a table of ratios to eager fp32 an
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import result_file
 from rich.console import Console
 from rich.table import Table
 from turns import Call, in_bf16, of_module, of_target, take_turns
-
-from gen3dexport.bundle.provenance import host, versions
 
 RESULT = Path(__file__).parent / "results" / "mini_components.json"
 COMPONENTS = ("text_encoder", "flow", "decoder")
@@ -42,18 +40,16 @@ def component(wanted: str) -> Any:
     """A component of trellis-mini with the inputs of a real asset."""
     import array_api_compat.numpy as numpy_xp
 
-    from gen3dexport import models
-    from gen3dexport.documents.recipe import read_recipe
     from gen3dexport.models import Request
+    from gen3dexport.plan import make_plan, read_recipe, read_target
     from gen3dexport.record import record
 
-    recipe = read_recipe("trellis-mini")
-    folder, pipeline, loading = recipe.weights_folder(), models.pipeline("trellis"), models.loading("trellis")
-    settings = pipeline.read_settings(folder, recipe.sampler)
-    files = pipeline.host_files(settings, folder)["tokenizer.json"].parent
-    states = [pipeline.begin(settings, Request(recipe.golden.prompts[0], 0), files, numpy_xp)]
-    for name in pipeline.components(settings):
-        recording = record(loading.load(name, settings, folder), pipeline, settings, states, assets=True)
+    plan = make_plan(read_recipe("trellis-mini"), read_target("eager"))
+    files = plan.declared["text_encoder"].host_files(plan.weights)["tokenizer.json"].parent
+    request = Request(plan.recipe.golden.prompts[0], 0)
+    states = [plan.family.begin(plan.settings, request, files, numpy_xp)]
+    for name, declared in plan.declared.items():
+        recording = record(declared.load(plan.weights), declared, states, assets=True)
         states = list(recording.states)
         if name == wanted:
             return recording.component
@@ -95,9 +91,7 @@ def main() -> None:
         else:
             table.add_row(row["component"], row["variant"], "–", "–", "–", "–", row["reason"])
     Console(width=150).print(table)
-    RESULT.parent.mkdir(exist_ok=True)
-    settings = {"threads": arguments.threads, "rounds": arguments.rounds, "host": host(), "versions": versions()}
-    RESULT.write_text(json.dumps({**settings, "rows": rows}, indent=1) + "\n")
+    result_file.write(RESULT, __file__, {"threads": arguments.threads, "rounds": arguments.rounds, "rows": rows})
 
 
 if __name__ == "__main__":

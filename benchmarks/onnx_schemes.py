@@ -8,7 +8,6 @@ every scheme, prints least CPU time of a call, size and error against float32 ea
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,21 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import array_api_compat.numpy as numpy_xp
+import result_file
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from gen3dexport import models
-from gen3dexport.assets.metrics import tensor_error
-from gen3dexport.backends import onnx, recorded, specs
-from gen3dexport.bundle.provenance import host, versions
-from gen3dexport.documents.recipe import read_recipe
+from gen3dexport.backends import onnx
+from gen3dexport.bundle.program import recorded, specs
 from gen3dexport.export import Captured
 from gen3dexport.models import Request
 from gen3dexport.models.component import Component
 from gen3dexport.models.trellis.host.configs import NETWORKS
 from gen3dexport.models.trellis.networks.loading import random_network
+from gen3dexport.plan import make_plan, read_recipe, read_target
 from gen3dexport.record import record
+from gen3dexport.tensor_error import tensor_error
 
 RESULT = Path(__file__).parent / "results" / "onnx_schemes.json"
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -44,14 +43,13 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def mini_flow() -> Component:
     """trellis-mini's flow with the inputs of a real asset's first call."""
-    recipe = read_recipe("trellis-mini")
-    pipeline, loading = models.pipeline("trellis"), models.loading("trellis")
-    settings = pipeline.read_settings(recipe.weights_folder(), recipe.sampler)
-    files = pipeline.host_files(settings, recipe.weights_folder())["tokenizer.json"].parent
-    states = [pipeline.begin(settings, Request(recipe.golden.prompts[0], 0), files, numpy_xp)]
+    plan = make_plan(read_recipe("trellis-mini"), read_target("eager"))
+    files = plan.declared["text_encoder"].host_files(plan.weights)["tokenizer.json"].parent
+    request = Request(plan.recipe.golden.prompts[0], 0)
+    states = [plan.family.begin(plan.settings, request, files, numpy_xp)]
     for name in ("text_encoder", "flow"):
-        component = loading.load(name, settings, recipe.weights_folder())
-        recording = record(component, pipeline, settings, states, assets=name != "flow")
+        declared = plan.declared[name]
+        recording = record(declared.load(plan.weights), declared, states, assets=name != "flow")
         states = list(recording.states)
     found: Component = recording.component
     return found
@@ -108,9 +106,7 @@ def main() -> None:
             size = f"{row['megabytes']:.1f}" if "megabytes" in row else "–"
             table.add_row(label, f"{row['ms']:.2f}", ratio, size, f"{row['relative_l2']:.1e}")
         Console().print(table)
-    text = {"rounds": rounds, "threads": 1, "host": host(), "versions": versions(), "rows": result}
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(text, indent=1) + "\n")
+    result_file.write(RESULT, __file__, {"rounds": rounds, "threads": 1, "rows": result})
 
 
 if __name__ == "__main__":

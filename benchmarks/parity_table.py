@@ -10,11 +10,11 @@ largest value, and `benchmarks/results/parity.json` all of them. Sets of the hos
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 from pathlib import Path
 from typing import Any
 
+import result_file
 from rich.console import Console
 from rich.table import Table
 
@@ -51,23 +51,20 @@ def cell(found: dict[str, Any] | None) -> str:
 
 def main() -> int:
     """Run, print the table, write the JSON; 1 when a set does not agree."""
-    from gen3dexport.bundle.provenance import host, versions
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("golden", type=Path)
     parser.add_argument("--target", action="append")
     parser.add_argument("--set", action="append")
     arguments = parser.parse_args()
     every = [path.parent.name for path in sorted(arguments.golden.glob("*/meta.json"))]
-    rows: dict[str, Any] = json.loads(RESULT.read_text())["rows"] if RESULT.is_file() else {}
+    rows: dict[str, Any] = result_file.read(RESULT).get("rows", {})
     context = multiprocessing.get_context("spawn")
     for target in arguments.target or TARGETS:
         names = arguments.set or (every if target == "eager" else [n for n in every if n in LOWERED])
         with context.Pool(1) as pool:
             for name, found in pool.apply(compared, [(str(arguments.golden), target, names)]).items():
-                rows.setdefault(name, {})[target] = found
-        text = json.dumps({"rows": rows, "versions": versions(), "host": host()}, indent=1)
-        RESULT.write_text(text + "\n")
+                rows.setdefault(name, {})[target] = {**found, "made": result_file.stamp()}
+        result_file.write(RESULT, __file__, {"rows": rows})
     targets = [target for target in TARGETS if any(target in row for row in rows.values())]
     table = Table("golden set", *targets)
     for name in sorted(rows):

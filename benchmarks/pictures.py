@@ -26,7 +26,7 @@ from gen3dexport.documents.shipped import shipped
 from gen3dexport.models import Request
 from gen3dexport.runtime import load
 from gen3dexport.runtime.pipeline import to_numpy
-from gen3dexport.validation.measure import StageTimes
+from gen3dexport.validation.timing import StageTimes
 
 SIZE, LABEL = 200, 34
 
@@ -48,7 +48,7 @@ def through(bundle: Path, prompts: list[tuple[str, int]]) -> tuple[list[list[np.
         stages.begin()
         state = to_numpy(loaded.run(Request(prompt, seed), stages))
         start = time.perf_counter()
-        made = loaded.pipeline.make_assets(state, loaded.settings)
+        made = loaded.family.make_assets(state, loaded.settings)
         assets += time.perf_counter() - start
         shown = [render(made["mesh"], size=SIZE)] if "mesh" in made else []
         shown += [render_gaussians(made["gaussians"], size=SIZE)] if "gaussians" in made else []

@@ -11,20 +11,20 @@ with kernels, and writes benchmarks/results/tpu_int8.json.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import result_file
 from dit_blocks import BLOCKS, component
 from rich.console import Console
 from rich.table import Table
 from tpu_bundles import CLOCK, DUMP, kernels
 
-from gen3dexport.backends import Lowered, find
+from gen3dexport.backends import find
 from gen3dexport.backends.xla.chips import CHIPS
-from gen3dexport.bundle.provenance import versions
+from gen3dexport.bundle.program import Lowered
 from gen3dexport.export import Captured
 
 RESULT = Path(__file__).parent / "results" / "tpu_int8.json"
@@ -72,7 +72,8 @@ def main() -> None:
             verdict = "holds" if ratio <= GOAL else "missed"
             table.add_row(chip, model, *(f"{value:.3f}" for value in values), f"{ratio:.2f}", verdict)
     Console(width=130).print(table)
-    RESULT.write_text(json.dumps({"versions": versions(), "rows": rows, "ratios": ratios}, indent=1) + "\n")
+    device = f"none (estimates for TPU {' and '.join(chips)})"
+    result_file.write(RESULT, __file__, {"rows": rows, "ratios": ratios}, device)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import result_file
+
 RESULTS = Path(__file__).parent / "results"
 NETWORKS = {"flow": "ss_flow_img_dit_L_16l8_fp16", "decoder": "ss_dec_conv3d_16l8_fp16"}
 
@@ -144,9 +146,8 @@ def main() -> None:
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         results.append(json.loads(done.stdout.splitlines()[-1]))
     print(table(results))
-    RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"tpu_released_{given.chip}{'' if given.scheme == 'bf16' else '_' + given.scheme}.json"
-    path.write_text(json.dumps(results, indent=1) + "\n")
+    result_file.write(path, __file__, {"rows": results})
     print(f"written to {path.relative_to(Path(__file__).parent.parent)}")
 
 

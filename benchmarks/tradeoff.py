@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import result_file
 import tradeoff_blocks
 import tradeoff_pipeline
 import tradeoff_plot
@@ -33,8 +34,6 @@ from rich.console import Console
 from rich.table import Table
 from tradeoff_variants import BLOCKS, PIPELINES, Variant
 from turns import Prepare, Turns, take_turns
-
-from gen3dexport.bundle.provenance import host, versions
 
 HERE = Path(__file__).parent
 QUICK = ("eager fp32", "eager + torchao int8-weight", "executorch bundle", "executorch int8")
@@ -52,6 +51,12 @@ def _target_of_gpu() -> str:
 
     major, minor = torch.cuda.get_device_capability(0)
     return f"cuda-sm{major}{minor}"
+
+
+def _gpu() -> str:
+    import torch
+
+    return str(torch.cuda.get_device_name(0))
 
 
 def in_child(function: Callable[..., None], *arguments: Any) -> None:
@@ -181,9 +186,8 @@ def main() -> None:
     if partly and given.out is None:
         return
     settings = {key: getattr(given, key) for key in ("seeds", "threads", "rounds", "device")}
-    text = json.dumps({**settings, "took_s": seconds, "host": host(), "versions": versions(), **result}, indent=1)
-    json_path.parent.mkdir(parents=True, exist_ok=True)
-    json_path.write_text(text + "\n")
+    device = _gpu() if given.device == "cuda" else None
+    result_file.write(json_path, __file__, {**settings, "took_s": seconds, **result}, device)
     tradeoff_plot.draw(result, picture)
     console.print(f"written: {json_path}, {picture}")
 

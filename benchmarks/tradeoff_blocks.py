@@ -47,8 +47,8 @@ def _program(variant: Variant, place: Path) -> tuple[Call, int]:
     from safetensors.numpy import load_file
 
     from gen3dexport import backends
-    from gen3dexport.backends import ProgramRecord
-    from gen3dexport.documents.target import read_target
+    from gen3dexport.bundle.program import ProgramRecord
+    from gen3dexport.plan import read_target
 
     assert variant.target is not None
     backend = backends.find(read_target(variant.target).backend)
@@ -67,7 +67,7 @@ def lower(variant: Variant, programs: Path) -> None:
     """Lower the blocks for the variant's target, beside their inputs."""
     from safetensors.torch import save_file
 
-    from gen3dexport.documents.target import read_target
+    from gen3dexport.plan import read_target
     from gen3dexport.validation.one_component import through
 
     assert variant.target is not None

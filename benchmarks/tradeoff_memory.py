@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gen3dexport.validation.measure import PeakMemory
+from gen3dexport.validation.timing import HostPeak
 
 
 class Memory:
@@ -24,22 +24,22 @@ class Memory:
 
     def __init__(self, device: str) -> None:
         self.device = device
-        self.loading = None if device == "cuda" else PeakMemory()
-        self.running: PeakMemory | None = None
+        self.loading = None if device == "cuda" else HostPeak()
+        self.running: HostPeak | None = None
         self.before = self._on_gpu() if device == "cuda" else 0
         self.first: dict[str, Any] = {}
 
     def ready(self) -> None:
         """End of the first phase."""
-        self.first = self.loading.read() if self.loading else self._given_out()
-        self.running = PeakMemory() if self.loading else None
+        self.first = self.loading.read().model_dump() if self.loading else self._given_out()
+        self.running = HostPeak() if self.loading else None
 
     def facts(self) -> dict[str, Any]:
         """`peak_memory` of both phases together, `running_memory` of the second alone; both above the start."""
         if self.loading is None:
             return {"peak_memory": self._given_out(), "running_memory": self._given_out()}
         assert self.running is not None, "facts are asked after the first call"
-        running = self.running.read()
+        running = self.running.read().model_dump()
         if running["kind"] == "measured" and self.first["kind"] == "measured":
             running["bytes"] = max(0, running["bytes"] + (self.running.start or 0) - (self.loading.start or 0))
             self.first["bytes"] = max(self.first["bytes"], running["bytes"])

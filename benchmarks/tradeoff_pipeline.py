@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,11 @@ from tradeoff_memory import Memory, Remembered, warm
 from tradeoff_variants import Variant, in_weights
 from turns import Call, Turns
 
-from gen3dexport import models
-from gen3dexport.assets.metrics import asset_quality, occupancy_iou
-from gen3dexport.documents.recipe import read_recipe
+from gen3dexport.assets import mesh
+from gen3dexport.assets.metrics import occupancy_iou
 from gen3dexport.models import Request
+from gen3dexport.models.trellis.host.structure_stage import occupancy_logits
+from gen3dexport.plan import make_plan, read_recipe, read_target
 from gen3dexport.runtime import load
 from gen3dexport.runtime.pipeline import to_numpy
 
@@ -31,8 +31,8 @@ State = dict[str, Any]
 class Assets(ABC):
     """The pipeline as a call: each makes the asset of the next caption, with the caption's number as seed."""
 
-    def __init__(self, captions: list[str], pipeline: ModuleType, settings: Any) -> None:
-        self.captions, self.pipeline, self.settings = captions, pipeline, settings
+    def __init__(self, captions: list[str], settings: Any) -> None:
+        self.captions, self.settings = captions, settings
         self.count = 0
         self.made: dict[int, np.ndarray] = {}
         self.flow_ms: list[float] = []
@@ -41,7 +41,7 @@ class Assets(ABC):
         seed = self.count % len(self.captions)
         self.count += 1
         state = self.run(Request(self.captions[seed], seed))
-        self.made[seed] = self.pipeline.occupancy_logits(state)
+        self.made[seed] = occupancy_logits(state)
         return {"logits": self.made[seed]}
 
     @abstractmethod
@@ -72,14 +72,15 @@ class EagerAssets(Assets):
 
         from gen3dexport.backends.aotinductor.program import OnDevice
 
-        recipe = read_recipe(RECIPE)
-        folder, pipeline = recipe.weights_folder(), models.pipeline(recipe.family)
-        super().__init__(captions, pipeline, pipeline.read_settings(folder, recipe.sampler))
+        self.plan = make_plan(read_recipe(RECIPE), read_target("eager"))
+        super().__init__(captions, self.plan.settings)
         self.xp: Any = xp if variant.device == "cpu" else OnDevice(xp, torch.device(variant.device))
-        self.files = pipeline.host_files(self.settings, folder)["tokenizer.json"].parent
+        declared = self.plan.declared.values()
+        files = {name: path for d in declared for name, path in d.host_files(self.plan.weights).items()}
+        self.files = files["tokenizer.json"].parent
         self.modules = {}
-        for name in pipeline.components(self.settings):
-            component = models.loading(recipe.family).load(name, self.settings, folder)
+        for name, declaration in self.plan.declared.items():
+            component = declaration.load(self.plan.weights)
             self.modules[name] = (component.outputs[0], in_weights(component, variant))
         self.bytes = sum(_stored(module) for _, module in self.modules.values())
 
@@ -87,16 +88,17 @@ class EagerAssets(Assets):
         import torch
 
         with torch.no_grad():
-            state: State = self.pipeline.begin(self.settings, request, self.files, self.xp)
+            state: State = self.plan.family.begin(self.settings, request, self.files, self.xp)
             for name, (output, module) in self.modules.items():
-                order = self.pipeline.inputs_of(name, self.settings)
+                declared = self.plan.declared[name]
+                order = declared.inputs
 
                 def program(
                     inputs: State, output: str = output, module: Any = module, order: tuple[str, ...] = order
                 ) -> State:
                     return {output: module(*(inputs[key] for key in order)).float()}
 
-                step = partial(self.pipeline.advance, name, state, program, self.settings, self.xp)
+                step = partial(declared.step, state, program, self.xp)
                 state = self.timed(name, step)
         return state
 
@@ -106,7 +108,7 @@ class BundleAssets(Assets):
 
     def __init__(self, captions: list[str], folder: Path) -> None:
         self.bundle = load(folder)
-        super().__init__(captions, self.bundle.pipeline, self.bundle.settings)
+        super().__init__(captions, self.bundle.settings)
         self.bundle.load_programs()
         manifest = self.bundle.manifest
         self.bytes = sum(manifest.bytes_of(manifest.component(name)) for name in manifest.components)
@@ -148,12 +150,17 @@ def folder_of(variant: Variant) -> str:
 def build_bundle(variant: Variant, bundles: Path) -> None:
     """Build the variant's bundle, without validating it: the trade-off measures it itself."""
     from gen3dexport.build import build
-    from gen3dexport.documents.target import read_target
-    from gen3dexport.plan import make_plan
+    from gen3dexport.plan import make_plan, read_target
 
     assert variant.target is not None
     target = read_target(variant.target)
     build(make_plan(read_recipe(RECIPE, target, variant.assignments), target), bundles / folder_of(variant))
+
+
+def _surface(logits: np.ndarray) -> mesh.Mesh:
+    if (logits > 0).any():
+        return mesh.from_occupancy_logits(logits)
+    return mesh.Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int64))
 
 
 def row(variant: Variant, found: Turns, reference: Turns, count: int) -> dict[str, Any]:
@@ -162,19 +169,15 @@ def row(variant: Variant, found: Turns, reference: Turns, count: int) -> dict[st
     facts = {"variant": variant.name, "kind_of": variant.kind, "device": variant.device, **found.row(reference)}
     if found.reason is not None:
         return facts
-    pipeline, occupancy = models.pipeline(read_recipe(RECIPE).family), truth(count)[1]
-    logits, expected = found.facts["logits"], reference.facts["logits"]
-    scores = [
-        asset_quality(
-            *(pipeline.surface({"logits": a}) for a in (logits[k], expected[k])), logits[k] > 0, expected[k] > 0
-        )
-        for k in sorted(expected)
-    ]
+    occupancy, logits, expected = truth(count)[1], found.facts["logits"], reference.facts["logits"]
+    pairs = [(logits[k], expected[k]) for k in sorted(expected)]
+    losses = [1 - occupancy_iou(a > 0, b > 0) for a, b in pairs]
+    chamfers = [mesh.scores(_surface(a), _surface(b))[1].value for a, b in pairs]
     return facts | {
         "step_ms": found.facts["step_ms"],
         "peak_memory": found.facts["peak_memory"],
         "running_memory": found.facts["running_memory"],
-        "loss": 1 - float(np.mean([s.iou for s in scores])),
-        "chamfer": float(np.mean([s.chamfer for s in scores])),
+        "loss": float(np.mean(losses)),
+        "chamfer": float(np.mean(chamfers)),
         "iou_truth": float(np.mean([occupancy_iou(logits[k] > 0, occupancy[k]) for k in sorted(logits)])),
     }

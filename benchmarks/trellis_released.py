@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import result_file
 from rich.console import Console
 from rich.table import Table
 
@@ -30,10 +31,8 @@ from rich.table import Table
 def build_until(recipe: str, target_name: str, assignments: list[str], wanted: str, out: str) -> None:
     """Build the components up to `wanted`, and write what it took as JSON into `out`."""
     from gen3dexport import build as building
-    from gen3dexport.documents.recipe import read_recipe
-    from gen3dexport.documents.target import read_target
-    from gen3dexport.plan import make_plan, require_ready
-    from gen3dexport.validation.measure import PeakMemory
+    from gen3dexport.plan import make_plan, read_recipe, read_target, require_ready
+    from gen3dexport.validation.timing import HostPeak
 
     target = read_target(target_name)
     plan = make_plan(read_recipe(recipe, target, ["random_weights=true", *assignments]), target)
@@ -55,7 +54,7 @@ def build_until(recipe: str, target_name: str, assignments: list[str], wanted: s
             if name == wanted:
                 break
             states = states_after(plan, name, states, fresh(Path(scratch)))
-        memory, start = PeakMemory(), time.perf_counter()
+        memory, start = HostPeak(), time.perf_counter()
         entry = building._component(plan, wanted, states, on_stage)
         seconds = time.perf_counter() - start
         on_stage("", "")
@@ -68,7 +67,7 @@ def build_until(recipe: str, target_name: str, assignments: list[str], wanted: s
         "scheme": plan.schemes[wanted],
         "build_seconds": None if "cached" in stages else round(seconds, 1),
         "stages_seconds": {k: round(v, 1) for k, v in stages.items()},
-        "peak_memory_above_start": memory.read(),
+        "peak_memory_above_start": memory.read().model_dump(),
         "peak_resident_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         "children_peak_resident_bytes": 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss,
         "program_bytes": size,
@@ -85,16 +84,15 @@ def build_until(recipe: str, target_name: str, assignments: list[str], wanted: s
 def states_after(plan: Any, name: str, states: list[dict[str, Any]], draft: Path) -> list[dict[str, Any]]:
     """The pipeline's states after a component: from the stage cache, else of its float32 eager form, nothing built."""
     from gen3dexport import build as building
-    from gen3dexport import models
     from gen3dexport.bundle import stage_cache
     from gen3dexport.record import record
 
     found = stage_cache.find(stage_cache.key(building._key_parts(plan, name, states)))
     if found is not None:
         return building._collect(found, draft)[0]
-    loading, recipe = models.loading(plan.recipe.family), plan.recipe
-    component = loading.load(name, plan.settings, recipe.weights_folder(), recipe.random_weights, plan.allow_pickle)
-    return list(record(component, plan.pipeline, plan.settings, states, recipe.golden.assets).states)
+    declared = plan.declared[name]
+    component = declared.load(plan.weights, "random" if plan.recipe.random_weights else "stored", plan.allow_pickle)
+    return list(record(component, declared, states, plan.recipe.golden.assets).states)
 
 
 def fresh(folder: Path) -> Path:
@@ -129,28 +127,23 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a recipe's field")
     parser.add_argument("-o", "--out", type=Path, default=Path("benchmarks/results/trellis_released.json"))
     options = parser.parse_args()
-    from gen3dexport.bundle.provenance import host, versions
-    from gen3dexport.documents.recipe import read_recipe
-    from gen3dexport.documents.target import read_target
-    from gen3dexport.plan import make_plan
+    from gen3dexport.plan import make_plan, read_recipe, read_target
 
-    result = json.loads(options.out.read_text()) if options.out.is_file() else {"rows": {}}
+    rows = result_file.read(options.out).get("rows", {})
     for name in options.target:
         target = read_target(name)
         plan = make_plan(read_recipe(options.recipe, target, ["random_weights=true", *options.set]), target)
         for component in options.component or plan.schemes:
             row = measure(options.recipe, name, options.set, component)
             key = f"{options.recipe}/{target.name}/{component}"
-            if row.get("build_seconds", 0) is None and key in result["rows"]:
+            if row.get("build_seconds", 0) is None and key in rows:
                 continue  # it was in the cache; what building it took is known
-            result["rows"][key] = {**row, "assignments": options.set}
-            result |= {"random_weights": True, "versions": versions(), "host": host()}
-            options.out.parent.mkdir(parents=True, exist_ok=True)
-            options.out.write_text(json.dumps(result, indent=1) + "\n")
+            rows[key] = {**row, "assignments": options.set, "made": result_file.stamp()}
+            result_file.write(options.out, __file__, {"rows": rows, "random_weights": True})
             print(key, row.get("failed") or line(row), flush=True)
             if "failed" in row:
                 return 1
-    Console(width=140).print(table(result["rows"]))
+    Console(width=140).print(table(rows))
     return 0
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from gen3dexport.assets.metrics import tensor_error
+from gen3dexport.tensor_error import tensor_error
 
 Call = Callable[[], Mapping[str, np.ndarray]]
 Prepare = Callable[[Path], tuple[Call, int]]  # a scratch folder -> the call and its bytes
@@ -133,7 +133,7 @@ def of_target(
     component: Any, target_name: str, scheme: str, folder: Path, rules: Mapping[str, str] | None = None
 ) -> tuple[Call, int]:
     """A component lowered for a target and loaded from disk, and its bytes there."""
-    from gen3dexport.documents.target import read_target
+    from gen3dexport.plan import read_target
     from gen3dexport.runtime.pipeline import to_numpy
     from gen3dexport.validation.one_component import through
 

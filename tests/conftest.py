@@ -1,16 +1,21 @@
-"""What tests share: golden folders and a tiny model in the released layout."""
+"""What tests share: golden folders, a tiny model in the released layout, its bundle, one stage cache, fast measures."""
 
 from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 import signal
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from gen3dexport.validation import measure, validate
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +25,7 @@ if TYPE_CHECKING:
 GOLDEN = Path(__file__).parent / "golden" / "trellis"
 
 TINY_RECIPE = """\
-schema: 1
+schema: 2
 name: trellis-tiny
 summary: the golden sets' networks as a pipeline; features in, mesh out
 family: trellis
@@ -30,14 +35,43 @@ golden:
 budgets:
   relative_l2: 1.0e-3
   relative_l2_fp32: 1.0e-3
-  iou: 0.99
+  scores: {{voxels: {{iou: 0.99}}}}
 """
 
 
-@pytest.fixture(autouse=True)
-def _own_stage_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the user's stage cache; tests of one run share one."""
-    monkeypatch.setenv("GEN3DEXPORT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+FAST_TARGET = """\
+name: eager-fast
+summary: one timed run
+backend: eager
+device: any CPU
+measure: {warmup: 0, runs: 1, threads: 1}
+"""
+
+
+def _measure_here(command: list[str], **_: Any) -> None:
+    """The measuring process's work in this process, without a start of Python and torch for each bundle."""
+    assert command[1:3] == ["-m", measure.__name__]
+    measure.main(command[3:])
+
+
+def pytest_sessionstart() -> None:
+    """Bundles are measured in the test's own process, but where a test takes `in_child`."""
+    validate.subprocess = SimpleNamespace(run=_measure_here)  # type: ignore[assignment]
+
+
+@pytest.fixture
+def in_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bundles of this test are measured as the commands do it, in a process of their own."""
+    monkeypatch.setattr(validate, "subprocess", subprocess)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stage_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or writes the user's caches; those of one run of `tests/run.py` share one, whichever process."""
+    with pytest.MonkeyPatch.context() as patch:
+        shared = os.environ.get("GEN3DEXPORT_TEST_CACHE") or str(tmp_path_factory.getbasetemp() / "cache")
+        patch.setenv("GEN3DEXPORT_CACHE", shared)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -45,9 +79,9 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint folder in the released layout, made of the golden sets ss_flow and ss_dec."""
     folder = tmp_path_factory.mktemp("tiny")
     (folder / "ckpts").mkdir()
-    for name, golden in (("ss_flow_tiny", "ss_flow"), ("ss_dec_tiny", "ss_dec")):
-        shutil.copyfile(GOLDEN / golden / "config.json", folder / "ckpts" / f"{name}.json")
-        shutil.copyfile(GOLDEN / golden / "weights.safetensors", folder / "ckpts" / f"{name}.safetensors")
+    for name, source in (("ss_flow_tiny", "ss_flow"), ("ss_dec_tiny", "ss_dec")):
+        shutil.copyfile(GOLDEN / source / "config.json", folder / "ckpts" / f"{name}.json")
+        shutil.copyfile(GOLDEN / source / "weights.safetensors", folder / "ckpts" / f"{name}.safetensors")
     params = {"steps": 4, "cfg_strength": 2.0, "cfg_interval": [0.5, 1.0], "rescale_t": 3.0}
     models = {"sparse_structure_flow_model": "ckpts/ss_flow_tiny", "sparse_structure_decoder": "ckpts/ss_dec_tiny"}
     args = {"models": models, "sparse_structure_sampler": {"params": params}, "text_cond_tokens": 11}
@@ -69,8 +103,8 @@ def golden_sampler() -> tuple[Component, dict[str, Tensor]]:
     import torch
 
     from gen3dexport.models.component import Component, Euler
-    from gen3dexport.models.golden import read_golden
     from gen3dexport.models.trellis.host.sampler import Schedule
+    from gen3dexport.models.trellis.networks.golden_sets import read_golden
 
     golden = read_golden(GOLDEN / "sampler")
     extra, tensors = golden.extra, golden.tensors
@@ -86,11 +120,41 @@ def golden_sampler() -> tuple[Component, dict[str, Tensor]]:
 
 @pytest.fixture
 def fast_target(tmp_path: Path) -> Path:
-    """The eager target with few timed runs."""
+    """The eager target with one timed run."""
     path = tmp_path / "eager-fast.yaml"
-    fields = ["name: eager-fast", "summary: few runs", "backend: eager", "device: any CPU"]
-    path.write_text("\n".join([*fields, "measure: {warmup: 1, runs: 5, threads: 2}"]) + "\n")
+    path.write_text(FAST_TARGET)
     return path
+
+
+@pytest.fixture(scope="session")
+def validated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Bundle of a recipe, given as its text, for the fast eager target, validated; made once a text."""
+    from gen3dexport.build import build
+    from gen3dexport.plan import make_plan, read_recipe, read_target
+
+    made: dict[str, Path] = {}
+
+    def bundle(text: str) -> Path:
+        if text not in made:
+            folder = tmp_path_factory.mktemp("built")
+            recipe, path = folder / "recipe.yaml", folder / "eager-fast.yaml"
+            recipe.write_text(text)
+            path.write_text(FAST_TARGET)
+            target = read_target(str(path))
+            build(make_plan(read_recipe(str(recipe), target), target), folder / "bundle")
+            validate.validate(folder / "bundle")
+            made[text] = folder / "bundle"
+        return made[text]
+
+    return bundle
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_weights: Path, validated: Callable[[str], Path]) -> Path:
+    """The tiny model's bundle, validated as the commands do it. Damage copies of it only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validate, "subprocess", subprocess)
+        return validated(TINY_RECIPE.format(weights=tiny_weights))
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@
     ├── MissingError              3  a target's package or device is missing
     ├── ExportError               4  export or lowering refused
     ├── AccuracyError             5  accuracy or quality below its floor
-    ├── BudgetError               6  latency, memory or size over its budget
     ├── VerificationError         7  digest, signature or format is wrong
     └── UnmeasuredError           8  nothing measured where a measurement was asked for
     Interrupted                 130  stopped by SIGINT or SIGTERM; no `except Exception` holds it up
 
-A message says what is wrong, where, and how to mend it.
+A budget that is missed is a result and no error: `reports.report.exit_code` gives 5, 6 (latency, memory or size over
+its budget) or 8 for it. A message says what is wrong, where, and how to mend it.
 """
 
 from __future__ import annotations
@@ -57,12 +57,6 @@ class AccuracyError(GenExportError):
     """Accuracy or asset quality is below its floor."""
 
     exit_code = 5
-
-
-class BudgetError(GenExportError):
-    """Latency, memory or size is over its budget."""
-
-    exit_code = 6
 
 
 class VerificationError(GenExportError):

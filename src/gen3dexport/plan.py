@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import ValidationError
 
 from gen3dexport import backends, models
-from gen3dexport.documents.budgets import Budgets
+from gen3dexport.assets import kinds
+from gen3dexport.documents import recipe as recipes
+from gen3dexport.documents import target as targets
+from gen3dexport.documents.budgets import Budgets, unknown_scores
 from gen3dexport.documents.recipe import Recipe
-from gen3dexport.documents.shipped import did_you_mean
+from gen3dexport.documents.shipped import did_you_mean, documents
 from gen3dexport.documents.target import Target
 from gen3dexport.errors import MissingError, UsageError
-
-CALIBRATED = ("int8-static",)
-"""Schemes whose ranges of activations are recorded before quantizing."""
+from gen3dexport.models import Family
+from gen3dexport.models.declaration import Declaration
+from gen3dexport.quantization.schemes import CALIBRATED
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,9 @@ class Plan:
     Attributes:
         recipe, target: as resolved.
         backend: the backend's module; options: its options.
-        pipeline: the family's host module; settings: the pipeline's settings.
+        family: the model family's package; settings: the pipeline's settings.
+        weights: the folder of the checkpoint.
+        declared: the pipeline's components by name, in the order they run.
         schemes: quantization scheme by component, in the order the components run.
         modules: exceptions to it by component, pattern -> scheme; only components that have some.
         allow_pickle: whether weights may be read from a pickle (tensors only) where there is no safetensors file.
@@ -35,8 +43,10 @@ class Plan:
     target: Target
     backend: ModuleType
     options: Any
-    pipeline: ModuleType
+    family: Family
     settings: Any
+    weights: Path
+    declared: dict[str, Declaration]
     schemes: dict[str, str]
     modules: dict[str, dict[str, str]]
     allow_pickle: bool = False
@@ -45,6 +55,11 @@ class Plan:
     def budgets(self) -> Budgets:
         """The recipe's budgets, with the target's where it sets none."""
         return self.recipe.budgets.over(self.target.budgets)
+
+    @property
+    def stand_in(self) -> Literal["trained", "random"]:
+        """What golden requests stand in for, see `models.Request`."""
+        return "trained" if self.recipe.golden.assets and not self.recipe.random_weights else "random"
 
     @property
     def calibrates(self) -> bool:
@@ -56,6 +71,51 @@ class Plan:
         return replace(self, schemes=dict(schemes), modules={k: dict(v) for k, v in modules.items() if v})
 
 
+def read_target(name: str) -> Target:
+    """The target of that name, alias or YAML path, its backend and options checked.
+
+    Raises:
+        UsageError: with every problem.
+    """
+    target = targets.read_target(name)
+    if target.backend not in backends.names():
+        known = did_you_mean(target.backend, backends.names())
+        raise UsageError(f"target {target.name}: backend: unknown {target.backend!r}{known}")
+    backend_options(target)
+    return target
+
+
+def backend_options(target: Target) -> Any:
+    """A target's options as its backend's own model.
+
+    Raises:
+        UsageError: when the backend does not know one.
+    """
+    model = backends.find(target.backend).Options
+    try:
+        return model(**target.options)
+    except ValidationError as error:
+        raise UsageError.of(
+            [
+                f"target {target.name}: options.{'.'.join(map(str, e['loc']))}: {e['msg']}"
+                + (did_you_mean(str(e["loc"][-1]), model.model_fields) if e["type"] == "extra_forbidden" else "")
+                for e in error.errors()
+            ]
+        ) from None
+
+
+def read_recipe(name: str, target: Target | None = None, assignments: Sequence[str] = ()) -> Recipe:
+    """The recipe of that name or YAML path, with the target's exceptions and `key=value` assignments applied.
+
+    Raises:
+        UsageError: with every problem.
+    """
+    names = documents("targets")
+    known = {*names, *(name.partition("-")[0] for name in names), *targets.aliases(), *backends.names()}
+    vocabulary = recipes.Vocabulary(knobs=lambda family: models.find(family).Knobs, targets=known)
+    return recipes.read_recipe(name, vocabulary, target, assignments)
+
+
 def make_plan(recipe: Recipe, target: Target, allow_pickle: bool = False) -> Plan:
     """Check that `recipe` and `target` go together.
 
@@ -63,32 +123,43 @@ def make_plan(recipe: Recipe, target: Target, allow_pickle: bool = False) -> Pla
         UsageError: with every problem: missing weights, unknown components, schemes that the backend refuses.
     """
     backend = backends.find(target.backend)
-    pipeline = models.pipeline(recipe.family)
-    knobs = (recipe.sampler, recipe.slat_sampler, recipe.voxels, recipe.decoders)
-    settings = pipeline.read_settings(recipe.weights_folder(), *knobs, recipe.encoder_folder(), recipe.random_weights)
-    names = pipeline.components(settings)
+    family = models.find(recipe.family)
+    weights = family.Knobs.WEIGHTS.folder(recipe.weights, f"recipe {recipe.name}")
+    settings = family.read_settings(weights, recipe.knobs, recipe.random_weights)
+    declared = {d.name: d for d in family.components(settings)}
     problems = [
-        f"recipe {recipe.name}: components.{name}: no such component{did_you_mean(name, names)}"
+        f"recipe {recipe.name}: components.{name}: no such component{did_you_mean(name, declared)}"
         for name in recipe.components
-        if name not in (*names, *pipeline.left_out(settings))
+        if name not in (*declared, *settings.left_out)
     ]
-    schemes = {name: recipe.scheme(name, target) for name in names}
-    modules = {name: recipe.modules(name) for name in names if recipe.modules(name)}
-    plan = Plan(recipe, target, backend, target.backend_options(), pipeline, settings, schemes, modules, allow_pickle)
+    schemes = {name: recipe.scheme(name, target) for name in declared}
+    modules = {name: recipe.modules(name) for name in declared if recipe.modules(name)}
+    plan = Plan(
+        recipe=recipe,
+        target=target,
+        backend=backend,
+        options=backend_options(target),
+        family=family,
+        settings=settings,
+        weights=weights,
+        declared=declared,
+        schemes=schemes,
+        modules=modules,
+        allow_pickle=allow_pickle,
+    )
     reason = getattr(backend, "NO_BATCHED_GUIDANCE", None)
-    for field, sampler in {"sampler": recipe.sampler, "slat_sampler": recipe.slat_sampler}.items():
-        if reason and sampler is not None and sampler.guidance == "batched":
-            problems.append(f"{recipe.name} on {target.name}: {field}.guidance: batched is refused: {reason}")
+    for field in (d.batched for d in declared.values() if reason and d.batched):
+        problems.append(f"{recipe.name} on {target.name}: {field}: batched is refused: {reason}")
     for field, scheme in _asked(plan):
         where = f"{recipe.name} on {target.name}: {field}"
-        if scheme in backend.REFUSED:
-            problems.append(
-                f"{where}: {scheme} is refused: {backend.REFUSED[scheme]}; use one of {', '.join(backend.SCHEMES)}"
-            )
+        if (why := backends.refused_for(backend, scheme, plan.options)) is not None:
+            problems.append(f"{where}: {scheme} is refused: {why}; use one of {', '.join(backend.SCHEMES)}")
         elif scheme not in backend.SCHEMES:
             problems.append(f"{where}: unknown {scheme!r}{did_you_mean(scheme, backend.SCHEMES)}")
         elif scheme in CALIBRATED and recipe.calibration is None:
             problems.append(f"{where}: {scheme} needs calibration.prompts, prompts to record activations with")
+    known = {kind: [scale.name for scale in kinds.of(kind).SCALES] for kind in settings.asset_kinds}
+    problems += [f"{recipe.name} on {target.name}: {problem}" for problem in unknown_scores(plan.budgets, known)]
     if problems:
         raise UsageError.of(problems)
     return plan

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import ModuleType
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -12,11 +11,12 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
+from gen3dexport.bundle.golden import Call
 from gen3dexport.models.component import Component
+from gen3dexport.models.declaration import Declaration, State
 from gen3dexport.quantization.calibration import observing
-from gen3dexport.validation.drift import trajectory
+from gen3dexport.trajectory import trajectory
 
-State = dict[str, Any]
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -48,7 +48,7 @@ def run_eager(component: Component, inputs: Arrays) -> dict[str, np.ndarray]:
 
 
 class _WideConvolutions(TorchFunctionMode):
-    """Convolutions in float16 with sums in float32, as a GPU has them: on a CPU torch's own take 85 times as long."""
+    """Convolutions in float16 with sums in float32, as a GPU has them; a CPU is slow at torch's own."""
 
     def __torch_function__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -88,8 +88,7 @@ class Recording:
 
 def record(
     component: Component,
-    pipeline: ModuleType,
-    settings: Any,
+    declared: Declaration,
     states: Sequence[State],
     assets: bool,
     calibration: Sequence[State] = (),
@@ -103,23 +102,23 @@ def record(
     after, trajectories = [], []
     for state in states:
         eager = Eager(component, once=not assets)
-        after.append(pipeline.advance(component.name, state, eager, settings, xp))
+        after.append(declared.step(state, eager, xp))
         first = first or eager
-        if component.loop is not None and assets:
-            final = pipeline.sampler_output(component.name, after[-1])
+        if component.loop is not None and declared.loop is not None and assets:
+            final = declared.loop.output(after[-1])
             taken = [inputs for inputs, _ in eager.calls]
             trajectories.append(trajectory(taken, component.loop.state, component.loop.time, final))
     assert first is not None and first.calls, f"{component.name} was not called by its pipeline"
     calls = [first.calls[i] for i in sorted({0, len(first.calls) // 2, len(first.calls) - 1})]
-    order = pipeline.inputs_of(component.name, settings)
-    example = {name: torch.from_numpy(np.array(calls[0][0][name])) for name in order}  # a copy has plain strides
+    # A copy has plain strides.
+    example = {name: torch.from_numpy(np.array(calls[0][0][name])) for name in declared.inputs}
     made = component.with_inputs(example)
     calibrated = []
     if calibration:
         with observing(component) as observed:
             for state in calibration:
                 eager = Eager(component, once=not assets)
-                calibrated.append(pipeline.advance(component.name, state, eager, settings, xp))
+                calibrated.append(declared.step(state, eager, xp))
         made = replace(made, ranges=observed.ranges())
     return Recording(
         component=made,
@@ -128,23 +127,20 @@ def record(
         states=tuple(after),
         calibrated=tuple(calibrated),
         trajectories=tuple(trajectories),
-        rows=pipeline.output_rows(component.name, after[0], settings),
+        rows=declared.rows(after[0]),
     )
 
 
-def golden_tensors(recording: Recording, quantized: Component) -> dict[str, np.ndarray]:
-    """The golden file of a component: `K.in.NAME`, `K.fp32.NAME` and `K.quantized.NAME` of each kept call.
-
-    Outputs have their real rows alone; what is equal in float32 and quantized is there once, as float32.
-    """
-    tensors: dict[str, np.ndarray] = {}
-    for k, (inputs, outputs) in enumerate(recording.calls):
-        tensors |= {f"{k}.in.{name}": value for name, value in inputs.items()}
-        for name, value in run_eager(quantized, inputs).items():
-            tensors[f"{k}.fp32.{name}"] = expected = without_padding(outputs[name], recording.rows)
-            if not np.array_equal(found := without_padding(value, recording.rows), expected):
-                tensors[f"{k}.quantized.{name}"] = found
-    return {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+def golden_calls(recording: Recording, quantized: Component) -> list[Call]:
+    """The kept calls of a component, with what the quantized one gives; outputs have their real rows alone."""
+    return [
+        Call(
+            inputs,
+            {name: without_padding(value, recording.rows) for name, value in outputs.items()},
+            {name: without_padding(value, recording.rows) for name, value in run_eager(quantized, inputs).items()},
+        )
+        for inputs, outputs in recording.calls
+    ]
 
 
 def without_padding(output: np.ndarray, rows: int | None) -> np.ndarray:
@@ -152,18 +148,15 @@ def without_padding(output: np.ndarray, rows: int | None) -> np.ndarray:
     return output if rows is None else output[:, :rows]
 
 
-def sampler_tensors(
-    quantized: Component, pipeline: ModuleType, settings: Any, before: State, after: State | None
-) -> dict[str, np.ndarray]:
-    """The golden file of a sampler loop as one program: `in.NAME`, `fp32.x` and `quantized.x`.
+def golden_loop(quantized: Component, declared: Declaration, before: State, after: State | None) -> Call:
+    """The call of a sampler loop as one program.
 
     Args:
         after: the float32 pipeline's state after the loop; None where no whole loop was run, then inputs alone.
     """
-    name = quantized.name
-    tensors = {f"in.{k}": value for k, value in pipeline.sampler_inputs(name, before, settings, xp).items()}
-    if after is not None:
-        own = pipeline.advance(name, before, Eager(quantized), settings, xp)
-        tensors["fp32.x"] = pipeline.sampler_output(name, after)
-        tensors["quantized.x"] = pipeline.sampler_output(name, own)
-    return {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    assert declared.loop is not None and quantized.loop is not None
+    inputs, state = declared.loop.inputs(before, xp), quantized.loop.state
+    if after is None:
+        return Call(inputs)
+    own = declared.step(before, Eager(quantized), xp)
+    return Call(inputs, {state: declared.loop.output(after)}, {state: declared.loop.output(own)})

@@ -8,34 +8,19 @@ from typing import Any
 
 import torch
 
-from gen3dexport import models
+from gen3dexport.errors import UsageError
 from gen3dexport.export import export_module
 from gen3dexport.models.component import Component
-from gen3dexport.plan import CALIBRATED, Plan
+from gen3dexport.plan import Plan
 from gen3dexport.quantization.module_rules import exceptions
 from gen3dexport.quantization.quantize import convolutions
-
-# Bytes of a parameter inside what a scheme covers.
-BYTES: Mapping[str, float] = {
-    "fp32": 4,
-    "fp16": 2,
-    "bf16": 2,
-    "int8-dynamic": 1,
-    "int8-weight": 1,
-    "int8-static": 1,
-    "float8-weight": 1,
-    "float8-dynamic": 1,
-    "int4-dynamic": 0.5 + 2 / 32,  # a half-precision scale for each group of 32
-    "int4-weight": 0.5 + 2.5 / 32,  # a half-precision scale and four bits of zero point for each group of 32
-}
+from gen3dexport.quantization.schemes import SCHEMES
 
 
 def describe(plan: Plan) -> dict[str, Any]:
     """A JSON-able description of a plan; sizes are estimated from shapes, and say so."""
-    loading = models.loading(plan.recipe.family)
     rows = [
-        _row(loading.skeleton(name, plan.settings, plan.recipe.weights_folder()), scheme, plan)
-        for name, scheme in plan.schemes.items()
+        _row(plan.declared[name].load(plan.weights, "shapes"), scheme, plan) for name, scheme in plan.schemes.items()
     ]
     return {
         "recipe": plan.recipe.name,
@@ -50,6 +35,23 @@ def describe(plan: Plan) -> dict[str, Any]:
         "kind": "estimated",
         "by": "shapes: float32 weights, the lowered copy, and twice the largest activation",
     }
+
+
+def check_rules(plan: Plan) -> None:
+    """Check every rule of a plan against its component's shapes, before any weight is read.
+
+    Raises:
+        UsageError: with every rule that matches nothing.
+    """
+    problems = []
+    for name, rules in plan.modules.items():
+        component = plan.declared[name].load(plan.weights, "shapes")
+        try:
+            exceptions(component, rules)
+        except UsageError as error:
+            problems += [f"recipe {plan.recipe.name}: {line}" for line in str(error).splitlines()]
+    if problems:
+        raise UsageError.of(problems)
 
 
 def _row(component: Component, scheme: str, plan: Plan) -> dict[str, Any]:
@@ -68,7 +70,7 @@ def _row(component: Component, scheme: str, plan: Plan) -> dict[str, Any]:
     )
     size = round(
         sum(
-            p.numel() * BYTES[_scheme_of(component, name, p, scheme, chosen)]
+            p.numel() * SCHEMES[_scheme_of(component, name, p, scheme, chosen)].bytes
             for name, p in component.module.named_parameters()
         )
     )
@@ -94,6 +96,6 @@ def _scheme_of(component: Component, name: str, parameter: torch.Tensor, scheme:
 
 def _covered(component: Component, name: str, parameter: torch.Tensor, scheme: str) -> bool:
     """Whether a scheme stores this parameter in its own width: matrices and kernels, in the blocks if there are any."""
-    if scheme in CALIBRATED:
+    if SCHEMES[scheme].covers == "convolutions":
         return parameter.dim() >= 2 and name.rpartition(".")[0] in convolutions(component)
     return parameter.dim() >= 2 and (component.stack is None or name.startswith(component.stack + "."))

@@ -1,107 +1,122 @@
-"""Which kind of asset goes into a file by its ending, and pictures of every kind."""
+"""Which kind of asset goes into a file by its ending; the kinds bring their endings (`kinds`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gen3dexport.assets import mesh as assets
-from gen3dexport.assets import usd
-from gen3dexport.assets.gaussians import Gaussians, write_ply, write_splat
-from gen3dexport.assets.mesh import Mesh
+from gen3dexport.assets import kinds
+from gen3dexport.assets.asset import Asset
+from gen3dexport.assets.file_format import FileFormat
+from gen3dexport.disk import check_place, write_atomically
 from gen3dexport.errors import UsageError
 
-KINDS = ("gaussians", "mesh", "radiance_field")
-ENDINGS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(assets.FORMATS, ("mesh",)),
-    ".ply": ("gaussians", "mesh"),
-    ".splat": ("gaussians",),
-    **dict.fromkeys(usd.FORMATS, ("gaussians", "mesh")),
-    ".html": ("gaussians", "mesh"),
-    ".npz": ("radiance_field",),
-}
-"""What a file can hold by its ending; the first that there is goes in unless another is named."""
+Formats = Mapping[str, FileFormat]
+_NONE: Formats = {}
+_UP = {"": "", "y": "y up", "z": "z up", "-y": "y down"}
 
 
-def choose(path: Path, kinds: Sequence[str] | None = None, wanted: str = "") -> str:
-    """The kind of asset that goes into `path`.
+def endings(views: Formats = _NONE) -> dict[str, tuple[str, ...]]:
+    """Every ending that there is, and the kinds that it can hold, by name.
 
     Args:
-        kinds: those that there are; every kind when None (to refuse an ending before the bundle is read).
+        views: further endings, for assets of any kind.
+    """
+    held: dict[str, list[str]] = {}
+    for kind in kinds.names():
+        for ending in (*kinds.of(kind).FILES, *views):
+            held.setdefault(ending, []).append(kind)
+    return {ending: tuple(some) for ending, some in sorted(held.items())}
+
+
+def choose(path: Path, made: Sequence[str] | None = None, wanted: str = "", views: Formats = _NONE) -> str:
+    """The kind of asset that goes into `path`: of those that fit, the first by name, usual ones before others.
+
+    Args:
+        made: the kinds that there are; every kind when None (to refuse an ending before the bundle is read).
         wanted: the kind that must, or "".
+        views: further endings, for assets of any kind.
 
     Raises:
         UsageError: for an unknown ending or kind, or one that cannot be.
     """
-    ending = path.suffix.lower()
-    if ending not in ENDINGS:
-        raise UsageError(f"{path}: unknown format {path.suffix!r}; known endings are {', '.join(ENDINGS)}")
-    if wanted and wanted not in KINDS:
-        raise UsageError(f"kind {wanted!r}: unknown; there are {', '.join(KINDS)}")
-    here = KINDS if kinds is None else tuple(kinds)
-    found = next((k for k in ENDINGS[ending] if k in here and wanted in ("", k)), None)
-    if found is not None:
-        return found
-    if wanted and wanted not in here:
+    ending, known = path.suffix.lower(), endings(views)
+    if ending not in known:
+        raise UsageError(f"{path}: unknown format {path.suffix!r}; known endings are {', '.join(known)}")
+    if wanted:
+        kinds.of(wanted)
+    here = kinds.names() if made is None else sorted(made)
+    asked = [kind for kind in here if wanted in ("", kind)]
+    fit = [kind for kind in asked if kind in known[ending]]
+    if fit:
+        return min(fit, key=lambda kind: not format_of(kind, path, views).usual)
+    if not asked:
         raise UsageError(f"this bundle makes {', '.join(here)}, no {wanted}")
-    fitting = [e for e, held in ENDINGS.items() if any(k in here and wanted in ("", k) for k in held)]
-    raise UsageError(f"{path}: a {ending} holds {' or '.join(ENDINGS[ending])}; name a {', '.join(fitting)} file")
+    fitting = dict.fromkeys(e for kind in asked for e in (*kinds.of(kind).FILES, *views))
+    held = [kind for kind in known[ending] if kind in here] or known[ending]
+    raise UsageError(f"{path}: a {ending} holds {' or '.join(held)}; name a {', '.join(fitting)} file")
 
 
-def check_output(path: Path, wanted: str = "") -> None:
+def format_of(kind: str, path: Path, views: Formats = _NONE) -> FileFormat:
+    """What writes an asset of that kind into `path`; the kind must be one that `choose` gives."""
+    return {**views, **kinds.of(kind).FILES}[path.suffix.lower()]
+
+
+def check_output(path: Path, wanted: str = "", views: Formats = _NONE) -> None:
     """Refuse an output that could not be written, before any work is done for it; makes nothing.
 
     Raises:
         UsageError: for an unknown ending or a place that cannot be written; MissingError without the format's package.
     """
-    choose(path, None, wanted)
-    assets.check_place(path)
-    if path.suffix.lower() in usd.FORMATS:
-        usd.require_package(path)
+    kind = choose(path, None, wanted, views)
+    check_place(path)
+    format_of(kind, path, views).require(path)
 
 
-def write(asset: Any, path: Path, title: str = "") -> None:
+def write(asset: Asset, path: Path, title: str = "", views: Formats = _NONE) -> None:
     """Write an asset of a kind that the ending holds. The file appears whole or not at all.
 
     Args:
         title: of a page (.html).
+
+    Raises:
+        UsageError: for another ending, or a place that cannot be written.
     """
-    ending = path.suffix.lower()
-    if ending in usd.FORMATS:
-        usd.write_usd(asset, path)
-    elif ending == ".html":
-        from gen3dexport.pages.viewer import viewer_html
-
-        assets.write_atomically(path, viewer_html(asset, title).encode())
-    elif ending == ".npz":
-        import io
-
-        stream = io.BytesIO()
-        np.savez(stream, depth=asset.depth, **{k: getattr(asset, k) for k in ("positions", "trivec", "density", "sh")})
-        assets.write_atomically(path, stream.getvalue())
-    elif isinstance(asset, Mesh):
-        assets.write(asset, path)
-    else:
-        (write_splat if ending == ".splat" else write_ply)(asset, path)
+    format_ = format_of(choose(path, None, asset.kind, views), path, views)
+    format_.require(path)
+    write_atomically(path, format_(asset, title))
 
 
-def turntable(asset: Any) -> NDArray[np.uint8]:
-    """A contact sheet of eight pictures around an asset of any kind."""
-    from gen3dexport.assets.draw.field_render import field_turntable
-    from gen3dexport.assets.draw.gaussian_render import gaussian_turntable
-    from gen3dexport.assets.draw.render import turntable
+def frames(views: Formats = _NONE) -> list[tuple[str, str, str, str]]:
+    """What a reader of a file must know: (endings, kinds, axis that points up, unit of a file with a size in metres),
+    endings of equal ones together; frames are right-handed.
 
-    if isinstance(asset, Mesh):
-        return turntable(asset)
-    return gaussian_turntable(asset) if isinstance(asset, Gaussians) else field_turntable(asset)
+    Args:
+        views: further endings, for assets of any kind.
+    """
+    rows: dict[str, tuple[str, str, str]] = {}
+    for ending, held in endings(views).items():
+        groups: dict[tuple[str, str], list[str]] = {}
+        for kind in held if ending not in views else ("any kind",):
+            format_ = views[ending] if ending in views else kinds.of(kind).FILES[ending]
+            unit = "" if not format_.up else "millimetre" if format_.per_metre == 1000 else "metre"
+            groups.setdefault((_UP[format_.up], unit), []).append(kind.replace("_", " "))
+        for (up, unit), some in groups.items():
+            rows[f"{ending} {up}"] = (", ".join(some), up, unit)
+    joined: dict[tuple[str, str, str], list[str]] = {}
+    for key, row in rows.items():
+        joined.setdefault(row, []).append(key.partition(" ")[0])
+    return [(" ".join(names), *row) for row, names in joined.items()]
 
 
-def counts(asset: Any) -> Mapping[str, int]:
+def turntable(asset: Asset) -> NDArray[np.uint8]:
+    """A picture of an asset of any kind."""
+    return kinds.of(asset).picture(asset)
+
+
+def counts(asset: Asset) -> dict[str, int]:
     """How large an asset is."""
-    if isinstance(asset, Mesh):
-        return {"vertices": len(asset.vertices), "faces": len(asset.faces)}
-    return {"gaussians" if isinstance(asset, Gaussians) else "voxels": len(asset.positions)}
+    return kinds.of(asset).counts(asset)

@@ -1,26 +1,18 @@
-"""3D assets: a triangle mesh, how it comes out of occupancy, and files of it.
+"""A triangle mesh: what it is, and how it comes out of occupancy.
 
 Coordinates are the pipeline's: the unit cube [-0.5, 0.5]^3, right-handed, z up; axis 0 of a voxel grid is x.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gen3dexport.errors import AccuracyError, UsageError, VerificationError
-
-FORMATS = (".glb", ".obj", ".ply", ".stl")
-# trimesh leaves normals out unless asked, by a name of each format; an STL has none per vertex.
-_NORMALS = {".glb": {"include_normals": True}, ".obj": {"include_normals": True}, ".ply": {"vertex_normal": True}}
-# z-up (x, y, z) -> glTF's y-up (x, z, -y): a rotation by -90 degrees about x.
-_TO_Y_UP = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=np.float32)
+from gen3dexport.assets.array_checks import check_shapes
+from gen3dexport.errors import AccuracyError, UsageError
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +23,17 @@ class Mesh:
         vertices: [V, 3] float32, z up.
         faces: [F, 3] int64 indices into `vertices`, counter-clockwise seen from outside.
         normals: [V, 3] float32 unit normals, or None: `vertex_normals` makes them.
-        colors: [V, 3] uint8 RGB, or None.
+        colors: [V, 3] uint8 RGB as displays take it (sRGB), or None.
+        cell: edge of the cells that the surface came from, in edges of the unit cube, or None: what is near for scores.
     """
+
+    kind: ClassVar[str] = "mesh"
 
     vertices: NDArray[np.float32]
     faces: NDArray[np.int64]
     normals: NDArray[np.float32] | None = None
     colors: NDArray[np.uint8] | None = None
+    cell: float | None = None
 
     def __post_init__(self) -> None:
         count = len(self.vertices)
@@ -46,9 +42,13 @@ class Mesh:
             raise ValueError(f"vertices and faces have shapes {shapes}; need [V, 3] and [F, 3]")
         if len(self.faces) and (self.faces.min() < 0 or self.faces.max() >= count):
             raise ValueError(f"faces name vertices {self.faces.min()} to {self.faces.max()}, but there are {count}")
-        for name, values in (("normals", self.normals), ("colors", self.colors)):
-            if values is not None and values.shape != (count, 3):
-                raise ValueError(f"{name} have shape {values.shape}; need [{count}, 3]")
+        optional = {"normals": self.normals, "colors": self.colors}
+        check_shapes(count, **{name: (values, (3,)) for name, values in optional.items() if values is not None})
+
+    def scaled(self, factor: float) -> Mesh:
+        """Times `factor`, about the origin."""
+        cell = None if self.cell is None else self.cell * factor
+        return replace(self, vertices=(self.vertices * factor).astype(np.float32), cell=cell)
 
 
 def from_occupancy_logits(logits: NDArray[np.floating], level: float = 0.0) -> Mesh:
@@ -94,11 +94,11 @@ def from_occupancy_logits(logits: NDArray[np.floating], level: float = 0.0) -> M
     resolution = field.shape[0]
     points = ((vertices - 0.5) / resolution - 0.5).astype(np.float32)
     triangles = faces.astype(np.int64)
-    return Mesh(points, triangles, vertex_normals(points, triangles))
+    return Mesh(points, triangles, vertex_normals(points, triangles), cell=1 / resolution)
 
 
 def vertex_normals(vertices: NDArray[np.float32], faces: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Unit normals [V, 3]: the adjacent faces' normals weighted by their angle at the vertex; zero at a lone vertex.
+    """Unit normals [V, 3]: the adjacent faces' normals weighted by their angle at it; up where they have no area.
 
     Source: Thuermer and Wuethrich 1998, "Computing vertex normals from polygonal facets".
     """
@@ -109,7 +109,26 @@ def vertex_normals(vertices: NDArray[np.float32], faces: NDArray[np.int64]) -> N
     flat = _unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
     weighted = (angles[:, :, None] * flat[:, None]).reshape(-1, 3)
     total = [np.bincount(faces.ravel(), weights=weighted[:, axis], minlength=len(vertices)) for axis in range(3)]
-    return _unit(np.stack(total, axis=1)).astype(np.float32)
+    return always_unit(np.stack(total, axis=1))
+
+
+def always_unit(normals: NDArray[np.floating]) -> NDArray[np.float32]:
+    """`normals` [V, 3] at length 1; up (0, 0, 1) for those that have no direction, which files may not hold."""
+    values = np.asarray(normals, np.float64)
+    length = np.linalg.norm(values, axis=-1, keepdims=True)
+    usable = np.isfinite(length) & (length > 1e-12)
+    up = np.array([0.0, 0.0, 1.0])
+    return np.where(usable, values / np.where(usable, length, 1.0), up).astype(np.float32)
+
+
+def is_closed(faces: NDArray[np.int64]) -> bool:
+    """Whether every edge has one face on either side, so that no back of a face is seen from outside."""
+    if not len(faces):
+        return False
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    count = int(faces.max()) + 1
+    there, back = (np.sort(edges @ np.array(w)) for w in ((count, 1), (1, count)))
+    return bool((there == back).all() and (np.diff(there) > 0).all())
 
 
 def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -117,118 +136,3 @@ def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     result: NDArray[np.float64] = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
     return result
-
-
-def check_place(path: Path) -> None:
-    """Refuse a place that cannot be written, before any work is done for it; makes nothing.
-
-    Raises:
-        UsageError: for a folder, a place in a file, or one without permission.
-    """
-    if path.is_dir():
-        raise UsageError(f"{path}: is a folder; name a file, e.g. {path / 'asset.glb'}")
-    folder = next(p for p in path.absolute().parents if p.exists())
-    if not folder.is_dir():
-        raise UsageError(f"{path}: cannot be written, {folder} is a file; name an output in a folder")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"{path}: cannot be written, no permission in {folder}; name an output elsewhere")
-
-
-def write(mesh: Mesh, path: Path) -> None:
-    """Write `mesh` to `path` in the format of its ending: .glb, .obj, .ply or .stl.
-
-    glTF is y-up, so a .glb is rotated: (x, y, z) becomes (x, z, -y). The other formats stay z-up. Normals and colors
-    are stored where the format has them. Missing parent folders are made. The file appears whole or not at all.
-
-    Raises:
-        UsageError: for an unknown ending or a place that cannot be written.
-    """
-    kind = format_of(path)
-    scene = _to_trimesh(mesh, y_up=kind == ".glb")
-    content = scene.export(file_type=kind[1:], **_NORMALS.get(kind, {}))
-    write_atomically(path, content.encode() if isinstance(content, str) else content)
-
-
-def read(path: Path) -> Mesh:
-    """The mesh in a .glb, .obj, .ply or .stl file, z up (a .glb is rotated back from y-up), normals made anew.
-
-    Raises:
-        UsageError: when the file is missing or its ending is unknown.
-        VerificationError: when it holds no readable triangles.
-    """
-    import trimesh
-
-    kind = format_of(path)
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file; generate it first, or check the path")
-    try:
-        loaded = trimesh.load_mesh(path, file_type=kind[1:], process=kind == ".stl")  # an STL stores no shared vertices
-    except Exception as error:  # trimesh's readers raise many types; the cause is kept
-        raise VerificationError(f"{path}: not a readable {kind} file ({error}); write it again") from error
-    if not isinstance(loaded, trimesh.Trimesh) or not len(loaded.faces):
-        raise VerificationError(f"{path}: holds no triangles; write it again")
-    vertices = np.asarray(loaded.vertices, dtype=np.float32)
-    faces = np.asarray(loaded.faces, dtype=np.int64)
-    if kind == ".glb":
-        vertices = vertices @ _TO_Y_UP
-    colors = None
-    if loaded.visual.kind == "vertex":
-        colors = np.asarray(loaded.visual.vertex_colors, dtype=np.uint8)[:, :3]
-    return Mesh(vertices, faces, vertex_normals(vertices, faces), colors)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """`content` into `path` through a temporary file beside it, so that no reader sees half of it.
-
-    Raises:
-        UsageError: when the place cannot be written.
-    """
-    temporary: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UsageError(
-            f"{path}: cannot be written ({error.strerror or error}); "
-            "name an output in a folder that you can write to, with space left"
-        ) from error
-    finally:  # also when interrupted: leave nothing behind
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    """The process's umask (mkstemp makes files private; an output should have ordinary permissions)."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def format_of(path: Path) -> str:
-    """The ending of a mesh file, in lower case.
-
-    Raises:
-        UsageError: for an unknown one.
-    """
-    kind = path.suffix.lower()
-    if kind not in FORMATS:
-        raise UsageError(f"{path}: unknown mesh format {path.suffix!r}; known endings are {', '.join(FORMATS)}")
-    return kind
-
-
-def _to_trimesh(mesh: Mesh, y_up: bool) -> Any:
-    import trimesh
-
-    normals = mesh.normals if mesh.normals is not None else vertex_normals(mesh.vertices, mesh.faces)
-    turn = _TO_Y_UP.T if y_up else np.eye(3, dtype=np.float32)
-    return trimesh.Trimesh(
-        vertices=mesh.vertices @ turn,
-        faces=mesh.faces,
-        vertex_normals=normals @ turn,
-        vertex_colors=mesh.colors,
-        process=False,
-    )

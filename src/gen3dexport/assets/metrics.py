@@ -1,4 +1,4 @@
-"""How far a program's tensors and assets are from their reference.
+"""How far assets are from their reference.
 
 Values may be infinite where the mathematics says so; `as_dict` writes those as the strings "inf", "-inf" and "nan",
 which JSON has no numbers for and `float` reads back.
@@ -8,62 +8,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gen3dexport.assets.mesh import Mesh
+from gen3dexport.assets.score import PSNR, SSIM, Score
+from gen3dexport.tensor_error import json_number
 
 F_THRESHOLDS = (1.5, 0.5, 3.0)
 """Distances for the F-score, in voxels; the first is the one that budgets name."""
 
 
 @dataclass(frozen=True)
-class TensorError:
-    """The error of a tensor against a reference of the same shape; not symmetric, except `max_abs` and `cosine`.
-
-    Attributes:
-        max_abs: max |value - reference|, in the tensor's unit.
-        relative_l2: ||value - reference||_2 / ||reference||_2, without unit; 0 when both are zero, inf when only the
-            reference is.
-        cosine: <value, reference> / (||value|| ||reference||), from -1 to 1; 1 when both are zero, 0 when one is.
-        psnr_db: 20 log10(max |reference| / rms(value - reference)), in dB; inf when equal, -inf when only the
-            reference is zero.
-
-    When an element of either is NaN or infinite, the fields are inf, inf, nan and -inf: no budget passes.
-    """
-
-    max_abs: float
-    relative_l2: float
-    cosine: float
-    psnr_db: float
-
-    def as_dict(self) -> dict[str, float | str]:
-        """The fields as JSON takes them."""
-        return {k: _json_number(v) for k, v in asdict(self).items()}
-
-
-@dataclass(frozen=True)
-class AssetQuality:
-    """A generated asset against the reference asset of the same prompt and seed; every number is symmetric.
+class SurfaceQuality:
+    """A surface against a reference; every number is symmetric.
 
     Distances are in edges of the unit cube, between points sampled on both surfaces (seeded, uniform by area).
 
     Attributes:
-        iou: |A and B| / |A or B| of occupied voxels; 1 when both are empty.
-        chamfer: mean of the two mean nearest-point distances (Fan et al. 2017, but Euclidean and not squared);
-            0 when both are empty, inf when one is.
-        f_scores: (threshold in voxels, harmonic mean of precision and recall: the shares of points within the
-            threshold of the other surface) for each threshold (Tatarchenko et al. 2019); 1 when both are empty, 0 when
-            one is.
+        chamfer: see `chamfer`.
+        f_scores: (threshold in cells, `f_score`) for each threshold.
         normal_consistency: mean |cosine| between the normals of nearest points, both ways averaged (Mescheder et al.
-            2019); 1 when both are empty, 0 when one is.
+            2019).
         samples: points on each surface.
     """
 
-    iou: float
     chamfer: float
     f_scores: tuple[tuple[float, float], ...]
     normal_consistency: float
@@ -74,45 +46,28 @@ class AssetQuality:
         """The F-score at the first threshold."""
         return self.f_scores[0][1]
 
+
+@dataclass(frozen=True)
+class AssetQuality(SurfaceQuality):
+    """A mesh and its occupancy against the reference of the same prompt and seed.
+
+    Attributes:
+        chamfer: 0 when both are empty, inf when one is; the other fields of a surface: 1 when both are, 0 when one is.
+        iou: |A and B| / |A or B| of occupied voxels; 1 when both are empty.
+    """
+
+    iou: float
+
     def as_dict(self) -> dict[str, Any]:
         """The fields as JSON takes them, and `f_score`."""
         return {
-            "iou": _json_number(self.iou),
-            "chamfer": _json_number(self.chamfer),
-            "f_score": _json_number(self.f_score),
-            "f_scores": {str(threshold): _json_number(score) for threshold, score in self.f_scores},
-            "normal_consistency": _json_number(self.normal_consistency),
+            "iou": json_number(self.iou),
+            "chamfer": json_number(self.chamfer),
+            "f_score": json_number(self.f_score),
+            "f_scores": {str(threshold): json_number(score) for threshold, score in self.f_scores},
+            "normal_consistency": json_number(self.normal_consistency),
             "samples": self.samples,
         }
-
-
-def tensor_error(value: ArrayLike, reference: ArrayLike) -> TensorError:
-    """The error of `value` against `reference` (same shape, any real dtype), in float64.
-
-    Raises:
-        ValueError: when the shapes differ or there is no element.
-    """
-    a, b = np.asarray(value, dtype=np.float64), np.asarray(reference, dtype=np.float64)
-    if a.shape != b.shape:
-        raise ValueError(f"shapes differ: {list(a.shape)} against the reference's {list(b.shape)}")
-    if a.size == 0:
-        raise ValueError("the tensors have no elements, so there is no error to measure")
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        return TensorError(math.inf, math.inf, math.nan, -math.inf)
-    difference = np.abs(a - b)
-    norm_a, norm_b = float(np.linalg.norm(a)), float(np.linalg.norm(b))
-    norm = float(np.linalg.norm(difference))
-    rms, peak = norm / math.sqrt(a.size), float(np.abs(b).max())
-    if norm_a == 0 or norm_b == 0:
-        cosine = float(norm_a == norm_b)
-    else:
-        cosine = float(np.clip(np.vdot(a / norm_a, b / norm_b), -1, 1))
-    return TensorError(
-        max_abs=float(difference.max()),
-        relative_l2=norm / norm_b if norm_b else (math.inf if norm else 0.0),
-        cosine=cosine,
-        psnr_db=math.inf if rms == 0 else (20 * math.log10(peak / rms) if peak else -math.inf),
-    )
 
 
 def occupancy_iou(a: ArrayLike, b: ArrayLike) -> float:
@@ -153,6 +108,55 @@ def sample_surface(mesh: Mesh, count: int, seed: int = 0) -> tuple[NDArray[np.fl
     return np.einsum("nk,nkd->nd", weights, corners[face]), normals[face] / doubled[face, None]
 
 
+def surface_quality(
+    mesh: Mesh,
+    reference: Mesh,
+    cell: float,
+    samples: int = 20_000,
+    thresholds: Sequence[float] = F_THRESHOLDS,
+    seed: int = 0,
+) -> SurfaceQuality:
+    """How alike two surfaces are, which must not be empty.
+
+    Args:
+        cell: unit of the thresholds, in edges of the unit cube.
+        thresholds: distances for the F-score in cells.
+
+    The two surfaces are sampled with different seeds, so that even equal meshes are compared by different points.
+    """
+    points, normals = zip(*(sample_surface(m, samples, seed + k) for k, m in enumerate((mesh, reference))), strict=True)
+    distances, nearest = nearest_points(*points)
+    cosines = [np.abs((normals[here] * normals[1 - here][nearest[here]]).sum(1)).mean() for here in (0, 1)]
+    return SurfaceQuality(
+        chamfer=chamfer(distances),
+        f_scores=tuple((t, f_score(distances, t * cell)) for t in thresholds),
+        normal_consistency=float(np.mean(cosines)),
+        samples=samples,
+    )
+
+
+def nearest_points(
+    points: NDArray[np.float64], others: NDArray[np.float64]
+) -> tuple[list[NDArray[np.float64]], list[NDArray[np.int64]]]:
+    """For each of two sets of points [N, 3], the distances to the nearest points of the other, and their indices."""
+    from scipy.spatial import cKDTree
+
+    pairs = [cKDTree(there).query(here) for here, there in ((points, others), (others, points))]
+    return [distance for distance, _ in pairs], [index for _, index in pairs]
+
+
+def chamfer(distances: Sequence[NDArray[np.float64]]) -> float:
+    """The mean of the two mean nearest-point distances (Fan et al. 2017, but Euclidean and not squared)."""
+    return float((distances[0].mean() + distances[1].mean()) / 2)
+
+
+def f_score(distances: Sequence[NDArray[np.float64]], threshold: float) -> float:
+    """Harmonic mean of precision and recall: the shares of points within `threshold` of the other set (Tatarchenko et
+    al. 2019)."""
+    precision, recall = (float((d <= threshold).mean()) for d in distances)
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
 def asset_quality(
     mesh: Mesh | None,
     reference: Mesh | None,
@@ -167,32 +171,21 @@ def asset_quality(
     Args:
         occupancy, reference_occupancy: boolean [R, R, R].
         thresholds: distances for the F-score in voxels, which are 1 / R of the unit cube's edge.
-
-    The two surfaces are sampled with different seeds, so that even equal meshes are compared by different points.
     """
     iou = occupancy_iou(occupancy, reference_occupancy)
     empty = [m is None or len(m.faces) == 0 for m in (mesh, reference)]
     if any(empty):
         equal = float(all(empty))
-        scores = tuple((t, equal) for t in thresholds)
-        return AssetQuality(iou, 0.0 if equal else math.inf, scores, equal, samples)
+        return AssetQuality(0.0 if equal else math.inf, tuple((t, equal) for t in thresholds), equal, samples, iou)
     assert mesh is not None and reference is not None
     voxel = 1 / np.asarray(occupancy).shape[0]
-    from scipy.spatial import cKDTree
+    return AssetQuality(**vars(surface_quality(mesh, reference, voxel, samples, thresholds, seed)), iou=iou)
 
-    points, normals = zip(*(sample_surface(m, samples, seed + k) for k, m in enumerate((mesh, reference))), strict=True)
-    distances, cosines = [], []
-    for here, there in ((0, 1), (1, 0)):
-        distance, nearest = cKDTree(points[there]).query(points[here])
-        distances.append(distance)
-        cosines.append(np.abs((normals[here] * normals[there][nearest]).sum(1)).mean())
-    return AssetQuality(
-        iou=iou,
-        chamfer=float((distances[0].mean() + distances[1].mean()) / 2),
-        f_scores=tuple((t, _f_score(distances, t * voxel)) for t in thresholds),
-        normal_consistency=float(np.mean(cosines)),
-        samples=samples,
-    )
+
+def picture_scores(pictures: Sequence[NDArray[np.uint8]], references: Sequence[NDArray[np.uint8]]) -> tuple[Score, ...]:
+    """`picture_quality` as scores, SSIM first and never below 0."""
+    found = picture_quality(pictures, references)
+    return SSIM(max(0.0, found["ssim"])), PSNR(float(found["psnr_db"]))
 
 
 def picture_quality(pictures: Sequence[NDArray[np.uint8]], references: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
@@ -208,7 +201,7 @@ def picture_quality(pictures: Sequence[NDArray[np.uint8]], references: Sequence[
     with np.errstate(divide="ignore"):
         psnr = float(peak_signal_noise_ratio(other, one, data_range=255))
     ssim = [float(structural_similarity(a, b, channel_axis=2, data_range=255)) for a, b in zip(one, other, strict=True)]
-    return {"psnr_db": _json_number(psnr), "ssim": float(np.mean(ssim))}
+    return {"psnr_db": json_number(psnr), "ssim": float(np.mean(ssim))}
 
 
 def depth_delta1(depths: Sequence[ArrayLike], references: Sequence[ArrayLike], ratio: float = 1.25) -> float:
@@ -222,12 +215,3 @@ def depth_delta1(depths: Sequence[ArrayLike], references: Sequence[ArrayLike], r
     covered, both = np.isfinite(one) | np.isfinite(other), np.isfinite(one) & np.isfinite(other)
     near = np.maximum(one[both] / other[both], other[both] / one[both]) < ratio
     return float(near.sum() / covered.sum()) if covered.any() else 1.0
-
-
-def _f_score(distances: Sequence[NDArray[np.float64]], threshold: float) -> float:
-    precision, recall = (float((d <= threshold).mean()) for d in distances)
-    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-
-
-def _json_number(value: float) -> float | str:
-    return value if math.isfinite(value) else str(value)

@@ -1,25 +1,28 @@
 """OpenUSD files of assets: 3D Gaussians as `ParticleField3DGaussianSplat` (OpenUSD 26.3 and later), meshes as `Mesh`.
 
-Stages are z up and one unit is the edge of the unit cube; the asset is the default prim. Needs usd-core, in the extra
-`usd`.
+Stages are z up and right-handed, one unit is a metre; the asset is the default prim. Needs usd-core (extra `usd`).
 """
 
 from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gen3dexport.assets.draw.render import linear_light
+from gen3dexport.assets.colour import linear_light
+from gen3dexport.assets.file_format import FileFormat, written_by
 from gen3dexport.assets.gaussians import Gaussians
-from gen3dexport.assets.mesh import Mesh, vertex_normals, write_atomically
+from gen3dexport.assets.mesh import Mesh, always_unit, is_closed, vertex_normals
+from gen3dexport.disk import write_atomically
 from gen3dexport.errors import MissingError, UsageError
 
 FORMATS = (".usda", ".usdc", ".usd")
+_ROUGHNESS = 0.9
 
 
 def write_usd(asset: Mesh | Gaussians, path: Path) -> None:
@@ -31,28 +34,28 @@ def write_usd(asset: Mesh | Gaussians, path: Path) -> None:
     """
     if path.suffix.lower() not in FORMATS:
         raise UsageError(f"{path}: unknown USD format {path.suffix!r}; known endings are {', '.join(FORMATS)}")
-    require_package(path)
+    if find_spec("pxr") is None:
+        raise MissingError(f"{path}: usd-core is not installed; run: pip install 'gen3dexport[usd]'")
+    write_atomically(path, content(asset, path.suffix.lower()))
+
+
+def content(asset: Mesh | Gaussians, ending: str) -> bytes:
+    """The bytes of the stage that `write_usd` writes; needs usd-core."""
     from pxr import Usd, UsdGeom
 
     with tempfile.TemporaryDirectory() as scratch:
-        draft = Path(scratch) / f"asset{path.suffix.lower()}"
+        draft = Path(scratch) / f"asset{ending}"
         stage = Usd.Stage.CreateNew(str(draft))
         UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.z)
         UsdGeom.SetStageMetersPerUnit(stage, 1.0)
         define = _define_mesh if isinstance(asset, Mesh) else _define_gaussians
         stage.SetDefaultPrim(define(stage, asset).GetPrim())
         stage.GetRootLayer().Save()
-        write_atomically(path, draft.read_bytes())
-
-
-def require_package(path: Path) -> None:
-    """Raises MissingError when usd-core, which writes `path`, is not installed."""
-    if find_spec("pxr") is None:
-        raise MissingError(f"{path}: usd-core is not installed; run: pip install 'gen3dexport[usd]'")
+        return draft.read_bytes()
 
 
 def _define_gaussians(stage: Any, gaussians: Any) -> Any:
-    from pxr import Gf, UsdVol, Vt
+    from pxr import Gf, Usd, UsdVol, Vt
 
     if not hasattr(UsdVol, "ParticleField3DGaussianSplat"):
         raise MissingError("this usd-core has no 3D Gaussians; run: pip install 'usd-core>=26.3'")
@@ -61,6 +64,8 @@ def _define_gaussians(stage: Any, gaussians: Any) -> Any:
     prim.CreateScalesAttr(_vectors(gaussians.scales))
     prim.CreateOrientationsAttr(Vt.QuatfArray([Gf.Quatf(*map(float, q)) for q in gaussians.rotations]))
     prim.CreateOpacitiesAttr(Vt.FloatArray.FromNumpy(np.ascontiguousarray(gaussians.opacities, np.float32)))
+    # The colours are those that displays take; a stage that says nothing is read as linear light.
+    Usd.ColorSpaceAPI.Apply(prim.GetPrim()).CreateColorSpaceNameAttr("srgb_rec709_scene")
     count = gaussians.sh.shape[1]
     prim.CreateRadianceSphericalHarmonicsDegreeAttr(math.isqrt(count) - 1)
     coefficients = prim.CreateRadianceSphericalHarmonicsCoefficientsAttr(_vectors(gaussians.sh.reshape(-1, 3)))
@@ -78,14 +83,37 @@ def _define_mesh(stage: Any, mesh: Any) -> Any:
     prim.CreateFaceVertexCountsAttr(Vt.IntArray(len(mesh.faces), 3))
     prim.CreateFaceVertexIndicesAttr(Vt.IntArray.FromNumpy(np.ascontiguousarray(mesh.faces.ravel(), np.int32)))
     prim.CreateSubdivisionSchemeAttr(UsdGeom.Tokens.none)
-    normals = mesh.normals if mesh.normals is not None else vertex_normals(mesh.vertices, mesh.faces)
+    normals = vertex_normals(mesh.vertices, mesh.faces) if mesh.normals is None else always_unit(mesh.normals)
+    prim.CreateDoubleSidedAttr(not is_closed(mesh.faces))
     prim.CreateNormalsAttr(_vectors(normals))
     prim.SetNormalsInterpolation(UsdGeom.Tokens.vertex)
     prim.CreateExtentAttr(_box(mesh.vertices))
     if mesh.colors is not None:
         shown = prim.CreateDisplayColorPrimvar(UsdGeom.Tokens.vertex)
         shown.Set(_vectors(linear_light(mesh.colors / 255)))  # display colours are linear
+    _bind_surface(stage, prim, mesh.colors is not None)
     return prim
+
+
+def _bind_surface(stage: Any, prim: Any, colored: bool) -> None:
+    """A matt preview surface that shows `displayColor`; a renderer need not show that on its own."""
+    from pxr import Sdf, UsdShade
+
+    place = prim.GetPath().AppendChild("material")
+    material = UsdShade.Material.Define(stage, place)
+    shader = UsdShade.Shader.Define(stage, place.AppendChild("surface"))
+    shader.CreateIdAttr("UsdPreviewSurface")
+    shader.CreateInput("metallic", Sdf.ValueTypeNames.Float).Set(0.0)
+    shader.CreateInput("roughness", Sdf.ValueTypeNames.Float).Set(_ROUGHNESS)
+    material.CreateSurfaceOutput().ConnectToSource(shader.ConnectableAPI(), "surface")
+    if colored:
+        reader = UsdShade.Shader.Define(stage, place.AppendChild("color"))
+        reader.CreateIdAttr("UsdPrimvarReader_float3")
+        reader.CreateInput("varname", Sdf.ValueTypeNames.String).Set("displayColor")
+        reader.CreateOutput("result", Sdf.ValueTypeNames.Float3)
+        diffuse = shader.CreateInput("diffuseColor", Sdf.ValueTypeNames.Color3f)
+        diffuse.ConnectToSource(reader.ConnectableAPI(), "result")
+    UsdShade.MaterialBindingAPI.Apply(prim.GetPrim()).Bind(material)
 
 
 def _vectors(values: Any) -> Any:
@@ -98,3 +126,9 @@ def _box(points: Any) -> Any:
     """The two corners of the points' bounding box; of the origin when there are none."""
     points = points if len(points) else np.zeros((1, 3), np.float32)
     return _vectors(np.stack([points.min(0), points.max(0)]))
+
+
+FILES: Mapping[str, FileFormat] = {
+    ending: written_by(content, ending, up="z", package="pxr", extra="usd") for ending in FORMATS
+}
+"""The formats, as the kinds that have them list them."""

@@ -5,14 +5,19 @@ group `gen3dexport.backends`) with these names:
     REFUSED: Mapping[str, str]            schemes it refuses -> the reason
     UNSUPPORTED: Mapping[str, str]        operators it cannot take (`aten.sort.default`) -> why; `plan` looks for them
     Options: type[BaseModel]              pydantic model (extra="forbid") of the target's `options`
+    PACKAGES: Sequence[str]               packages that its programs are made with; bundles keep their versions
     check(options) -> list[str]           what is missing on this machine, each line with its remedy; [] when ready
     quantize(component, scheme, options, layers=None) -> Component   in place, for this backend's kernels: the layers
                                           that the scheme takes by default, or just those named
     lower(captured, options, out) -> Lowered                   writes files into folder `out`
     load(folder, program) -> Program                           from disk, ready to call
 
-A backend whose sampler loop is one program may have NO_BATCHED_GUIDANCE: str, why it takes no batched guidance.
-A backend whose options decide which schemes it takes may have refused_for(scheme, options) -> str | None, the reason.
+and, where what is assumed without them is wrong,
+
+    NO_BATCHED_GUIDANCE: str              why it takes no batched guidance; without it, it takes it
+    refused_for(scheme, options)          -> str | None, why these options refuse a scheme; without it, REFUSED says so
+    runs_here(program) -> bool            whether a twin, one of `Lowered.extra`, runs on a device of this machine;
+                                          without it no twin stands for its component, and is only measured
 
 Modules import no vendor package (torch, jax, executorch, onnx, ...) at their top: `check`, `Options` and `SCHEMES` must
 be readable without any, and `load` imports only the runtime that the program needs.
@@ -23,105 +28,19 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import pkgutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
+from gen3dexport.bundle.program import Lowered, ProgramRecord
 from gen3dexport.errors import UsageError
 
 if TYPE_CHECKING:
     from gen3dexport.export import Captured
     from gen3dexport.models.component import Component
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number that no device measured: value in the unit of its key, and the cost model that gave it."""
-
-    value: float
-    by: str
-
-
-@dataclass(frozen=True)
-class Lowered:
-    """What `lower` wrote.
-
-    Attributes:
-        files: names of the files inside the folder that make up the program; the first is the program itself.
-        facts: JSON-able facts for the report (delegation, planned memory, operators, cubin architectures, ...).
-        estimates: e.g. {"latency_ms": [Estimate(0.58, "roofline v5e"), Estimate(0.61, "libtpu cost analysis")]}.
-        unmeasured: why the program cannot be run on its device here, or None when it can; e.g. "no sm_90 device".
-        extra: further programs made from the same component, by name (e.g. the sampler loop as one program).
-        inputs, outputs: the program's own, when they are not the component's (a sampler loop's).
-    """
-
-    files: tuple[str, ...]
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    estimates: Mapping[str, tuple[Estimate, ...]] = field(default_factory=dict)
-    unmeasured: str | None = None
-    extra: Mapping[str, Lowered] = field(default_factory=dict)
-    inputs: Mapping[str, TensorSpec] | None = None
-    outputs: Mapping[str, TensorSpec] | None = None
-
-
-class ProgramRecord(BaseModel):
-    """One program as the manifest records it: enough to load and call it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    component: str
-    kind: Literal["component", "sampler", "twin"] = "component"
-    files: tuple[str, ...]
-    inputs: dict[str, TensorSpec]
-    outputs: dict[str, TensorSpec]
-    scheme: str = "fp32"
-    facts: dict[str, Any] = {}
-    estimates: dict[str, list[dict[str, Any]]] = {}
-    unmeasured: str | None = None
-
-
-class TensorSpec(BaseModel):
-    """Shape and dtype (NumPy's name, e.g. float32, int64) of an input or output."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    shape: tuple[int, ...]
-    dtype: str
-
-
-def specs(tensors: Mapping[str, Any]) -> dict[str, TensorSpec]:
-    """Specs of NumPy arrays or torch tensors by name."""
-    return {k: TensorSpec(shape=tuple(v.shape), dtype=str(v.dtype).removeprefix("torch.")) for k, v in tensors.items()}
-
-
-def recorded(
-    name: str,
-    lowered: Lowered,
-    inputs: Mapping[str, TensorSpec],
-    outputs: Mapping[str, TensorSpec],
-    *,
-    component: str | None = None,
-    kind: Literal["component", "sampler", "twin"] = "component",
-    scheme: str = "fp32",
-) -> ProgramRecord:
-    """The record of a lowered program: what it knows of itself, else what its component takes and gives."""
-    return ProgramRecord(
-        name=name,
-        component=component or name,
-        kind=kind,
-        files=lowered.files,
-        inputs=dict(lowered.inputs or inputs),
-        outputs=dict(lowered.outputs or outputs),
-        scheme=scheme,
-        facts=dict(lowered.facts),
-        estimates={k: [asdict(e) for e in v] for k, v in lowered.estimates.items()},
-        unmeasured=lowered.unmeasured,
-    )
 
 
 class Program(Protocol):
@@ -143,12 +62,25 @@ def stand_in(program: Program) -> str | None:
     return reason
 
 
+def refused_for(backend: ModuleType, scheme: str, options: Any) -> str | None:
+    """Why a backend refuses a scheme under these options, or None; its optional `refused_for` knows, else `REFUSED`."""
+    own: Callable[[str, Any], str | None] | None = getattr(backend, "refused_for", None)
+    return own(scheme, options) if own else backend.REFUSED.get(scheme)
+
+
+def runs_here(backend: ModuleType, program: ProgramRecord) -> bool:
+    """Whether a twin runs on a device of this machine; the optional `runs_here` of its backend knows."""
+    own: Callable[[ProgramRecord], bool] | None = getattr(backend, "runs_here", None)
+    return own is not None and own(program)
+
+
 class Backend(Protocol):
-    """The names of a backend module; see the top of this file."""
+    """The names that every backend module has; those that it may have are at the top of this file."""
 
     SCHEMES: Mapping[str, str]
     REFUSED: Mapping[str, str]
     UNSUPPORTED: Mapping[str, str]
+    PACKAGES: Sequence[str]
     Options: type[BaseModel]
 
     def check(self, options: Any) -> list[str]: ...
@@ -181,6 +113,3 @@ def find(name: str) -> ModuleType:
         assert isinstance(module, ModuleType)
         return module
     raise UsageError(f"backend {name!r}: not found; there are {', '.join(names())}")
-
-
-ProgramRecord.model_rebuild()

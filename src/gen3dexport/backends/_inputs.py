@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gen3dexport.backends import ProgramRecord
+from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.errors import UsageError
 
 
 def in_order(program: ProgramRecord, inputs: Mapping[str, Any]) -> list[Any]:
-    """The arrays of `inputs` in the program's order; shapes and dtypes are the recorded ones.
+    """The arrays of `inputs` in the program's order; shapes and dtypes are those of its record.
 
     Raises:
         UsageError: naming every missing, unknown or misshapen input.

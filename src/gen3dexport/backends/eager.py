@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gen3dexport.backends import Lowered, Program, ProgramRecord
+from gen3dexport.backends import Program
+from gen3dexport.backends._packages import missing
+from gen3dexport.bundle.program import Lowered, ProgramRecord
 from gen3dexport.errors import ExportError, MissingError, VerificationError
+from gen3dexport.quantization.schemes import described
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -20,20 +23,23 @@ if TYPE_CHECKING:
     from gen3dexport.export import Captured
     from gen3dexport.models.component import Component
 
-SCHEMES: Mapping[str, str] = {
-    "fp32": "everything in float32",
-    "fp16": "repeated blocks in float16, norms and ends in float32",
-    "bf16": "repeated blocks in bfloat16, norms and ends in float32",
-    "int8-dynamic": "linears of the blocks with int8 weights per channel, int8 activations per token (torch._int_mm)",
-    "int8-weight": "linears of the blocks with int8 weights per channel, float32 activations",
-    "int4-dynamic": "linears of the blocks with int4 weights in groups of 32 (in bytes), int8 activations per token",
-    "int4-weight": "linears of the blocks with int4 weights per group of 32 (two in a byte), float32 activations",
-    "float8-weight": "linears of the blocks with float8 (e4m3) weights per channel, float32 activations",
-    "float8-dynamic": "linears of the blocks with float8 (e4m3) weights per channel, float8 activations per token",
-    "int8-static": "convolutions with int8 weights per channel, activations rounded in calibrated ranges, in float32",
-}
+SCHEMES: Mapping[str, str] = described(
+    {
+        "fp32": "",
+        "fp16": "",
+        "bf16": "",
+        "int8-dynamic": "torch._int_mm",
+        "int8-weight": "",
+        "int4-dynamic": "each in a byte",
+        "int4-weight": "two in a byte",
+        "float8-weight": "",
+        "float8-dynamic": "",
+        "int8-static": "computed in float32",
+    }
+)
 REFUSED: Mapping[str, str] = {}
 UNSUPPORTED: Mapping[str, str] = {}
+PACKAGES = ("torch", "torchao")
 _ASSERTION = "aten._assert_tensor_metadata.default"  # computes nothing
 
 
@@ -51,11 +57,7 @@ class Options(BaseModel):
 
 def check(options: Options) -> list[str]:
     """What is missing here: torch alone, and torchao for building the int8 schemes."""
-    return [
-        f"{name} is not installed; run: pip install 'gen3dexport[torch]'"
-        for name in ("torch", "torchao")
-        if importlib.util.find_spec(name) is None
-    ]
+    return missing(PACKAGES, "torch")
 
 
 def quantize(component: Component, scheme: str, options: Options, layers: Sequence[str] | None = None) -> Component:

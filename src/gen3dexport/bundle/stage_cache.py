@@ -6,20 +6,27 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from gen3dexport.bundle import digest
+from gen3dexport.bundle.manifest import digest
 from gen3dexport.documents.caches import cache_folder
 
 _PACKAGE = Path(__file__).parents[1]
-HARMLESS = ("assets", "bundle", "cli", "documents", "pages", "reports", "runtime", "search", "validation")
-"""Rooms whose code changes no program: what they decide reaches an entry through the other parts of its key.
+HARMLESS = (
+    *("bundle/__init__.py", "bundle/drafts.py", "bundle/manifest.py", "bundle/stage_cache.py"),
+    *("assets", "cli", "documents", "pages", "reports", "runtime", "search", "testing", "validation"),
+    *("provenance.py", "__main__.py"),
+)
+"""Rooms and modules whose code changes no entry: what they decide reaches it through the other parts of its key.
 
-Every other module of the package is part of every key, so that a new one cannot be forgotten."""
+Every other module of the package is part of every key, so that a new one cannot be forgotten. `tests/test_stage_cache`
+holds this list against what builds import and run."""
 
 
 def folder() -> Path:
@@ -27,20 +34,37 @@ def folder() -> Path:
     return cache_folder("stages")
 
 
-def key(parts: Mapping[str, Any]) -> str:
-    """Full SHA-256 of `parts` (JSON-able) and of the sources that turn them into programs."""
-    text = json.dumps({**parts, "sources": sources_digest()}, sort_keys=True, default=str)
+def key(parts: Mapping[str, Any], *modules: ModuleType) -> str:
+    """Full SHA-256 of `parts` (JSON-able) and of the sources that turn them into programs.
+
+    Args:
+        modules: the backend and the family, whose packages are part of the key when they are other people's.
+    """
+    digests = [digest_of_sources(_PACKAGE), *(digest_of_sources(p) for p in _packages(modules))]
+    text = json.dumps({**parts, "sources": digests}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def sources_digest() -> str:
-    """Digest of this package's own code that makes programs: all but the harmless rooms."""
-    return hashlib.sha256("".join(f"{p.relative_to(_PACKAGE)} {digest(p)}\n" for p in sources()).encode()).hexdigest()
+def digest_of_sources(package: Path) -> str:
+    """Digest of a package's code; of this package's, all that makes programs."""
+    lines = (f"{path.relative_to(package.parent)} {digest(path)}\n" for path in sources(package))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def sources() -> list[Path]:
-    """The package's modules that are part of every key."""
-    return sorted(p for p in _PACKAGE.rglob("*.py") if p.relative_to(_PACKAGE).parts[0] not in HARMLESS)
+def sources(package: Path = _PACKAGE) -> list[Path]:
+    """The modules of a package (a folder, or a single module) that are part of a key: for one of this name, all but
+    those of the harmless rooms."""
+    if package.is_file():
+        return [package]
+    harmless = [package / name for name in HARMLESS] if package.name == _PACKAGE.name else []
+    return sorted(p for p in package.rglob("*.py") if not any(p.is_relative_to(h) for h in harmless))
+
+
+def _packages(modules: Sequence[ModuleType]) -> list[Path]:
+    """Where other packages than this one have these modules."""
+    tops = {module.__name__.partition(".")[0] for module in modules} - {_PACKAGE.name}
+    found = [sys.modules[top] for top in sorted(tops)]
+    return [Path(place) for top in found for place in getattr(top, "__path__", None) or [str(top.__file__)]]
 
 
 def find(entry_key: str) -> Path | None:

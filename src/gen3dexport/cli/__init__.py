@@ -115,7 +115,7 @@ def _exit_code(as_json: bool) -> int:
         if error.errno == errno.ENOENT and "temporary directory" in str(error):  # all are full or read-only
             _complain(as_json, "UsageError", f"{error.strerror}; set TMPDIR=FOLDER, one that can be written")
             return UsageError.exit_code
-        from gen3dexport.bundle import disk_error
+        from gen3dexport.disk import disk_error
 
         mended = disk_error(error, Path(str(error.filename or ".")))
         _complain(as_json, "UsageError", str(mended))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 COMMANDS = (
     "build", "validate", "run", "plan", "ls", "show", "cp", "verify", "inspect", "doctor", "parity", "compare",
@@ -17,6 +17,18 @@ COMMANDS = (
 """Commands in the order of `--help`. Each is a function in the module of its name, with an EXAMPLE beside it."""
 
 LARGEST_SEED = 2**63 - 1
+
+
+class Command(TyperCommand):
+    """A command whose module may have `notes()`: text that `--help` ends with."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """The example, and the notes."""
+        super().format_epilog(ctx, formatter)
+        notes = getattr(import_module(f"gen3dexport.cli.{self.name}"), "notes", None)
+        if notes is not None:
+            formatter.write_paragraph()
+            formatter.write(notes() + "\n")
 
 
 class Commands(TyperGroup):
@@ -32,7 +44,7 @@ class Commands(TyperGroup):
             return None
         module = import_module(f"gen3dexport.cli.{cmd_name}")
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-        alone.command(cmd_name, epilog=f"Example: {module.EXAMPLE}")(getattr(module, cmd_name))
+        alone.command(cmd_name, cls=Command, epilog=f"Example: {module.EXAMPLE}")(getattr(module, cmd_name))
         return typer.main.get_command(alone)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -71,9 +83,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 def plan_of(recipe: str, target_name: str, assignments: list[str], allow_pickle: bool = False) -> Any:
     """The plan of a recipe on a target, with `key=value` overrides."""
-    from gen3dexport.documents.recipe import read_recipe
-    from gen3dexport.documents.target import read_target
-    from gen3dexport.plan import make_plan
+    from gen3dexport.plan import make_plan, read_recipe, read_target
 
     target = read_target(target_name)
     read = read_recipe(recipe, target, assignments)

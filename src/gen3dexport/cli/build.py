@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +32,7 @@ def build(
     from gen3dexport.build import build as build_bundle
     from gen3dexport.cli.tables import stages
     from gen3dexport.cli.validate import show_report
-    from gen3dexport.reports.report import exit_code
+    from gen3dexport.reports.judge import exit_code
     from gen3dexport.validation.validate import validate as validate_bundle
 
     recipe, assignments = split_arguments(arguments or [])
@@ -47,7 +46,7 @@ def build(
         emit(as_json, {"bundle": str(folder), "verdict": "not validated"}, f"{folder}: built, not validated")
         return
     if as_json:
-        print(json.dumps(report, indent=1))
+        print(report.to_json(), end="")
     else:
         show_report(report, folder, manifest)
     raise typer.Exit(exit_code(report))

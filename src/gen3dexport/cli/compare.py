@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gen3dexport.cli.app import Json
+
+if TYPE_CHECKING:
+    from gen3dexport.reports.comparison import Comparison
 
 EXAMPLE = "gen3dexport compare main-bundle pull-bundle --max-latency-increase 5% --max-quality-loss 0.01"
 
@@ -20,7 +21,7 @@ def compare(
     max_latency_increase: Annotated[str, typer.Option(help="Of one asset, e.g. 5% or 0.05.")] = "",
     max_size_increase: Annotated[str, typer.Option(help="Of programs and weights.")] = "",
     max_memory_increase: Annotated[str, typer.Option(help="Of any program's peak.")] = "",
-    max_quality_loss: Annotated[str, typer.Option(help="Of mean IoU and mean F-score, e.g. 0.01 or 1%.")] = "",
+    max_quality_loss: Annotated[str, typer.Option(help="Of the mean first score of any kind, e.g. 0.01 or 1%.")] = "",
     accept_estimates: Annotated[
         bool, typer.Option("--accept-estimates", help="Judge two estimates by one cost model.")
     ] = False,
@@ -33,6 +34,8 @@ def compare(
     judged. Measured and estimated numbers are shown side by side and never judged against each other.
     """
     from gen3dexport.reports import compare as comparing
+    from gen3dexport.reports.comparison import to_markdown
+    from gen3dexport.reports.report import read_report
 
     options = {
         "latency": (max_latency_increase, "--max-latency-increase"),
@@ -42,27 +45,26 @@ def compare(
     }
     limits = {key: comparing.share(text, name) for key, (text, name) in options.items() if text}
     thresholds = comparing.Thresholds(**limits, accept_estimates=accept_estimates)
-    found = comparing.compare(comparing.read_report(a), comparing.read_report(b), thresholds)
+    found = comparing.compare(read_report(a), read_report(b), thresholds)
     if as_json or markdown:
-        print(json.dumps(found, indent=1) if as_json else comparing.to_markdown(found))
+        print(found.model_dump_json(by_alias=True, indent=1) if as_json else to_markdown(found))
     else:
         show_comparison(found)
     raise typer.Exit(comparing.exit_code(found))
 
 
-def show_comparison(comparison: Mapping[str, Any]) -> None:
+def show_comparison(comparison: Comparison) -> None:
     """Both sides' numbers, what changed, and the verdicts."""
     from rich.text import Text
 
     from gen3dexport.cli.tables import COLOURS, columns, terminal
-    from gen3dexport.reports.compare import cells
+    from gen3dexport.reports.comparison import cells
 
     console = terminal()
-    for side in ("a", "b"):
-        name = comparison[side]
-        console.print(f"{side.upper()}: {name['bundle']}, {name['recipe']} on {name['target']}, {name['device']}")
+    for name, side in (("A", comparison.a), ("B", comparison.b)):
+        console.print(f"{name}: {side.bundle}, {side.recipe} on {side.target}, {side.device}")
     table = columns("what", "A", "B", "change", "verdict")
-    for row in comparison["rows"]:
+    for row in comparison.rows:
         *texts, verdict = cells(row)
-        table.add_row(*texts, Text(verdict, COLOURS.get(row["verdict"], "yellow")))
+        table.add_row(*texts, Text(verdict, COLOURS.get(row.verdict or "", "yellow")))
     console.print(table)

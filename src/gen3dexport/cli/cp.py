@@ -31,7 +31,7 @@ def copy_document(name: str, path: Path) -> Path:
     Raises:
         UsageError: when the file exists or cannot be written.
     """
-    from gen3dexport.bundle import disk_error
+    from gen3dexport.disk import disk_error
 
     source = find_document(name)
     path = path / source.name if path.is_dir() else path

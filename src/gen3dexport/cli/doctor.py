@@ -32,14 +32,14 @@ def examine(target: str = "") -> dict[str, Any]:
         UsageError: for an unknown target.
     """
     from gen3dexport import backends
-    from gen3dexport.bundle.provenance import host, versions
     from gen3dexport.bundle.stage_cache import folder
     from gen3dexport.documents.shipped import documents
-    from gen3dexport.documents.target import read_target
+    from gen3dexport.plan import backend_options, read_target
+    from gen3dexport.provenance import host, versions
 
     targets = [read_target(target)] if target else [read_target(name) for name in documents("targets")]
     rows = [
-        {"name": t.name, "device": t.device, "missing": backends.find(t.backend).check(t.backend_options())}
+        {"name": t.name, "device": t.device, "missing": backends.find(t.backend).check(backend_options(t))}
         for t in targets
     ]
     return {"versions": versions(), "host": host(), "stage_cache": str(folder()), "targets": rows}

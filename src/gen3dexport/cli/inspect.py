@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from gen3dexport.cli.app import Bundle, Json
 
 if TYPE_CHECKING:
-    from gen3dexport.bundle import Manifest
+    from gen3dexport.bundle.manifest import Manifest
 
 EXAMPLE = "gen3dexport inspect chair-maker"
 
 
 def inspect(bundle: Bundle, as_json: Json = False) -> None:
     """Show a bundle's manifest: components, schemes, sizes and operators."""
-    from gen3dexport.bundle import read_manifest
+    from gen3dexport.bundle.manifest import read_manifest
 
     manifest = read_manifest(bundle)
     if as_json:
@@ -43,7 +43,7 @@ def show_manifest(manifest: Manifest, folder: Path) -> None:
         table.add_row(p.name, p.kind, p.scheme, parameters, size_text(manifest.bytes_of(p)), ", ".join(p.files), inputs)
     console.print(table)
     for p in manifest.programs:
-        for key, value in p.facts.items():
+        for key, value in {**p.requires, **p.facts}.items():
             console.print(f"[dim]{p.name} {key}:[/dim] {_fact(value)}")
     console.print("built with " + ", ".join(f"{k} {v}" for k, v in manifest.versions.items()))
 

@@ -114,13 +114,13 @@ def scheme_matrix() -> str:
     """Markdown: every scheme on every shipped target, and why where it is refused. `docs/schemes.md` is this text."""
     from gen3dexport import backends
     from gen3dexport.documents.shipped import documents
-    from gen3dexport.documents.target import read_target
+    from gen3dexport.plan import backend_options, read_target
 
     targets = [read_target(name) for name in documents("targets")]
     known = sorted({row["scheme"] for row in schemes()})
     answers: dict[tuple[str, str], str | None] = {}
     for target in targets:
-        backend, options = backends.find(target.backend), target.backend_options()
+        backend, options = backends.find(target.backend), backend_options(target)
         own = getattr(backend, "refused_for", lambda scheme, _, refused=backend.REFUSED: refused.get(scheme))
         answers |= {(target.name, scheme): own(scheme, options) for scheme in known}
     reasons = list(dict.fromkeys(reason for reason in answers.values() if reason))

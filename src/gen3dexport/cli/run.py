@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,22 @@ from gen3dexport.errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
+    from gen3dexport.assets.edits import Edits
+
 EXAMPLE = 'gen3dexport run chair-maker --prompt "a tall chair with four legs" -o chair.glb --render'
+
+
+def notes() -> str:
+    """What `--help` says below the options: which endings there are, and their frames."""
+    from gen3dexport.assets.files import frames
+    from gen3dexport.pages import viewer
+
+    rows = [("ending", "holds", "axis", "unit with --size"), *frames(viewer.FILES)]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = ["  ".join([*(f"{cell:{w}}" for cell, w in zip(row, widths, strict=False)), row[3]]) for row in rows]
+    return "Files. All are right-handed; without --size, a unit is the edge of the model's cube.\n\n" + "\n".join(
+        f"  {line.rstrip()}" for line in lines
+    )
 
 
 def run(
@@ -27,7 +42,7 @@ def run(
         typer.Option(
             "--out",
             "-o",
-            help="A file: .glb .obj .ply .stl .splat .usdc .html .npz (default asset.glb); may be given again.",
+            help="A file; its ending, of those below, says what it holds (default asset.glb). May be given again.",
         ),
     ] = None,
     seed: Annotated[
@@ -50,14 +65,36 @@ def run(
     kind: Annotated[
         str, typer.Option(help="mesh, gaussians or radiance_field, where a file could hold another too.")
     ] = "",
-    on_overflow: Annotated[
-        str, typer.Option(help="More voxels than the bundle has room for: error, or coarsen (default: the recipe's).")
-    ] = "",
+    fields: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A field that the pipeline lets a run change, e.g. on_overflow=coarsen; may be given again.",
+        ),
+    ] = None,
+    max_faces: Annotated[int | None, typer.Option(min=4, help="So many triangles at most; colours are kept.")] = None,
+    largest_part: Annotated[
+        bool, typer.Option("--largest-part", help="Leave out what hangs in the air beside the largest part.")
+    ] = False,
+    size: Annotated[
+        float | None,
+        typer.Option(help="Metres of the longest edge (an .stl is in millimetres); without, the model's cube is 1."),
+    ] = None,
+    sh_degree: Annotated[
+        int | None,
+        typer.Option(min=0, max=3, help="Harmonics of Gaussians' colours; 3 fills up with zeros, for older importers."),
+    ] = None,
     render: Annotated[bool, typer.Option("--render", help="Also write a turntable picture beside the asset.")] = False,
     as_json: Json = False,
 ) -> None:
     """Make an asset with a bundle."""
-    made = generate(bundle, prompt, seed, features, out or [Path("asset.glb")], render, image, cache, kind, on_overflow)
+    from gen3dexport.assets.edits import Edits
+
+    edits = Edits(largest_part or None, max_faces, sh_degree, size)
+    outputs = out or [Path("asset.glb")]
+    changed = _assigned(fields or [])
+    made = generate(bundle, prompt, seed, features, outputs, render, image, cache, kind, changed, edits)
     lines = []
     for file in made["assets"]:
         counts = ", ".join(f"{value:,} {name}" for name, value in file.items() if name not in ("path", "kind"))
@@ -78,7 +115,8 @@ def generate(
     image: Path | None = None,
     cache: bool = True,
     kind: str = "",
-    on_overflow: str = "",
+    fields: Mapping[str, str] | None = None,
+    edits: Edits | None = None,
 ) -> dict[str, Any]:
     """Make the assets of one prompt and write them, with a turntable PNG beside the first if asked.
 
@@ -88,7 +126,8 @@ def generate(
         image: a picture to make it of, instead of a prompt.
         cache: keep what the encoder makes of a prompt or image, and use it when the same comes again.
         kind: of asset that every file must hold: mesh, gaussians, radiance_field; "" leaves it to the endings.
-        on_overflow: what too many voxels do, `error` or `coarsen`; "" leaves it to the recipe that the bundle is of.
+        fields: what the pipeline lets a run change, by name; the rest is as the recipe has it.
+        edits: what is changed of the assets on their way into the files; the picture is of the first file's.
 
     Raises:
         UsageError: for a bad prompt, image, features or output, before any network runs where it can be told.
@@ -96,13 +135,15 @@ def generate(
         VerificationError: when the bundle was changed.
     """
     from gen3dexport.assets import files as asset_files
+    from gen3dexport.assets.edits import Edits
     from gen3dexport.models.image_preparation import read_image
+    from gen3dexport.pages import viewer
     from gen3dexport.runtime import condition_cache, load
 
     _check_text(prompt)
     seed = secrets.randbelow(2**32) if seed == -1 else seed
     for out in outputs:
-        asset_files.check_output(out, kind)  # before the bundle, which may be large, is read
+        asset_files.check_output(out, kind, viewer.FILES)  # before the bundle, which may be large, is read
     array = _read_features(features) if features else None
     if image is not None and (prompt or features):
         raise UsageError("--image: the asset is made of the image alone; leave --prompt and --features out")
@@ -110,19 +151,24 @@ def generate(
     loaded = load(bundle, conditions=condition_cache.folder() if cache else None)
     if loaded.manifest.random_weights:
         raise UsageError(f"{bundle}: was built with random weights, for sizing; its assets would mean nothing")
-    if on_overflow:
-        loaded.settings = loaded.pipeline.with_overflow(loaded.settings, on_overflow)
-    made_kinds = loaded.pipeline.asset_kinds(loaded.settings)
-    chosen = {out: asset_files.choose(out, made_kinds, kind) for out in outputs}
+    if fields:
+        loaded.change(fields)
+    made_kinds = loaded.settings.asset_kinds
+    chosen = {out: asset_files.choose(out, made_kinds, kind, viewer.FILES) for out in outputs}
+    edits = edits or Edits()
+    edits.check(list(chosen.values()))
     start = time.perf_counter()
     loaded.load_programs()
     load_seconds, start = time.perf_counter() - start, time.perf_counter()
     made = loaded.generate_assets(prompt, seed, array, picture_of)
     seconds = time.perf_counter() - start
-    files = []
+    files: list[dict[str, Any]] = []
+    written: dict[Path, Any] = {}
+    factor = edits.factor(made[next(iter(chosen.values()))])
     for out, held in chosen.items():
-        asset_files.write(made[held], out, prompt)
-        files.append({"path": str(out), "kind": held, **asset_files.counts(made[held])})
+        written[out] = edits.applied(made[held], factor, asset_files.format_of(held, out, viewer.FILES))
+        asset_files.write(written[out], out, prompt, viewer.FILES)
+        files.append({"path": str(out), "kind": held, **asset_files.counts(written[out])})
     result = {"assets": files, "prompt": prompt, "seed": seed, "picture": None}
     result |= {"seconds": seconds, "load_seconds": load_seconds, "image": None if image is None else str(image)}
     result["encoder"] = {name: {"calls": e.calls, "cached": e.cached} for name, e in loaded.encoders.items()}
@@ -130,7 +176,7 @@ def generate(
         from gen3dexport.assets.draw import render
 
         path = outputs[0].with_suffix(".png")
-        render.save_png(asset_files.turntable(made[chosen[outputs[0]]]), path)
+        render.save_png(asset_files.turntable(edits.shaped(made[chosen[outputs[0]]])), path)
         result["picture"] = str(path)
     return result
 
@@ -140,6 +186,17 @@ def _check_text(prompt: str) -> None:
         prompt.encode("utf-8")
     except UnicodeEncodeError as error:  # Python keeps bytes of the command line that are no text as lone surrogates
         raise UsageError(f"--prompt {prompt!a}: no UTF-8 text from character {error.start + 1} on") from error
+
+
+def _assigned(fields: Sequence[str]) -> dict[str, str]:
+    """`NAME=VALUE` texts as a mapping."""
+    found = {}
+    for text in fields:
+        name, sign, value = text.partition("=")
+        if not sign or not name.strip():
+            raise UsageError(f"--set {text}: write NAME=VALUE, e.g. --set on_overflow=coarsen")
+        found[name.strip()] = value.strip()
+    return found
 
 
 def _read_features(path: Path) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -38,13 +37,13 @@ def sensitivity(
     require_ready(plan_)
     with stages(list(plan_.schemes), quiet=as_json) as on_stage:
         result = measure(Trials(plan_, on_stage), component or (), scheme or (), on_stage)
-    rows = [cells(row) for row in result["rows"]]
+    rows = [cells(row) for row in result.rows]
     if out is not None:
         from gen3dexport.search.page import sensitivity_html
 
         out.write_text(sensitivity_html(result, HEAD, rows), encoding="utf-8")
     if as_json:
-        print(json.dumps(result, indent=1))
+        print(result.model_dump_json(by_alias=True, indent=1))
     else:
         show_rows(HEAD, rows)
-        print(f"loss: {result['loss']}" + (f"; page: {out}" if out else ""))
+        print(f"loss: {result.loss}" + (f"; page: {out}" if out else ""))

@@ -17,7 +17,7 @@ def tune(
     recipe: Recipe,
     target: TargetName = "executorch",
     assignments: Assignments = None,
-    max_loss: Annotated[float, typer.Option(help="Allowed 1 - mean IoU against the float32 assets.")] = 0.01,
+    max_loss: Annotated[float, typer.Option(help="Allowed loss of the assets against the float32 ones.")] = 0.01,
     minimize: Annotated[str, typer.Option(help="size, latency or memory.")] = "size",
     candidates: Annotated[int, typer.Option(min=1, help="Mixtures that are built and measured.")] = 5,
     out: Annotated[
@@ -45,14 +45,14 @@ def tune(
         result = search(plan_, Goal(minimize, max_loss, candidates), on_stage)
     path = out or Path(f"{plan_.recipe.name}-{plan_.target.name}.yaml")
     text = tuned_recipe(recipe, assignments or [], result, list(plan_.schemes))
-    rows = [cells(c, result) for c in result["candidates"]]
+    rows = [cells(c, result) for c in result.candidates]
     path.write_text(text, encoding="utf-8")
-    path.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    path.with_suffix(".json").write_text(result.model_dump_json(by_alias=True, indent=1) + "\n", encoding="utf-8")
     path.with_suffix(".html").write_text(tune_html(result, HEAD, rows, text), encoding="utf-8")
     if as_json:
-        print(json.dumps(result | {"path": str(path)}, indent=1))
+        print(json.dumps({**result.model_dump(mode="json", by_alias=True), "path": str(path)}, indent=1))
         return
     show_rows(HEAD, rows)
-    gain = f"{100 * result['gain']:.0f}% below the best uniform choice ({result['best_uniform']})"
-    print(f"{path}: {result['chosen']}, {gain}; evidence: {path.with_suffix('.html')}")
+    gain = f"{100 * result.gain:.0f}% below the best uniform choice ({result.best_uniform})"
+    print(f"{path}: {result.chosen}, {gain}; evidence: {path.with_suffix('.html')}")
     print(f"next:   gen3dexport build {path} --target {plan_.target.name}")

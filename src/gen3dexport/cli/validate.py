@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,21 +10,21 @@ import typer
 from gen3dexport.cli.app import Bundle, Json
 
 if TYPE_CHECKING:
-    from gen3dexport.bundle import Manifest
-    from gen3dexport.reports.report import Report
+    from gen3dexport.bundle.manifest import Manifest
+    from gen3dexport.reports.records import Report
 
 EXAMPLE = "gen3dexport validate trellis-mini-executorch-xnnpack"
 
 
 def validate(bundle: Bundle, as_json: Json = False) -> None:
     """Run a bundle's programs from disk in a fresh process and judge them by its budgets."""
-    from gen3dexport.bundle import read_manifest
-    from gen3dexport.reports.report import exit_code
+    from gen3dexport.bundle.manifest import read_manifest
+    from gen3dexport.reports.judge import exit_code
     from gen3dexport.validation.validate import validate as validate_bundle
 
     report = validate_bundle(bundle)
     if as_json:
-        print(json.dumps(report, indent=1))
+        print(report.to_json(), end="")
     else:
         show_report(report, bundle, read_manifest(bundle))
     raise typer.Exit(exit_code(report))
@@ -36,31 +35,29 @@ def show_report(report: Report, folder: Path, manifest: Manifest) -> None:
     from rich.text import Text
 
     from gen3dexport.cli.tables import COLOURS, columns, size_text, terminal
-    from gen3dexport.reports.report import error_text, latency_text, number
+    from gen3dexport.reports.text import error_text, latency_text, limit_text, value_text
 
     console = terminal()
-    colour = COLOURS[report["verdict"]]
-    console.print(f"[bold]{report['recipe']}[/bold] on [bold]{report['target']}[/bold]: ", end="")
-    where = "validated" if report["verdict"] == "unmeasured" else "measured"
-    console.print(f"[{colour}]{report['verdict']}[/{colour}]", f"({where} on {report['device']})")
-    if report["random_weights"]:
+    colour = COLOURS[report.verdict]
+    console.print(f"[bold]{report.recipe}[/bold] on [bold]{report.target}[/bold]: ", end="")
+    where = "validated" if report.verdict == "unmeasured" else "measured"
+    console.print(f"[{colour}]{report.verdict}[/{colour}]", f"({where} on {report.device})")
+    if report.random_weights:
         console.print("[yellow]random weights: sizes only, assets would mean nothing[/yellow]")
     table = columns("program", "scheme", "size", "vs quantized", "vs fp32", "latency")
-    for c in report["components"]:
-        size = size_text(c["program_bytes"] + c["weights_bytes"])
-        errors = [error_text(c["errors"], kind) for kind in ("quantized", "fp32")]
-        table.add_row(c["name"], c["scheme"], size, *errors, latency_text(c["latency"]))
+    for c in report.components:
+        errors = error_text(c.errors, "quantized"), error_text(c.errors, "fp32")
+        table.add_row(c.name, c.scheme, size_text(c.bytes), *errors, latency_text(c.latency))
     console.print(table)
-    console.print(f"one asset: {latency_text(report['pipeline']['latency'])}")
-    if report["budgets"]:
+    console.print(f"one asset: {latency_text(report.pipeline.latency)}")
+    if report.budgets:
         table = columns("budget", "limit", "value", "", "verdict")
-        for b in report["budgets"]:
-            limit = f"{'≥' if b['floor'] else '≤'} {number(b['limit'])} {b['unit']}"
-            verdict = Text(b["verdict"] + (f": {b['reason']}" if b["reason"] else ""), COLOURS[b["verdict"]])
-            table.add_row(b["name"], limit, f"{number(b['value'])} {b['unit']}", b["kind"], verdict)
+        for b in report.budgets:
+            verdict = Text(b.verdict + (f": {b.reason}" if b.reason else ""), COLOURS[b.verdict])
+            table.add_row(b.name, limit_text(b), value_text(b), b.kind, verdict)
         console.print(table)
     console.print(f"bundle: {folder} ({size_text(sum(f.bytes for f in manifest.files.values()))})")
     console.print(f"report: {folder / 'report.html'}")
-    if report["pipeline"]["missing"] is None:
-        prompt = manifest.recipe["golden"]["prompts"][0]
+    if report.pipeline.missing is None:
+        prompt = report.pipeline.prompts[0]
         console.print(f'next:   gen3dexport run {folder} --prompt "{prompt}" -o asset.glb --render')

@@ -9,7 +9,7 @@ EXAMPLE = "gen3dexport verify chair-maker"
 
 def verify(bundle: Bundle, as_json: Json = False) -> None:
     """Check every file of a bundle against its recorded size and digest."""
-    from gen3dexport.bundle import verify as verify_bundle
+    from gen3dexport.bundle.manifest import verify as verify_bundle
 
     manifest = verify_bundle(bundle)
     count, size = len(manifest.files), sum(f.bytes for f in manifest.files.values())

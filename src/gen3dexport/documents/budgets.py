@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from pydantic import Field
 
-from gen3dexport.documents.document import Record
+from gen3dexport.documents.record import Record
+from gen3dexport.documents.shipped import did_you_mean
 
 
 class Budgets(Record):
@@ -13,8 +16,8 @@ class Budgets(Record):
     Attributes:
         relative_l2: worst relative L2 error of any component against its own quantized eager model (ceiling).
         relative_l2_fp32: the same against the float32 eager model (ceiling).
-        iou: mean IoU of the generated against the float32 eager asset's occupancy (floor).
-        f_score: mean F-score of the surfaces at 1.5 voxels (floor).
+        scores: of the generated against the float32 eager assets, the mean over the golden prompts: kind of asset ->
+            score -> limit, a floor where higher is better, else a ceiling.
         latency_ms: median time of one asset (ceiling).
         peak_memory_mb: peak memory of the largest component while it runs (ceiling).
         size_mb: programs and weights on disk (ceiling).
@@ -30,8 +33,7 @@ class Budgets(Record):
 
     relative_l2: float | None = Field(default=None, gt=0)
     relative_l2_fp32: float | None = Field(default=None, gt=0)
-    iou: float | None = Field(default=None, ge=0, le=1)
-    f_score: float | None = Field(default=None, ge=0, le=1)
+    scores: dict[str, dict[str, float]] = {}
     latency_ms: float | None = Field(default=None, gt=0)
     peak_memory_mb: float | None = Field(default=None, gt=0)
     size_mb: float | None = Field(default=None, gt=0)
@@ -48,4 +50,26 @@ class Budgets(Record):
 
     def over(self, base: Budgets) -> Budgets:
         """These budgets, with `base` where nothing is set."""
-        return Budgets(**{**base.model_dump(exclude_unset=True), **self.model_dump(exclude_unset=True)})
+        kinds = dict.fromkeys((*base.scores, *self.scores))
+        scores = {kind: {**base.scores.get(kind, {}), **self.scores.get(kind, {})} for kind in kinds}
+        own, others = (b.model_dump(exclude_unset=True, exclude={"scores"}) for b in (self, base))
+        return Budgets(**{**others, **own}, scores=scores)
+
+
+def unknown_scores(budgets: Budgets, known: Mapping[str, Sequence[str]]) -> list[str]:
+    """What `budgets.scores` names and is not there, one problem each.
+
+    Args:
+        known: names of scores by kind of asset, of the kinds that the pipeline makes; a kind with none may have any.
+    """
+    problems = []
+    for kind, limits in budgets.scores.items():
+        if kind not in known:
+            problems.append(f"budgets.scores.{kind}: this pipeline makes no such asset{did_you_mean(kind, known)}")
+            continue
+        problems += [
+            f"budgets.scores.{kind}.{name}: no such score{did_you_mean(name, known[kind])}"
+            for name in limits
+            if known[kind] and name not in known[kind]
+        ]
+    return problems

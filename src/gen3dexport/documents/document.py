@@ -9,20 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from gen3dexport.documents.shipped import did_you_mean
 from gen3dexport.errors import UsageError
-
-
-class Record(BaseModel):
-    """A frozen record; unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -78,8 +71,11 @@ def with_overrides(data: CommentedMap, overrides: Mapping[str, Any]) -> Commente
     return data
 
 
-def parse(data: CommentedMap, model: type[Model], path: Path | str) -> Model:
+def parse(data: CommentedMap, model: type[Model], path: Path | str, moved: Mapping[str, str] | None = None) -> Model:
     """`data` as a `model`.
+
+    Args:
+        moved: keys that stand elsewhere in this format, dotted path -> dotted path, for the error.
 
     Raises:
         UsageError: with every problem: file, line, dotted path, what is wrong and the nearest known key.
@@ -87,13 +83,16 @@ def parse(data: CommentedMap, model: type[Model], path: Path | str) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        problems = [_describe(detail, data, model, path) for detail in error.errors()]
+        problems = [_describe(detail, data, model, path, moved or {}) for detail in error.errors()]
         raise UsageError.of(sorted(problems)) from None
 
 
-def _describe(detail: Any, data: Any, model: type[BaseModel], path: Path | str) -> str:
+def _describe(detail: Any, data: Any, model: type[BaseModel], path: Path | str, moved: Mapping[str, str]) -> str:
     location: Sequence[str | int] = detail["loc"]
-    where = f"{path}:{_line(data, location)}: {'.'.join(map(str, location))}"
+    key = ".".join(map(str, location))
+    where = f"{path}:{_line(data, location)}: {key}"
+    if detail["type"] == "extra_forbidden" and key in moved:
+        return f"{where}: unknown key; this format has it as {moved[key]}"
     if detail["type"] == "extra_forbidden":
         return f"{where}: unknown key{did_you_mean(str(location[-1]), _known_keys(model, location[:-1]))}"
     if detail["type"] == "missing":

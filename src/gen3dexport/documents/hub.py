@@ -1,7 +1,7 @@
 """Released checkpoints from the Hugging Face hub at a pinned commit: `hf://OWNER/NAME@COMMIT[,OWNER/NAME@COMMIT...]`.
 
-The first repository is the checkpoint; the others are those that its `pipeline.json` points into. They come to lie next
-to each other in the cache, which is where `settings.locate` looks for them.
+The first repository is the checkpoint; the others are those that its files point into. They come to lie next to each
+other in the cache, which is where a family looks for them.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from filelock import FileLock
-
 from gen3dexport.documents.caches import cache_folder
 from gen3dexport.errors import MissingError, UsageError
 
 PREFIX = "hf://"
 _REPOSITORY = re.compile(r"(?P<owner>[\w.-]+)/(?P<name>[\w.-]+)@(?P<commit>[0-9a-f]{40})")
-CHECKPOINT = ("pipeline.json", "ckpts/*.json", "ckpts/*.safetensors", "encoders/*")
-ENCODER = ("*.json", "model.safetensors", "merges.txt", "vocab.*")
-"""Files that are needed, as patterns: of a released checkpoint, of an encoder in the layout of transformers."""
 _WHOLE = ".whole"  # written when every file of a repository has come
 
 
-def fetched(address: str, wanted: Sequence[str] = CHECKPOINT) -> Path:
+def fetched(address: str, wanted: Sequence[str]) -> Path:
     """The folder of an address's first repository; what is not in the cache yet is downloaded.
+
+    Args:
+        wanted: patterns of the files that are needed.
 
     Raises:
         UsageError: when the address is not one, or names a branch or tag instead of a commit.
         MissingError: when huggingface_hub is not installed, or a repository or commit cannot be had.
     """
+    from filelock import FileLock
+
     parts = [part.strip() for part in address.removeprefix(PREFIX).split(",")]
     found = [match for match in map(_REPOSITORY.fullmatch, parts) if match]
     if len(found) < len(parts):

@@ -1,19 +1,19 @@
-"""Recipes: model, weights, per-component quantization, sampler knobs and budgets. Data only."""
+"""Recipes: model, weights, per-component quantization, the family's knobs and budgets. Data only."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, create_model
+from ruamel.yaml.comments import CommentedMap
 
-from gen3dexport import backends
-from gen3dexport.documents import hub
 from gen3dexport.documents.budgets import Budgets
-from gen3dexport.documents.document import Record, parse, parse_assignment, read_yaml, with_overrides
-from gen3dexport.documents.shipped import did_you_mean, documents, locate, shipped
-from gen3dexport.documents.target import Target, aliases
+from gen3dexport.documents.document import parse, parse_assignment, read_yaml, with_overrides
+from gen3dexport.documents.record import Record
+from gen3dexport.documents.shipped import did_you_mean, locate
+from gen3dexport.documents.target import Target
 from gen3dexport.errors import UsageError
 
 
@@ -31,49 +31,6 @@ class ComponentChoice(Record):
 
     scheme: str | None = None
     modules: dict[str, str] = {}
-
-
-class Sampler(Record):
-    """Sampler knobs; what is not set comes from the checkpoint's `pipeline.json`.
-
-    Attributes:
-        guidance: the two branches of a guided step as two calls of the flow (`sequential`, the default) or as one call
-            of a batch of two (`batched`: faster where one branch does not fill the device).
-        cache_context: the keys and values of the condition once for all steps, by a component of their own
-            (`flow_context`, `slat_flow_context`). The flow is then lowered block by block, not one block for all.
-        tabulate_time: the timestep's layers as a table of the sampler's steps (on unless false): a quarter of a flow
-    """
-
-    steps: int | None = Field(default=None, ge=1, le=1000)
-    guidance_scale: float | None = Field(default=None, ge=0)
-    guidance_interval: tuple[float, float] | None = None
-    rescale_t: float | None = Field(default=None, gt=0)
-    guidance: Literal["sequential", "batched"] | None = None
-    cache_context: bool | None = None
-    tabulate_time: bool | None = None
-
-    @field_validator("guidance_interval")
-    @classmethod
-    def _ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
-        if value is not None and not 0 <= value[0] <= value[1] <= 1:
-            raise ValueError("needs 0 <= low <= high <= 1")
-        return value
-
-
-class Voxels(Record):
-    """For how many voxels the programs of a structured latent are built.
-
-    Attributes:
-        budget: rows for voxels; a third as many are kept for occupied cells of half the resolution.
-        on_overflow: what an asset with more voxels does: `error`, or `coarsen` to half the resolution with a warning.
-        gather: how sparse convolutions gather their 27 neighbours: `all-at-once`, `per-plane` (9 at a time),
-            `per-line` (3), `per-offset` (1; the least memory), or `auto`: for every convolution as many at a time as
-            take 128 MiB.
-    """
-
-    budget: int | None = Field(default=None, ge=8, le=262144)
-    on_overflow: Literal["error", "coarsen"] = "error"
-    gather: Literal["auto", "all-at-once", "per-plane", "per-line", "per-offset"] = "auto"
 
 
 class Golden(Record):
@@ -106,33 +63,24 @@ class Recipe(Record):
     """A file of `recipes/`.
 
     Attributes:
-        schema_version: format of this file (`schema: 1`).
-        family: the model family under `models/`.
-        weights: a folder in the released layout: a shipped name, a path, or an address on the hub (`hub.fetched`).
+        schema_version: format of this file (`schema: 2`); a file of format 1 is converted when it is read.
+        family: the model family.
+        weights: a folder in the family's released layout: a shipped name, a path, or an address on the hub.
         random_weights: build with random weights (sizing only; said in manifest and report).
         components: choices by component name.
-        sampler: knobs of the (first) sampler; slat_sampler: of the structured latent's.
-        voxels: budget of the structured latent.
-        decoders: what the structured latent is decoded to; everything that the checkpoint can when not set.
-        encoder: folder of the encoder of images or prompts that the checkpoint names, in the transformers library's
-            layout, or its address on the hub; `encoders/NAME` in the weights folder when not set, and left out where
-            that is not there; `none` leaves it out always. Without it, assets are made of given features.
+        knobs: what the family lets a recipe set, in the family's own model.
         calibration: prompts that int8-static needs.
         targets: per-target exceptions, dotted path -> value, by target name, its first word (`cuda`), alias or backend.
     """
 
-    schema_version: Literal[1] = Field(alias="schema")
+    schema_version: Literal[2] = Field(alias="schema")
     name: str
     summary: str
     family: str
     weights: str
     random_weights: bool = False
     components: dict[str, ComponentChoice] = {}
-    sampler: Sampler = Sampler()
-    slat_sampler: Sampler | None = None
-    voxels: Voxels | None = None
-    decoders: tuple[Literal["gaussian", "mesh", "radiance_field"], ...] | None = Field(default=None, min_length=1)
-    encoder: str | None = None
+    knobs: Any = None
     golden: Golden
     calibration: Calibration | None = None
     budgets: Budgets = Budgets()
@@ -147,35 +95,30 @@ class Recipe(Record):
         """The exceptions to a component's scheme, pattern -> scheme."""
         return self.components.get(component, ComponentChoice()).modules
 
-    def weights_folder(self) -> Path:
-        """Where the weights lie; those of a hub's address are downloaded first.
 
-        Raises:
-            UsageError: when there is no such folder, or the address is wrong.
-            MissingError: when the hub does not give them.
-        """
-        if self.weights.startswith(hub.PREFIX):
-            return hub.fetched(self.weights)
-        places = (shipped("weights") / self.weights, Path(self.weights).expanduser())
-        found = [folder for folder in places if (folder / "pipeline.json").is_file()]
-        for folder in found:  # a shipped folder may have a model's shapes alone
-            if any((folder / "ckpts").glob("*.safetensors")):
-                return folder
-        if found:
-            return found[0]
-        raise UsageError(
-            f"recipe {self.name}: weights {self.weights!r}: no folder with a pipeline.json; give the local folder of "
-            "the checkpoint with weights=FOLDER"
-        )
+@dataclass(frozen=True)
+class Vocabulary:
+    """Words that a recipe is checked against and that other modules know.
 
-    def encoder_folder(self) -> str | None:
-        """`encoder`, downloaded first where it is a hub's address."""
-        if self.encoder is not None and self.encoder.startswith(hub.PREFIX):
-            return str(hub.fetched(self.encoder, hub.ENCODER))
-        return self.encoder
+    Attributes:
+        knobs: family -> the model of its knobs.
+        targets: what a per-target exception may be for.
+    """
+
+    knobs: Callable[[str], type[Record]]
+    targets: Collection[str]
 
 
-def read_recipe(name: str, target: Target | None = None, assignments: Sequence[str] = ()) -> Recipe:
+MOVED = {key: f"knobs.{key}" for key in ("sampler", "slat_sampler", "voxels", "decoders", "encoder")} | {
+    "budgets.iou": "budgets.scores.voxels.iou",
+    "budgets.f_score": "budgets.scores.mesh.f_score",
+}
+"""Dotted paths of format 1 -> where they stand in format 2."""
+
+
+def read_recipe(
+    name: str, vocabulary: Vocabulary, target: Target | None = None, assignments: Sequence[str] = ()
+) -> Recipe:
     """The recipe of that name or YAML path, with the target's exceptions and `key=value` assignments applied.
 
     Raises:
@@ -183,20 +126,62 @@ def read_recipe(name: str, target: Target | None = None, assignments: Sequence[s
     """
     path = locate("recipes", name)
     data = read_yaml(path)
-    names = documents("targets")
-    known_targets = {*names, *(name.partition("-")[0] for name in names), *aliases(), *backends.names()}
     overrides: dict[str, Any] = {}
     problems = []
-    for key, fields in (data.get("targets") or {}).items():
+    exceptions = data.get("targets")
+    for key, fields in (exceptions if isinstance(exceptions, Mapping) else {}).items():
         if target is not None and isinstance(fields, Mapping) and _applies(key, target):
             overrides |= fields
-        if key not in known_targets:
+        if key not in vocabulary.targets:
             line = data["targets"].lc.key(key)[0] + 1
-            problems.append(f"{path}:{line}: targets.{key}: unknown target{did_you_mean(str(key), known_targets)}")
+            problems.append(f"{path}:{line}: targets.{key}: unknown target{did_you_mean(str(key), vocabulary.targets)}")
     if problems:
         raise UsageError.of(problems)
     overrides |= dict(parse_assignment(text) for text in assignments)
-    return parse(with_overrides(data, overrides), Recipe, path)
+    if data.get("schema") == 1:
+        data, overrides = _converted(data), {_moved(key): value for key, value in overrides.items()}
+    data = with_overrides(data, overrides)
+    family = data.get("family")
+    model = _with_knobs(vocabulary.knobs(family)) if isinstance(family, str) else Recipe
+    return parse(data, model, path, MOVED)
+
+
+def _with_knobs(knobs: type[Record]) -> type[Recipe]:
+    """The model of a family's recipes."""
+    return create_model("Recipe", __base__=Recipe, __doc__=Recipe.__doc__, knobs=(knobs, Field(default_factory=knobs)))
+
+
+def _moved(path: str) -> str:
+    """A dotted path of format 1 in format 2."""
+    for old, new in MOVED.items():
+        if path == old or path.startswith(f"{old}."):
+            return new + path[len(old) :]
+    return path
+
+
+def _converted(data: CommentedMap) -> CommentedMap:
+    """A document of format 1 in format 2; every key keeps its line."""
+    made = with_overrides(data, {})
+    made["schema"] = 2
+    for old, new in MOVED.items():
+        node, where = data, made
+        *parents, last = old.split(".")
+        for key in parents:
+            node, where = (n.get(key, {}) if isinstance(n, Mapping) else {} for n in (node, where))
+        if not isinstance(node, CommentedMap) or last not in node:
+            continue
+        line = node.lc.data[last]
+        value = where.pop(last)
+        *parents, last = new.split(".")
+        where = made
+        for key in parents:
+            if not isinstance(where.get(key), CommentedMap):
+                where[key] = CommentedMap()
+                where.lc.add_kv_line_col(key, line)
+            where = where[key]
+        where[last] = value
+        where.lc.add_kv_line_col(last, line)
+    return made
 
 
 def _applies(key: str, target: Target) -> bool:

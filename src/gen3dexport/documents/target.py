@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from gen3dexport import backends
 from gen3dexport.documents.budgets import Budgets
-from gen3dexport.documents.document import Record, parse, read_yaml
-from gen3dexport.documents.shipped import did_you_mean, documents, locate
-from gen3dexport.errors import UsageError
+from gen3dexport.documents.document import parse, read_yaml
+from gen3dexport.documents.record import Record
+from gen3dexport.documents.shipped import documents, locate
 
 
 class Measure(Record):
@@ -50,24 +49,6 @@ class Target(Record):
     measure: Measure = Measure()
     budgets: Budgets = Budgets()
 
-    def backend_options(self) -> Any:
-        """The options as the backend's own model.
-
-        Raises:
-            UsageError: when the backend does not know one.
-        """
-        model = backends.find(self.backend).Options
-        try:
-            return model(**self.options)
-        except ValidationError as error:
-            raise UsageError.of(
-                [
-                    f"target {self.name}: options.{'.'.join(map(str, e['loc']))}: {e['msg']}"
-                    + (did_you_mean(str(e["loc"][-1]), model.model_fields) if e["type"] == "extra_forbidden" else "")
-                    for e in error.errors()
-                ]
-            ) from None
-
 
 @cache
 def aliases() -> Mapping[str, str]:
@@ -78,14 +59,10 @@ def aliases() -> Mapping[str, str]:
 
 
 def read_target(name: str) -> Target:
-    """The target of that name, alias or YAML path, checked.
+    """The target of that name, alias or YAML path; `plan.read_target` checks its backend and options too.
 
     Raises:
         UsageError: with every problem.
     """
     path = locate("targets", name, dict(aliases()))
-    target = parse(read_yaml(path), Target, path)
-    if target.backend not in backends.names():
-        raise UsageError(f"{path}: backend: unknown {target.backend!r}{did_you_mean(target.backend, backends.names())}")
-    target.backend_options()
-    return target
+    return parse(read_yaml(path), Target, path)

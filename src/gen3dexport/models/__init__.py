@@ -1,47 +1,27 @@
-"""Model families. A family is one folder here (or an entry point of the group `gen3dexport.families`) with two modules:
-
-`pipeline` (no torch: the host's side, also used inside applications)
-    Settings                                     a frozen record of everything the host needs; goes into the manifest
-    read_settings(folder, sampler, slat_sampler, voxels, decoders, encoder, random_weights) -> Settings
-                                                 from a checkpoint folder and the recipe's knobs
-    components(settings) -> tuple[str, ...]      names of the pipeline's components, in the order they run
-    encoders(settings) -> tuple[str, ...]        those whose outputs depend on the request's prompt or image alone
-    left_out(settings) -> tuple[str, ...]        those that the checkpoint names and whose weights are not here
-    host_files(settings, folder) -> dict[str, Path]  files that the host's steps need at run time (tokenizer, ...)
-    golden_request(settings, request, trained) -> Request  what golden data is recorded with
-    inputs_of(name, settings) -> tuple[str, ...] a component's input names, in its forward's order
-    sampler_inputs(name, state, settings, xp)    inputs of a component's sampler loop as one program
-    sampler_output(name, state)                  and its output
-    begin(settings, request, files, xp) -> State           what is known before any network ran
-    advance(name, state, program, settings, xp) -> State   run one component's part of the pipeline
-    occupancy_logits(state) -> ndarray           logits [R, R, R] of a finished state
-    golden_arrays(state, settings) -> dict[str, ndarray]  what golden assets keep: `logits`, and what `surface` reads
-    surface(arrays) -> Mesh | None               the surface that quality is measured on
-    output_rows(name, state, settings) -> int | None   real rows of a component's outputs; None: nothing is padded
-    asset_kinds(settings) -> tuple[str, ...]     what the pipeline makes: mesh, gaussians, ...
-    ends_with_occupancy(settings) -> bool        whether the occupancy is all that it makes
-    with_overflow(settings, choice) -> Settings  what assets with too many voxels do: `error`, `coarsen`
-    make_assets(state, settings) -> dict[str, Asset]  the assets of a finished state, by kind
-
-`loading` (torch)
-    load(name, settings, folder, random_weights, allow_pickle) -> Component    one network, without example inputs
-
-`agreement` (torch)
-    outputs(golden, run) -> (found, expected)    outputs of a golden set by name, from a run of its network
-    NOISE: Mapping[str, float]                   outputs whose reference is not exact, and by how much
+"""Model families. A family is one folder here, or a package named by an entry point of `gen3dexport.families`, with the
+names of `Family`. Its package imports no torch, for applications import it too: networks are loaded through the
+declarations that `components` gives.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import pkgutil
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar, Literal, Protocol, cast
 
 from gen3dexport.documents.shipped import did_you_mean
 from gen3dexport.errors import UsageError
+from gen3dexport.models.declaration import Declaration, State
+from gen3dexport.models.weights import WeightFiles
+
+_GROUP = "gen3dexport.families"
+_REQUIRED = ("Knobs", "Settings", "read_settings", "components", "begin", "make_assets")
 
 
 @dataclass(frozen=True)
@@ -54,48 +34,130 @@ class Request:
         features: condition features [L, C] that replace the pipeline's own encoder, e.g. of an image.
         image: what to make an asset of, where the pipeline takes an image: a file's path, an uint8 array
             [H, W, 3 or 4], or a Pillow image.
-        ids: token ids [2, L], of a prompt and of the empty one, that stand in for a tokenizer's, when golden data is
-            recorded without one.
-        voxels: occupied voxels [N, 3] that stand in for the structure stage's, when golden data is recorded with
-            networks whose occupancy means nothing.
+        stand_in: that golden data is recorded: the family makes up, from the seed, what the request lacks (a picture,
+            token ids, features), and with `random` also what networks without trained weights cannot decide.
     """
 
     prompt: str = ""
     seed: int = 0
     features: Any = None
-    voxels: Any = None
     image: Any = None
-    ids: Any = None
+    stand_in: Literal["", "trained", "random"] = ""
+
+
+class KnobsModel(Protocol):
+    """What a recipe may set for a family, under `knobs`; a frozen pydantic model that forbids other keys.
+
+    Attributes:
+        WEIGHTS: which files make up a checkpoint of the family.
+    """
+
+    WEIGHTS: ClassVar[WeightFiles]
+
+    def __call__(self, **fields: Any) -> Any: ...
+
+
+class PipelineSettings(Protocol):
+    """Everything a family's host steps need; a frozen pydantic model that the manifest keeps.
+
+    Attributes:
+        RUN_FIELDS: what an application may change when it runs a bundle: name -> dotted path of the field.
+        asset_kinds: kinds of the assets that the pipeline makes.
+        left_out: components that the checkpoint names and whose weights are not here; a recipe may speak of them.
+    """
+
+    RUN_FIELDS: ClassVar[Mapping[str, str]]
+
+    @property
+    def asset_kinds(self) -> tuple[str, ...]: ...
+    @property
+    def left_out(self) -> tuple[str, ...]: ...
+
+
+class Family(Protocol):
+    """The names of a family's package.
+
+    Attributes:
+        Knobs: the model of `knobs` in a recipe; Settings: the model of what the host needs.
+    """
+
+    Knobs: Any
+    Settings: Any
+
+    def read_settings(self, folder: Path, knobs: Any, random_weights: bool) -> Any:
+        """Settings of a checkpoint folder with the recipe's knobs on top.
+
+        Raises:
+            UsageError: when a file is missing or damaged, or a knob is for something that the checkpoint has not.
+        """
+
+    def components(self, settings: Any) -> tuple[Declaration, ...]:
+        """The pipeline's components, in the order they run."""
+
+    def begin(self, settings: Any, request: Request, files: Path, xp: Any) -> State:
+        """What is known before any network ran.
+
+        Args:
+            files: folder with the host files that the components declare.
+            xp: Array API namespace of the arrays.
+
+        Raises:
+            UsageError: for a request that the pipeline cannot take.
+        """
+
+    def make_assets(self, state: State, settings: Any) -> dict[str, Any]:
+        """The assets of a finished state, by kind; an asset of which there is nothing is an empty one."""
+
+    def agreement(self) -> ModuleType:
+        """The module for `gen3dexport parity`; imports torch. It has
+
+        read(folder) -> Golden                      a golden set of the family, its network with the stored weights
+        outputs(golden, run) -> (found, expected)   its outputs by name, from a run of its network
+        NOISE: Mapping[str, float]                  outputs whose reference is not exact, and by how much
+        """
 
 
 def names() -> list[str]:
     """Every family: the folders here and those of the entry-point group."""
     here = [m.name for m in pkgutil.iter_modules(__path__) if m.ispkg]
-    return sorted({*here, *(p.name for p in importlib.metadata.entry_points(group="gen3dexport.families"))})
+    return sorted({*here, *(p.name for p in importlib.metadata.entry_points(group=_GROUP))})
 
 
-def _part(family: str, part: str) -> ModuleType:
-    if family not in names():
-        raise UsageError(f"family {family!r}: unknown{did_you_mean(family, names())}")
-    for point in importlib.metadata.entry_points(group="gen3dexport.families", name=family):
-        return importlib.import_module(f"{point.module}.{part}")
-    return importlib.import_module(f"{__name__}.{family}.{part}")
-
-
-def pipeline(family: str) -> ModuleType:
-    """The host side of a family; imports no torch.
+def module_name(family: str) -> str:
+    """The package of a family, not imported.
 
     Raises:
         UsageError: when there is no such family.
     """
-    return _part(family, "host.pipeline")
+    for point in importlib.metadata.entry_points(group=_GROUP, name=family):
+        return point.value
+    if family not in names():
+        raise UsageError(f"family {family!r}: unknown{did_you_mean(family, names())}")
+    return f"{__name__}.{family}"
 
 
-def loading(family: str) -> ModuleType:
-    """The loader of a family's networks; imports torch."""
-    return _part(family, "networks.loading")
+def find(family: str) -> Family:
+    """The family of that name; imports no torch.
+
+    Raises:
+        UsageError: when there is no such family, or its package cannot be imported or lacks a name.
+    """
+    return cast(Family, package(family))
 
 
-def agreement(family: str) -> ModuleType:
-    """What a family's golden sets say; imports torch."""
-    return _part(family, "networks.agreement")
+def package(family: str) -> ModuleType:
+    """The family's package as a module; imports no torch.
+
+    Raises:
+        UsageError: when there is no such family, or its package cannot be imported or lacks a name.
+    """
+    name = module_name(family)
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        raise UsageError(f"family {family!r}: its package {name} cannot be imported ({error}); install it") from error
+    missing = [n for n in _REQUIRED if not hasattr(module, n)]
+    if missing:
+        lacks = ", ".join(missing)
+        raise UsageError(f"family {family!r}: its package {name} lacks {lacks}; see gen3dexport.models.Family")
+    return module

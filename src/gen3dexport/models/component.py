@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from gen3dexport.quantization.calibration import Ranges
+    from gen3dexport.models.ranges import Ranges
 
 T = TypeVar("T")
 
@@ -85,7 +85,7 @@ class Component:
             returning (x, *shared), blocks called as `block(x, *shared)`, and `after(x, *shared)`; blocks and `after`
             may take only the first of `shared`. None when it has none.
         loop: the sampler loop around this component, if any.
-        ranges: of what its convolutions take and give, by layer, where a calibration recorded them.
+        ranges: of what its convolutions take and give, by layer, where a calibration observed them.
     """
 
     name: str

@@ -62,6 +62,7 @@ class Declaration:
         load: the network as a component.
         rows: state after the component -> real rows of its outputs [B, T, ...]; None where nothing is padded.
         loop: its sampler loop, if it has one.
+        batched: the knob that makes one call take both branches of guidance, where the settings do so.
         cacheable: whether its outputs depend on the request's prompt or image alone.
         host_files: weights folder -> files that its step reads at run time, by their name in the bundle.
     """
@@ -74,5 +75,6 @@ class Declaration:
     load: Load
     rows: Callable[[State], int | None] = _no_rows
     loop: SamplerLoop | None = None
+    batched: str | None = None
     cacheable: bool = False
     host_files: Callable[[Path], Mapping[str, Path]] = _no_files

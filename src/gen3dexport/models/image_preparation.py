@@ -1,6 +1,6 @@
 """An image made ready for an image encoder, on the host: the subject cut out, centred on black, normalised. No torch.
 
-Source: SPEC section 11.3 (TRELLIS's preprocessing).
+As TRELLIS prepares its images (Xiang et al. 2024, "Structured 3D Latents for Scalable and Versatile 3D Generation").
 """
 
 from __future__ import annotations
@@ -42,9 +42,43 @@ def read_image(source: Any) -> Image.Image:
             image.load()
         except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
             raise UsageError(f"{source}: not a readable image ({error})") from error
-    upright = ImageOps.exif_transpose(image)
-    has_alpha = "A" in upright.getbands() or "transparency" in upright.info
-    return upright.convert("RGBA" if has_alpha else "RGB")
+    return _in_bytes(ImageOps.exif_transpose(image))
+
+
+def _in_bytes(image: Image.Image) -> Image.Image:
+    """An image of any of Pillow's modes in RGB or RGBA, by the range of its mode: Pillow itself cuts deep ones off.
+
+    Raises:
+        UsageError: for values whose range cannot be told, and for modes without a way to RGB.
+    """
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _deep_grey(image)
+    has_alpha = image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info
+    try:
+        if image.mode in ("La", "RGBa"):  # colours times alpha: only the mode with plain ones is a step away
+            image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
+        return image.convert("RGBA" if has_alpha else "RGB")
+    except ValueError as error:
+        raise UsageError(f"image: Pillow's mode {image.mode} has no way to RGB; save it as RGB or RGBA") from error
+
+
+def _deep_grey(image: Image.Image) -> Image.Image:
+    """A grey picture of 16 or 32 bits in RGB, or RGBA where a grey value is said to be transparent."""
+    values = np.asarray(image).astype(np.float64)
+    low, high = float(values.min()), float(values.max())
+    most = 1.0 if image.mode == "F" else 65535.0
+    # 32-bit whole numbers up to 255 may be bytes; which range is meant cannot be told.
+    if not (low >= 0 and high <= most) or (image.mode == "I" and 0 < high <= 255):
+        raise UsageError(
+            f"image: its grey values (Pillow's mode {image.mode}) run from {low:g} to {high:g}; need 0 to {most:g}, "
+            "with white at the end; scale them, or save the picture with 8 bits a channel"
+        )
+    grey = Image.fromarray(np.rint(values / most * 255).astype(np.uint8))
+    clear = image.info.get("transparency")
+    if clear is None:
+        return grey.convert("RGB")
+    alpha = Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8))
+    return Image.merge("RGBA", (grey, grey, grey, alpha))
 
 
 def pixels(source: Any, size: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import numpy as np
 from gen3dexport.assets.mesh import Mesh
 
 Figure = dict[str, Any]
-Facts = Mapping[str, Any]
+Figures = dict[str, Figure | None]
+"""By the place where they go on a page; None where there is nothing to plot."""
 
 _BLUE, _AMBER, _GREEN, _VIOLET, _GREY = "#2455c3", "#d98a1f", "#1f8a70", "#6b3fa0", "#9aa5b1"
 _RED, _SKY, _OLIVE = "#b5413c", "#5aa9d6", "#8a8f2a"
@@ -19,28 +21,31 @@ _FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#1b2430"}
 _CLAY = "#cf9068"
 
 
-def latency(components: Sequence[Facts]) -> Figure | None:
-    """Median times with whiskers to p90 and p99; estimates as hollow marks of their own, one colour per cost model."""
-    measured = [(c["name"], c["latency"]) for c in components if _kind(c) == "measured"]
-    estimated = [
-        (c["name"], e) for c in components if _kind(c) == "estimated" for e in c["latency"].get("estimates", ())
-    ]
-    traces: list[Facts] = []
+def latency(
+    measured: Mapping[str, tuple[float, float, float]], estimated: Sequence[tuple[str, str, float]]
+) -> Figure | None:
+    """Median times with whiskers to p90 and p99; estimates as hollow marks of their own, one colour per cost model.
+
+    Args:
+        measured: program -> p50, p90 and p99 in ms.
+        estimated: (program, cost model, ms).
+    """
+    traces: list[Figure] = []
     if measured:
-        names, p50 = [n for n, _ in measured], [float(t["p50_ms"]) for _, t in measured]
-        for key, width, thickness in (("p99_ms", 1.5, 8), ("p90_ms", 5, 0)):
-            beyond = [max(float(t.get(key, m)) - m, 0.0) for (_, t), m in zip(measured, p50, strict=True)]
+        names, p50 = list(measured), [t[0] for t in measured.values()]
+        for place, width, thickness in ((2, 1.5, 8), (1, 5, 0)):
+            beyond = [max(t[place] - t[0], 0.0) for t in measured.values()]
             whisker = {"type": "data", "symmetric": False, "array": beyond, "arrayminus": [0] * len(beyond)}
             traces.append(
                 {
-                    "type": "scatter", "mode": "markers", "x": p50, "y": names, "showlegend": key == "p90_ms",
+                    "type": "scatter", "mode": "markers", "x": p50, "y": names, "showlegend": place == 1,
                     "name": "measured p50, bar to p90, whisker to p99", "hoverinfo": "x+y",
                     "marker": {"color": _BLUE, "size": 11},
                     "error_x": {**whisker, "color": _BLUE, "thickness": width, "width": thickness},
                 }
             )  # fmt: skip
-    for k, by in enumerate(sorted({e["by"] for _, e in estimated})):
-        points = [(n, float(e["value"])) for n, e in estimated if e["by"] == by]
+    for k, by in enumerate(sorted({by for _, by, _ in estimated})):
+        points = [(name, ms) for name, other, ms in estimated if other == by]
         traces.append(
             {
                 "type": "scatter", "mode": "markers", "name": f"estimated by {by}", "hoverinfo": "x+y",
@@ -51,25 +56,28 @@ def latency(components: Sequence[Facts]) -> Figure | None:
         )  # fmt: skip
     if not traces:
         return None
-    figure = _figure(traces, "ms (logarithmic)", rows=len({n for n, _ in [*measured, *estimated]}), log=True)
+    figure = _figure(traces, "ms (logarithmic)", rows=len({*measured, *(name for name, _, _ in estimated)}), log=True)
     ticks = [digit * 10.0**decade for decade in range(-4, 7) for digit in (1, 2, 5)]
     labels = [f"{tick:,.10g}" for tick in ticks]
     figure["layout"]["xaxis"] |= {"tickmode": "array", "tickvals": ticks, "ticktext": labels}
     return figure
 
 
-def errors(components: Sequence[Facts]) -> Figure | None:
-    """Bars of the worst output's relative L2 error, logarithmic: against float32 and against the quantized eager."""
+def errors(found: Mapping[str, Mapping[str, float | None]]) -> Figure | None:
+    """Bars of the worst output's relative L2 error, logarithmic: against float32 and against the quantized eager.
+
+    Args:
+        found: `fp32` and `quantized` -> program -> error, None where nothing was compared; of the same programs.
+    """
     traces = []
-    rows = [c["name"] for c in components if c.get("errors")]
-    found = {kind: [_worst(c, kind) for c in components if c.get("errors")] for kind in ("fp32", "quantized")}
-    drawable = [v for values in found.values() for v in values if v is not None and 0 < v < math.inf]
+    rows = list(found["fp32"])
+    drawable = [v for values in found.values() for v in values.values() if v is not None and 0 < v < math.inf]
     floor = 10 ** math.floor(math.log10(min(drawable)) - 0.3) if drawable else 1e-9
     for kind, name, color in (
         ("quantized", "against its own quantized eager", _GREEN),
         ("fp32", "against float32 eager", _BLUE),
     ):
-        values = found[kind]
+        values = list(found[kind].values())
         if all(v is None for v in values):
             continue
         traces.append(
@@ -109,34 +117,31 @@ def drift(found: Mapping[str, Sequence[Sequence[float | None]]]) -> Figure | Non
     return figure
 
 
-def delegation(components: Sequence[Facts]) -> Figure | None:
+def delegation(operators: Mapping[str, tuple[int, int]]) -> Figure | None:
     """Operators inside and outside the delegate, stacked, per program; None when no program says."""
-    known = [(c["name"], c["facts"]["delegation"]) for c in components if (c.get("facts") or {}).get("delegation")]
-    if not known:
+    if not operators:
         return None
-    names = [name for name, _ in known]
+    names = list(operators)
     traces = [
         {
             "type": "bar", "orientation": "h", "name": title, "y": names, "marker": {"color": color},
-            "x": [d.get(key) or 0 for _, d in known], "hoverinfo": "x+y+name",
+            "x": [counts[place] for counts in operators.values()], "hoverinfo": "x+y+name",
         }
-        for key, title, color in (
-            ("operators_inside", "inside the delegate", _GREEN), ("operators_outside", "outside", _AMBER),
-        )
+        for place, (title, color) in enumerate((("inside the delegate", _GREEN), ("outside", _AMBER)))
     ]  # fmt: skip
-    figure = _figure(traces, "operators", rows=len(known))
+    figure = _figure(traces, "operators", rows=len(operators))
     figure["layout"]["barmode"] = "stack"
     return figure
 
 
-def stages(times: Facts) -> Figure | None:
+def stages(times: Mapping[str, float]) -> Figure | None:
     """Where the time of one asset goes: one stacked bar."""
     if not times:
         return None
     colors = (_GREY, _BLUE, _GREEN, _AMBER, _VIOLET, _RED, _SKY, _OLIVE)
     traces = [
         {
-            "type": "bar", "orientation": "h", "name": name, "y": ["one asset"], "x": [float(ms)],
+            "type": "bar", "orientation": "h", "name": name, "y": ["one asset"], "x": [ms],
             "marker": {"color": colors[k % len(colors)]}, "hoverinfo": "x+name",
         }
         for k, (name, ms) in enumerate(times.items())
@@ -154,30 +159,40 @@ def bars(labels: Sequence[str], values: Sequence[float], title: str) -> Figure |
     return _figure([{**trace, "hoverinfo": "x+y", "showlegend": False}], title, rows=len(labels))
 
 
-def pareto(points: Sequence[Facts], x: str, title: str) -> Figure | None:
-    """Loss against `x`: tried on the eager model (hollow), built and measured (full), and the chosen one (star)."""
+@dataclass(frozen=True)
+class Point:
+    """A candidate: its name, place and loss, and whether it is of one scheme and whether it was chosen."""
+
+    name: str
+    x: float
+    loss: float
+    uniform: bool
+    chosen: bool
+
+
+def pareto(points: Sequence[Point], title: str) -> Figure | None:
+    """Loss against a quantity: uniform choices (squares), mixed ones (circles), and the chosen one (star)."""
     traces = []
     for name, symbol, color, kept in (
-        ("uniform", "square", _AMBER, [p for p in points if p["uniform"] and not p["chosen"]]),
-        ("mixed", "circle", _BLUE, [p for p in points if not p["uniform"] and not p["chosen"]]),
-        ("chosen", "star", _GREEN, [p for p in points if p["chosen"]]),
+        ("uniform", "square", _AMBER, [p for p in points if p.uniform and not p.chosen]),
+        ("mixed", "circle", _BLUE, [p for p in points if not p.uniform and not p.chosen]),
+        ("chosen", "star", _GREEN, [p for p in points if p.chosen]),
     ):
-        drawn = [p for p in kept if p[x] is not None and p["loss"] is not None]
-        if drawn:
-            trace = {"type": "scatter", "mode": "markers", "name": name, "text": [p["name"] for p in drawn]}
-            trace |= {"x": [p[x] for p in drawn], "y": [p["loss"] for p in drawn], "hoverinfo": "text+x+y"}
-            traces.append({**trace, "marker": {"symbol": symbol, "size": 12, "color": color}})
+        if kept:
+            trace = {"type": "scatter", "mode": "markers", "name": name, "text": [p.name for p in kept]}
+            place = {"x": [p.x for p in kept], "y": [p.loss for p in kept], "hoverinfo": "text+x+y"}
+            traces.append({**trace, **place, "marker": {"symbol": symbol, "size": 12, "color": color}})
     if not traces:
         return None
     figure = _figure(traces, title, rows=8)
-    figure["layout"]["yaxis"] = {"title": {"text": "asset loss, 1 - IoU"}, "automargin": True, "gridcolor": "#e6eaee"}
+    figure["layout"]["yaxis"] = {"title": {"text": "loss of the asset"}, "automargin": True, "gridcolor": "#e6eaee"}
     return figure
 
 
 def scene(mesh: Mesh) -> Figure:
     """A mesh to turn: the unit cube, z up, seen from the azimuth and elevation of the still pictures."""
     points = np.round(mesh.vertices.astype(np.float64), 4)
-    color: Facts = {"color": _CLAY}
+    color: Figure = {"color": _CLAY}
     if mesh.colors is not None:
         color = {"vertexcolor": [f"rgb({r},{g},{b})" for r, g, b in mesh.colors.tolist()]}
     x, y, z = (points[:, k].tolist() for k in range(3))
@@ -203,7 +218,7 @@ def scene(mesh: Mesh) -> Figure:
     }  # fmt: skip
 
 
-def _figure(traces: Sequence[Facts], title: str, rows: int, log: bool = False) -> Figure:
+def _figure(traces: Sequence[Figure], title: str, rows: int, log: bool = False) -> Figure:
     axis: Figure = {"title": {"text": title}, "gridcolor": "#e6eaee", "zeroline": False, "automargin": True}
     if log:
         axis |= {"type": "log", "dtick": 1, "exponentformat": "power", "minor": {"showgrid": False}}
@@ -222,15 +237,6 @@ def _figure(traces: Sequence[Facts], title: str, rows: int, log: bool = False) -
             "paper_bgcolor": "#fff",
         },
     }
-
-
-def _kind(component: Facts) -> str:
-    return str((component.get("latency") or {}).get("kind", "unmeasured"))
-
-
-def _worst(component: Facts, kind: str) -> float | None:
-    found = [float(e["relative_l2"]) for e in ((component.get("errors") or {}).get(kind) or {}).values()]
-    return max(found) if found else None
 
 
 def _error_label(value: float | None) -> str:

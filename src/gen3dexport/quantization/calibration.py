@@ -1,4 +1,4 @@
-"""Calibration: ranges of activations, recorded while the float32 pipeline itself makes assets of a recipe's prompts.
+"""Calibration: ranges of activations, observed while the float32 pipeline itself makes assets of a recipe's prompts.
 
 A convolution's static int8 form needs the range of what goes in and what comes out before it runs. Networks are called
 as assets call them, a flow at the sampler's own timesteps with and without condition, so the ranges are those of use.
@@ -8,31 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from gen3dexport.models.component import Component
+from gen3dexport.models.ranges import Ranges, Rounding
 
 LOWEST, HIGHEST = -128, 127
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-
-
-@dataclass(frozen=True)
-class Step:
-    """One tensor's form in int8: value = (integer - zero_point) * scale."""
-
-    scale: float
-    zero_point: int
-
-
-@dataclass(frozen=True)
-class Ranges:
-    """What goes into a layer and what comes out of it, in int8."""
-
-    input: Step
-    output: Step
 
 
 class Observed:
@@ -59,12 +43,14 @@ class Observed:
 
     def ranges(self) -> dict[str, Ranges]:
         """By layer, those that were called: the ranges with the least squared error (torchao's histogram search)."""
-        return {name: Ranges(*(_step(o) for o in self.observers[name])) for name in self.layers if name in self.seen}
+        return {
+            name: Ranges(*(_rounding(o) for o in self.observers[name])) for name in self.layers if name in self.seen
+        }
 
 
-def _step(observer: nn.Module) -> Step:
+def _rounding(observer: nn.Module) -> Rounding:
     scale, zero_point = observer.calculate_qparams()  # type: ignore[operator]
-    return Step(float(scale), int(zero_point))
+    return Rounding(float(scale), int(zero_point))
 
 
 @contextmanager

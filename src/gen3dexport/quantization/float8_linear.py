@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from gen3dexport.quantization.int8_linear import TINY
+from gen3dexport.quantization.schemes import SCHEMES
 
 LARGEST = 448.0  # of e4m3 (Micikevicius et al. 2022, "FP8 Formats for Deep Learning", table 1)
-MULTIPLE = 16  # of both widths of a layer, for the matrix unit
+MULTIPLE = SCHEMES["float8-dynamic"].multiple
 
 
 def float8_rows(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen3dexport.quantization.int8_linear import TINY
+from gen3dexport.quantization.schemes import SCHEMES
 
-GROUP = 32
+GROUP = SCHEMES["int4-weight"].group
 _LEVELS = 15
 
 

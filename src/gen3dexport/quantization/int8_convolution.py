@@ -1,8 +1,8 @@
-"""Convolutions with int8 weights and int8 activations whose ranges were recorded: static quantization.
+"""Convolutions with int8 weights and int8 activations whose ranges were observed: static quantization.
 
 The arithmetic of quantize -> dequantize -> convolution -> quantize -> dequantize, as `prepare_pt2e` and `convert_pt2e`
 write it, at the layers that a scheme takes. Here it is the reference: plain ATen in float, on the integers' grid. A
-backend whose kernels take such convolutions has its own form, with the same weights and steps.
+backend whose kernels take such convolutions has its own form, with the same weights and scales.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen3dexport.quantization.calibration import HIGHEST, LOWEST, Ranges, Step
+from gen3dexport.models.ranges import Ranges, Rounding
+from gen3dexport.quantization.calibration import HIGHEST, LOWEST
 from gen3dexport.quantization.int8_linear import int8_weight
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -57,5 +58,5 @@ class Int8Convolution(nn.Module):
         return _rounded(y, self.ranges.output).to(x.dtype)
 
 
-def _rounded(x: Tensor, step: Step) -> Tensor:
+def _rounded(x: Tensor, step: Rounding) -> Tensor:
     return torch.fake_quantize_per_tensor_affine(x, step.scale, step.zero_point, LOWEST, HIGHEST)

@@ -11,18 +11,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from gen3dexport import models
 from gen3dexport.documents.shipped import did_you_mean
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
-from gen3dexport.plan import Plan
 from gen3dexport.quantization.int8_embedding import Int8Embedding
 from gen3dexport.quantization.quantize import HALVES, InDtype, default_layers
+from gen3dexport.quantization.schemes import OF_EMBEDDINGS
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)
-
-OF_EMBEDDINGS = ("fp32", "int8-dynamic", "int8-weight")
-"""Schemes that an embedding takes: in int8 its rows have a scale each, and activations do not matter."""
 
 
 def layers_of(component: Component) -> list[str]:
@@ -91,24 +87,6 @@ def _fits(names: Sequence[str], parts: Sequence[str]) -> bool:
     if parts[0] == "**":
         return _fits(names, parts[1:]) or _fits(names[1:], parts)
     return fnmatchcase(names[0], parts[0]) and _fits(names[1:], parts[1:])
-
-
-def check_rules(plan: Plan) -> None:
-    """Check every rule of a plan against its component's shapes, before any weight is read.
-
-    Raises:
-        UsageError: with every rule that matches nothing.
-    """
-    loading = models.loading(plan.recipe.family)
-    problems = []
-    for name, rules in plan.modules.items():
-        component = loading.skeleton(name, plan.settings, plan.recipe.weights_folder())
-        try:
-            exceptions(component, rules)
-        except UsageError as error:
-            problems += [f"recipe {plan.recipe.name}: {line}" for line in str(error).splitlines()]
-    if problems:
-        raise UsageError.of(problems)
 
 
 def quantize_by_rules(

@@ -11,11 +11,13 @@ from torch import Tensor, nn
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
-from gen3dexport.quantization.calibration import CONVOLUTIONS, Ranges
+from gen3dexport.models.ranges import Ranges
+from gen3dexport.quantization.calibration import CONVOLUTIONS
 from gen3dexport.quantization.float8_linear import MULTIPLE, Float8Linear
 from gen3dexport.quantization.int4_linear import GROUP, Int4Linear
 from gen3dexport.quantization.int8_convolution import Convolution, Int8Convolution
 from gen3dexport.quantization.int8_linear import Int8Linear
+from gen3dexport.quantization.schemes import SCHEMES
 
 Kernel = Literal["int_mm", "xnnpack"]
 
@@ -56,7 +58,7 @@ class Int4Dynamic:
         group: inputs that share a scale; layers whose inputs it does not divide stay as they are.
     """
 
-    group: int = 32
+    group: int = SCHEMES["int4-dynamic"].group
     min_features: int = 128
 
 
@@ -88,7 +90,7 @@ class Float8Dynamic:
 
 @dataclass(frozen=True)
 class Int8Static:
-    """Convolutions with int8 weights per output channel and int8 activations per tensor, in recorded ranges.
+    """Convolutions with int8 weights per output channel and int8 activations per tensor, in observed ranges.
 
     Attributes:
         make: a convolution and its ranges -> the layer in the form of the backend's kernels.
@@ -100,7 +102,7 @@ class Int8Static:
 _INT4: torch.dtype = getattr(torch, "int4")  # noqa: B009  torch's type hints lack it
 Method = Half | Int8Dynamic | Int8Weight | Int4Dynamic | Int4Weight | Float8Weight | Float8Dynamic | Int8Static
 
-HALVES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+HALVES: dict[str, torch.dtype] = {name: getattr(torch, s.half) for name, s in SCHEMES.items() if s.half}
 """Dtype by half-precision scheme."""
 
 
@@ -247,7 +249,7 @@ def pick_convolutions(component: Component, layers: Sequence[str] | None = None)
     """Names of the convolutions to take: those among `layers`, or of `convolutions` when None.
 
     Raises:
-        UsageError: when there is none, or no calibration recorded its ranges.
+        UsageError: when there is none, or no calibration observed its ranges.
     """
     named = convolutions(component) if layers is None else layers
     picked = [name for name in named if isinstance(component.module.get_submodule(name), CONVOLUTIONS)]
@@ -257,7 +259,7 @@ def pick_convolutions(component: Component, layers: Sequence[str] | None = None)
     unseen = [name for name in picked if name not in component.ranges]
     if unseen:
         raise UsageError(
-            f"{where}: int8-static needs the ranges of {', '.join(unseen[:4])}, which no calibration recorded; name "
+            f"{where}: int8-static needs the ranges of {', '.join(unseen[:4])}, which no calibration observed; name "
             "calibration.prompts in the recipe"
         )
     return picked
@@ -265,7 +267,7 @@ def pick_convolutions(component: Component, layers: Sequence[str] | None = None)
 
 def default_layers(component: Component, scheme: str) -> list[str]:
     """Names of the layers that an integer or float8 scheme takes when none are named."""
-    return convolutions(component) if scheme == "int8-static" else linears(component)
+    return convolutions(component) if SCHEMES[scheme].covers == "convolutions" else linears(component)
 
 
 def convolutions(component: Component) -> list[str]:

@@ -6,16 +6,20 @@ are accepted). Everything else is shown, with the reason why it is not judged.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Set
+from dataclasses import dataclass
 
-from gen3dexport.errors import UsageError, VerificationError
-from gen3dexport.reports.report import Report, number, worst_error
-
-Facts = Mapping[str, Any]
+from gen3dexport.errors import UsageError
+from gen3dexport.reports.comparison import Comparison, Group, Judgement, Row, Side
+from gen3dexport.reports.judge import ACCURACY, COST, UNMEASURED, median, number_of, peak_mb
+from gen3dexport.reports.records import (
+    Estimated,
+    Measured,
+    MeasuredTimes,
+    Report,
+    Unmeasured,
+    Value,
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Thresholds:
 
     Attributes:
         latency, size, memory: relative increase (0.05: five percent).
-        quality: loss of mean IoU or mean F-score, absolute, whichever is larger.
+        quality: loss of the mean primary score of any kind of asset, absolute.
         accept_estimates: whether estimated latencies are judged.
     """
 
@@ -34,156 +38,167 @@ class Thresholds:
     quality: float | None = None
     accept_estimates: bool = False
 
+    def of(self, group: Group) -> float | None:
+        """The threshold of a group of numbers."""
+        match group:
+            case "latency":
+                return self.latency
+            case "size":
+                return self.size
+            case "memory":
+                return self.memory
+            case "quality":
+                return self.quality
+
 
 @dataclass(frozen=True)
-class Number:
-    """One number of a report: `value` is None when it is unmeasured; `by` its cost model, or why it is unmeasured."""
+class Entry:
+    """One number of a report.
 
-    value: float | None
-    kind: str = "measured"
-    by: str | None = None
-
-
-_EXIT_CODES = {"quality": 5, "latency": 6, "memory": 6, "size": 6}
-
-
-def read_report(path: Path) -> Report:
-    """The report of a bundle's folder, or of a `report.json`.
-
-    Raises:
-        UsageError: when there is none.
-        VerificationError: when it cannot be read as a report of this version.
+    Attributes:
+        program: that it is of; "" for the whole bundle.
+        group: of the threshold that judges it, or None when it is only shown.
     """
-    file = path / "report.json" if path.is_dir() else path
-    if not file.is_file():
-        remedy = f"; make it with: gen3dexport validate {path}" if path.is_dir() else ""
-        raise UsageError(f"{file}: no report there{remedy}")
-    try:
-        report = json.loads(file.read_text(encoding="utf-8"))
-        version = report["schema"]
-        if version == 1:
-            _numbers(report)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
-        raise VerificationError(f"{file}: not a readable report ({error!r}); validate the bundle again") from error
-    if version != 1:
-        raise VerificationError(f"{file}: report format {version!r}, and this gen3dexport reads 1; upgrade gen3dexport")
-    found: Report = report
-    return found
+
+    program: str
+    metric: str
+    value: Value
+    group: Group | None = None
 
 
-def compare(a: Report, b: Report, thresholds: Thresholds) -> dict[str, Any]:
+_EXIT_CODES = {"quality": ACCURACY, "latency": COST, "memory": COST, "size": COST}
+
+
+def compare(a: Report, b: Report, thresholds: Thresholds) -> Comparison:
     """Rows of numbers of A and B, their change and, where a threshold asks for one, a verdict."""
-    before, after = _numbers(a), _numbers(b)
-    rows = []
-    for key in (*before, *(k for k in after if k not in before)):
-        program, metric = key
-        row = _row(program, metric, before.get(key), after.get(key))
-        rows.append(row | _judge(row, before.get(key), after.get(key), thresholds, _unlike(metric, a, b)))
-    verdicts = [r["verdict"] for r in rows if r["verdict"]]
-    return {
-        "schema": 1,
-        "a": _name(a),
-        "b": _name(b),
-        "rows": rows,
-        "verdict": next((v for v in ("fail", "not judged") if v in verdicts), "pass" if verdicts else None),
-    }
+    before, after = ({(e.program, e.metric): e for e in _entries(r, other)} for r, other in ((a, b), (b, a)))
+    keys = dict.fromkeys((*before, *after))
+    rows = tuple(_row(before.get(key), after.get(key), thresholds, a, b) for key in keys)
+    verdicts = {r.verdict for r in rows if r.verdict}
+    return Comparison(a=_side(a), b=_side(b), rows=rows, verdict=_worst(verdicts))
 
 
-def exit_code(comparison: Facts) -> int:
+def exit_code(comparison: Comparison) -> int:
     """0; 5 or 6 for the first failed row, quality first; 8 when a threshold could not be judged."""
-    failed = [_EXIT_CODES[r["group"]] for r in comparison["rows"] if r["verdict"] == "fail"]
-    return min(failed, default=8 if comparison["verdict"] == "not judged" else 0)
+    failed = [_EXIT_CODES[r.group] for r in comparison.rows if r.verdict == "fail" and r.group is not None]
+    return min(failed, default=UNMEASURED if comparison.verdict == "not judged" else 0)
 
 
-def _name(report: Report) -> dict[str, Any]:
-    return {k: report.get(k) for k in ("bundle", "recipe", "target", "device", "created")}
+def _worst(verdicts: Set[Judgement]) -> Judgement | None:
+    return "fail" if "fail" in verdicts else "not judged" if "not judged" in verdicts else "pass" if verdicts else None
 
 
-def _numbers(report: Report) -> dict[tuple[str, str], Number]:
-    """Every number that is compared, by (program, metric); program "" is the whole bundle."""
-    found = {("", "size_mb"): Number(report["size_bytes"] / 1e6), ("", "latency_ms"): _latency(report["pipeline"])}
-    quality, missing = report["pipeline"]["quality"], report["pipeline"]["missing"]
-    for key in ("iou", "f_score", "chamfer"):
-        mean = sum(float(q[key]) for q in quality) / len(quality) if quality else None
-        found["", key] = Number(mean, "measured" if quality else "unmeasured", missing)
-    for c in report["components"]:
-        name, memory = c["name"], c["peak_memory"]
-        found[name, "size_mb"] = Number((c["program_bytes"] + c["weights_bytes"]) / 1e6)
-        found[name, "latency_ms"] = _latency(c)
-        size = memory["bytes"] / 1e6 if memory["kind"] == "measured" else None
-        found[name, "peak_memory_mb"] = Number(size, memory["kind"], memory.get("reason"))
-        kind = "measured" if c["errors"].get("fp32") else "unmeasured"
-        error = worst_error([c], "fp32") if kind == "measured" else None
-        found[name, "relative_l2_fp32"] = Number(error, kind, c["missing"])
+def _side(report: Report) -> Side:
+    return Side(
+        bundle=report.bundle,
+        recipe=report.recipe,
+        target=report.target,
+        device=report.device,
+        created=report.created,
+    )
+
+
+def _entries(report: Report, other: Report) -> list[Entry]:
+    """Every number that is compared; size, latency and quality are judged of the bundle, memory of each program."""
+    found = [
+        Entry("", "size_mb", Measured(value=report.size_bytes / 1e6), "size"),
+        Entry("", "latency_ms", median(report.pipeline.latency), "latency"),
+        *_scores(report, other),
+    ]
+    for c in report.components:
+        error = c.errors.worst("fp32")
+        unknown = Unmeasured(reason=c.missing or "there is no float32 result of it")
+        found += [
+            Entry(c.name, "size_mb", Measured(value=c.bytes / 1e6)),
+            Entry(c.name, "latency_ms", median(c.latency)),
+            Entry(c.name, "peak_memory_mb", peak_mb(c.peak_memory), "memory"),
+            Entry(c.name, "relative_l2_fp32", unknown if error is None else Measured(value=error)),
+        ]
     return found
 
 
-def _latency(facts: Facts) -> Number:
-    latency = facts["latency"]
-    match latency["kind"]:
-        case "measured":
-            return Number(float(latency["p50_ms"]))
-        case "estimated":
-            worst = max(latency["estimates"], key=lambda e: float(e["value"]))
-            return Number(float(worst["value"]), "estimated", worst["by"])
-    return Number(None, "unmeasured", latency["reason"])
+def _scores(report: Report, other: Report) -> list[Entry]:
+    """The mean of every score over the prompts; the primary one of each kind is judged.
+
+    A report without quality has the other's scores, unmeasured.
+    """
+    quality = report.pipeline.quality
+    unmeasured = Unmeasured(reason=report.pipeline.missing or "no assets were made")
+    entries = []
+    for of_prompt in (quality or other.pipeline.quality)[:1]:
+        for kind, scores in of_prompt.scores.items():
+            for place, score in enumerate(scores):
+                values = [s.value for q in quality if (s := q.score(kind, score.name)) is not None]
+                mean = Measured(value=sum(values) / len(values)) if values else unmeasured
+                entries.append(Entry("", f"{kind}.{score.name}", mean, None if place else "quality"))
+    return entries or [Entry("", "quality", unmeasured, "quality")]
 
 
 def _unlike(metric: str, a: Report, b: Report) -> str | None:
     """Why two measured numbers of these reports say nothing about each other, or None when they do."""
     if metric in ("latency_ms", "peak_memory_mb"):
-        if a["device"] != b["device"]:
+        if a.device != b.device:
             return "measured on different devices"
-        threads = [{c["latency"].get("threads") for c in r["components"]} - {None} for r in (a, b)]
+        threads = [{c.latency.threads for c in r.components if isinstance(c.latency, MeasuredTimes)} for r in (a, b)]
         return "measured with different numbers of threads" if threads[0] != threads[1] else None
-    prompts = [(r["pipeline"]["prompts"], r["pipeline"]["seed"]) for r in (a, b)]
-    if metric in ("iou", "f_score", "chamfer") and prompts[0] != prompts[1]:
+    prompts = [(r.pipeline.prompts, r.pipeline.seed) for r in (a, b)]
+    if metric not in ("size_mb", "relative_l2_fp32") and prompts[0] != prompts[1]:
         return "different prompts or seeds"
     return None
 
 
-def _row(program: str, metric: str, a: Number | None, b: Number | None) -> dict[str, Any]:
+def _row(one: Entry | None, other: Entry | None, thresholds: Thresholds, a: Report, b: Report) -> Row:
+    """A row with its verdict."""
+    entry = one or other
+    assert entry is not None
+    before, after = (None if e is None else number_of(e.value) for e in (one, other))
     change = relative = None
-    if a is not None and b is not None and a.kind == b.kind and a.value is not None and b.value is not None:
-        change = b.value - a.value
-        relative = change / abs(a.value) if a.value else None
-    sides = {side: None if n is None else asdict(n) for side, n in (("a", a), ("b", b))}
-    return {"program": program, "metric": metric, **sides, "change": change, "relative_change": relative}
+    if one and other and one.value.kind == other.value.kind and before is not None and after is not None:
+        change = after - before
+        relative = change / abs(before) if before else None
+    limit = thresholds.of(entry.group) if entry.group is not None else None
+    verdict: Judgement | None = None
+    reason = None
+    if limit is not None:
+        reason = _not_judged(one, other, thresholds.accept_estimates) or _unlike(entry.metric, a, b)
+        verdict = "not judged"
+        if reason is None and change is not None:
+            verdict = "pass" if _loss(entry.group, change, relative) <= limit else "fail"
+    return Row(
+        program=entry.program,
+        metric=entry.metric,
+        a=None if one is None else one.value,
+        b=None if other is None else other.value,
+        change=change,
+        relative_change=relative,
+        group=entry.group,
+        limit=limit,
+        verdict=verdict,
+        reason=reason,
+    )
 
 
-_GROUPS = {"size_mb": "size", "latency_ms": "latency", "peak_memory_mb": "memory"} | dict.fromkeys(
-    ("iou", "f_score"), "quality"
-)
+def _loss(group: Group | None, change: float, relative: float | None) -> float:
+    """How much worse B is; an increase from nothing is infinite."""
+    if group == "quality":
+        return -change
+    return relative if relative is not None else 0.0 if change == 0 else float("inf")
 
 
-def _judge(
-    row: Facts, a: Number | None, b: Number | None, thresholds: Thresholds, unlike: str | None
-) -> dict[str, Any]:
-    """Verdict of a row: on the whole bundle for size, latency and quality, on each program for memory."""
-    group = _GROUPS.get(row["metric"])
-    limit = getattr(thresholds, group) if group else None
-    if limit is None or (group != "memory" and row["program"]):
-        return {"group": group, "limit": None, "verdict": None, "reason": None}
-    reason = _not_judged(a, b, thresholds.accept_estimates) or unlike
-    if reason is not None:
-        return {"group": group, "limit": limit, "verdict": "not judged", "reason": reason}
-    worse = -row["change"] if group == "quality" else row["relative_change"]
-    if worse is None:  # from nothing: any increase is infinite
-        worse = 0.0 if row["change"] == 0 else float("inf")
-    return {"group": group, "limit": limit, "verdict": "pass" if worse <= limit else "fail", "reason": None}
-
-
-def _not_judged(a: Number | None, b: Number | None, accept_estimates: bool) -> str | None:
+def _not_judged(a: Entry | None, b: Entry | None, accept_estimates: bool) -> str | None:
     if a is None or b is None:
         return f"only in {'B' if a is None else 'A'}"
-    if "unmeasured" in (a.kind, b.kind):
-        sides = [f"{name} is unmeasured: {n.by}" for name, n in (("A", a), ("B", b)) if n.kind == "unmeasured"]
-        return "; ".join(sides)
-    if a.kind != b.kind:
-        return f"A is {a.kind} and B is {b.kind}"
-    if a.kind == "estimated":
-        if a.by != b.by:
-            return f"estimated by {a.by} and by {b.by}"
+    one, other = a.value, b.value
+    unmeasured = [
+        f"{name} is unmeasured: {v.reason}" for name, v in (("A", one), ("B", other)) if isinstance(v, Unmeasured)
+    ]
+    if unmeasured:
+        return "; ".join(unmeasured)
+    if one.kind != other.kind:
+        return f"A is {one.kind} and B is {other.kind}"
+    if isinstance(one, Estimated) and isinstance(other, Estimated):
+        if one.worst.by != other.worst.by:
+            return f"estimated by {one.worst.by} and by {other.worst.by}"
         return None if accept_estimates else "only estimated, and estimates are not accepted (--accept-estimates)"
     return None
 
@@ -201,32 +216,3 @@ def share(text: str, option: str) -> float:
     if not 0 <= value < float("inf"):
         raise UsageError(f"{option} {text!r}: needs a share such as 5% or 0.05")
     return value
-
-
-def cells(row: Facts) -> tuple[str, str, str, str, str]:
-    """A row as people read it: what, A, B, change, verdict."""
-    relative, verdict = row["relative_change"], row["verdict"] or ""
-    change = "–" if row["change"] is None else f"{row['change']:+.3g}" + (f" ({relative:+.1%})" if relative else "")
-    if row["reason"]:
-        verdict += f": {row['reason']}"
-    elif verdict:
-        verdict += f" (limit -{row['limit']:.3g})" if row["group"] == "quality" else f" (limit +{row['limit']:.3g})"
-    return f"{row['program'] or 'bundle'} {row['metric']}", _cell(row["a"]), _cell(row["b"]), change, verdict
-
-
-def _cell(side: Facts | None) -> str:
-    if side is None:
-        return "–"
-    if side["value"] is None:
-        return "unmeasured"
-    return number(side["value"]) + (f" (estimated: {side['by']})" if side["kind"] == "estimated" else "")
-
-
-def to_markdown(comparison: Facts) -> str:
-    """The comparison as a pull-request comment."""
-    names = [f"{side['recipe']} on {side['target']} ({side['bundle']})" for side in (comparison["a"], comparison["b"])]
-    lines = [f"**gen3dexport compare: {comparison['verdict'] or 'no thresholds'}**", ""]
-    lines += [f"A: {names[0]}, {comparison['a']['device']}", f"B: {names[1]}, {comparison['b']['device']}", ""]
-    lines += ["| what | A | B | change | verdict |", "|---|---|---|---|---|"]
-    lines += [f"| {' | '.join(c.replace('|', '/') for c in cells(row))} |" for row in comparison["rows"]]
-    return "\n".join(lines) + "\n"

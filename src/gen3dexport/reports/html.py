@@ -1,226 +1,251 @@
-"""`report.html`: one page with everything a report says, plots and both assets in 3D; it needs no network."""
+"""`report.html`: one page with everything a report says, plots and both assets; it needs no network."""
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
-from pathlib import Path
-from string import Template
 from typing import Any
 
-from gen3dexport.assets.gaussians import Gaussians, splat_rows
+from gen3dexport.assets import kinds
+from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.mesh import Mesh
 from gen3dexport.pages import plots
+from gen3dexport.pages.page import page, plot_place, section, table
+from gen3dexport.pages.viewer import splat_scene, still
+from gen3dexport.reports.records import (
+    Estimated,
+    Judged,
+    Latency,
+    MeasuredMemory,
+    MeasuredTimes,
+    PeakMemory,
+    Pipeline,
+    ProgramReport,
+    Report,
+    Unmeasured,
+)
+from gen3dexport.reports.text import score_columns, score_heading
 
-Facts = Mapping[str, Any]
 Row = Sequence[str]
 
-_SPLATS = 'class="splats"'  # of the canvases that splat_viewer.js draws
-_VIEWER = Path(__file__).parents[1] / "pages" / "splat_viewer.js"
 _VERDICTS = {"pass": "pass", "fail": "fail", "unmeasured": "open"}
 
 
-def render_html(report: Facts, assets: Facts) -> str:
-    """The page of a report (schema 1).
+@dataclass(frozen=True)
+class Shown:
+    """The assets of one golden prompt that a page shows, by kind: of the bundle and of the float32 eager model."""
 
-    Args:
-        report: as `report.json` has it; missing parts are shown as unmeasured, with the reason if there is one.
-        assets: {"generated": Mesh or None, "reference": Mesh or None, "prompt": str}, and with `_gaussians` after the
-            first two names Gaussians.
-    """
-    components = report.get("components") or []
-    pipeline = report.get("pipeline") or {}
-    drawn: dict[str, plots.Figure | None] = {
-        "plot-latency": plots.latency(components),
-        "plot-stages": plots.stages(pipeline.get("stages") or {}),
-        "plot-errors": plots.errors(components),
-        "plot-drift": plots.drift(pipeline.get("drift") or {}),
-        "plot-delegation": plots.delegation(components),
-    }
+    prompt: str = ""
+    generated: Mapping[str, Any] = field(default_factory=dict)
+    reference: Mapping[str, Any] = field(default_factory=dict)
+
+
+def render_html(report: Report, shown: Shown) -> str:
+    """The page of a report; what is not known is shown as unmeasured, with the reason."""
+    drawn = figures(report)
+    components = report.components
     body = [
         _header(report),
-        _budgets(report.get("budgets") or []),
-        _assets(assets, pipeline, drawn),
+        _budgets(report.budgets),
+        _assets(shown, report.pipeline, drawn),
         section("Programs", _programs(components)),
-        _latency(pipeline, components, drawn),
+        _latency(report.pipeline, components, drawn),
         section("Numerics", _numerics(components), plot_place(drawn, "plot-errors"), _drift(drawn)),
         _delegation(components, drawn),
         section("Facts", *(_details(c) for c in components)),
         _versions(report),
     ]
-    title = f"{report.get('recipe', 'report')} on {report.get('target', 'an unnamed target')}"
-    return page(title, [part for part in body if part], drawn)
+    return page(f"{report.recipe} on {report.target}", [part for part in body if part], drawn)
 
 
-def page(title: str, body: Sequence[str], drawn: Mapping[str, plots.Figure | None]) -> str:
-    """A page of its own: sections, and the figures that are drawn where they have a place (`id`)."""
-    from plotly.offline import get_plotlyjs
-
-    text = "\n".join(body)
-    return Template(Path(__file__).with_name("template.html").read_text(encoding="utf-8")).substitute(
-        title=escape(title),
-        body=text,
-        plotly=get_plotlyjs(),
-        splats=Path(__file__).parents[1].joinpath("pages", "splat_viewer.js").read_text(encoding="utf-8")
-        if _SPLATS in text
-        else "",
-        plots=_json({name: figure for name, figure in drawn.items() if figure is not None}),
-    )
-
-
-def _header(report: Facts) -> str:
-    facts = {
-        "bundle": report.get("bundle"),
-        "backend": report.get("backend"),
-        "validated on": report.get("device"),
-        "size": _megabytes(report.get("size_bytes")),
-        "created": report.get("created"),
+def figures(report: Report) -> plots.Figures:
+    """The plots of a report, by the place where they go; None where there is nothing to plot."""
+    measured = {
+        c.name: (t.p50_ms, t.p90_ms, t.p99_ms) for c in report.components if isinstance(t := c.latency, MeasuredTimes)
     }
-    entries = "".join(f"<div><dt>{k}</dt><dd>{escape(str(v))}</dd></div>" for k, v in facts.items() if v)
-    name = escape(f"{report.get('recipe', 'unnamed recipe')} on {report.get('target', 'an unnamed target')}")
+    estimated = [
+        (c.name, e.by, e.value)
+        for c in report.components
+        if isinstance(c.latency, Estimated)
+        for e in c.latency.estimates
+    ]
+    compared = [c for c in report.components if c.errors.fp32 or c.errors.quantized]
+    delegated = {c.name: d for c in report.components if (d := c.delegation) is not None}
+    return {
+        "plot-latency": plots.latency(measured, estimated),
+        "plot-stages": plots.stages(report.pipeline.stages),
+        "plot-errors": plots.errors(
+            {
+                "quantized": {c.name: c.errors.worst("quantized") for c in compared},
+                "fp32": {c.name: c.errors.worst("fp32") for c in compared},
+            }
+        ),
+        "plot-drift": plots.drift(report.pipeline.drift),
+        "plot-delegation": plots.delegation(
+            {name: (d.operators_inside or 0, d.operators_outside or 0) for name, d in delegated.items()}
+        ),
+    }
+
+
+def _header(report: Report) -> str:
+    facts = {
+        "bundle": report.bundle,
+        "backend": report.backend,
+        "validated on": report.device,
+        "size": _megabytes(report.size_bytes),
+        "created": report.created,
+    }
+    entries = "".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items() if v)
+    name = escape(f"{report.recipe} on {report.target}")
     warning = ""
-    if report.get("random_weights"):
+    if report.random_weights:
         warning = '<p class="warn">Built with random weights, for sizing: its assets would mean nothing.</p>'
     return (
-        f'<header><div class="top"><h1>{name}</h1>{_verdict(report.get("verdict"), big=True)}</div>{warning}'
+        f'<header><div class="top"><h1>{name}</h1>{_verdict(report.verdict, big=True)}</div>{warning}'
         f'<dl class="facts">{entries}</dl></header>'
     )
 
 
-def _budgets(budgets: Sequence[Facts]) -> str:
+def _budgets(budgets: Sequence[Judged]) -> str:
     if not budgets:
         return section("Budgets", '<p class="soft">The recipe and the target set none.</p>')
-    rows = []
-    for b in budgets:
-        unit = escape(str(b.get("unit") or ""))
-        sign = "≥" if b.get("floor") else "≤"
-        by = f" by {escape(str(b['by']))}" if b.get("by") else ""
-        rows.append(
-            (
-                escape(str(b.get("name", "?"))),
-                _verdict(b.get("verdict")),
-                f"{sign} {_number(b.get('limit'))} {unit}",
-                f"{_number(b.get('value'))} {unit}" if b.get("value") is not None else "–",
-                _kind(b.get("kind")) + by,
-                escape(str(b.get("reason") or "")),
-            )
+    rows = [
+        (
+            escape(b.name),
+            _verdict(b.verdict),
+            f"{'≥' if b.floor else '≤'} {_number(b.limit)} {escape(b.unit)}",
+            f"{_number(b.value)} {escape(b.unit)}" if b.value is not None else "–",
+            _kind(b.kind) + (f" by {escape(b.by)}" if b.by else ""),
+            escape(b.reason or ""),
         )
+        for b in budgets
+    ]
     return section("Budgets", table(("budget", "verdict", "#limit", "#value", "how", "~reason"), rows))
 
 
-def _assets(assets: Facts, pipeline: Facts, drawn: dict[str, plots.Figure | None]) -> str:
-    prompt = escape(str(assets.get("prompt") or ""))
-    figures: list[str] = []
-    splats: list[str] = []
-    for name, title, absent in (
-        ("generated", "generated by this bundle", pipeline.get("missing") or "no voxel is occupied"),
-        ("reference", "float32 eager reference, same seed", "the bundle holds no reference asset"),
-    ):
-        mesh = assets.get(name)
-        inside = f"<span>no surface: {escape(str(absent))}</span>"
-        if isinstance(mesh, Mesh) and len(mesh.faces):
-            drawn[f"scene-{name}"] = plots.scene(mesh)
-            inside = f'<img alt="{title}" src="{still(mesh)}">'
-        figures.append(f'<figure><figcaption>{title}</figcaption><div class="scene" id="scene-{name}">{inside}</div>')
-        gaussians = assets.get(f"{name}_gaussians")
-        if isinstance(gaussians, Gaussians):
-            splats.append(f"<figure><figcaption>Gaussians, {title}</figcaption>{splat_scene(gaussians, title)}")
-    quality = pipeline.get("quality") or []
-    names = {
-        "iou": "#IoU",
-        "chamfer": "#Chamfer",
-        "f_score": "#F-score",
-        "normal_consistency": "#normal consistency",
-        "depth_delta1": "#depth δ1",
-        "psnr_db": "#Gaussians, PSNR (dB)",
-        "ssim": "#Gaussians, SSIM",
-    }
-    columns = [c for c in names if any(c in q for q in quality)]
-    rows = [(escape(str(q.get("prompt", "?"))), *(_number(q.get(c)) for c in columns)) for q in quality]
-    scores = table(("~prompt", *(names[c] for c in columns)), rows)
-    if not rows:
-        scores = f"<p>{_unmeasured(pipeline.get('missing'))}</p>"
-    note = (
-        '<p class="soft small">Against the float32 eager asset of the same seed. IoU of occupied voxels; Chamfer in '
-        "edges of the unit cube; F-score at 1.5 voxels; depth δ1 and pictures over four views. Drag to turn.</p>"
-    )
-    pair = f'<div class="pair">{"</figure>".join([*figures, *splats])}</figure></div>'
-    return section("Asset", f"<p>“{prompt}”</p>" if prompt else "", pair, "<h3>Quality</h3>", scores, note)
-
-
-def _programs(components: Sequence[Facts]) -> str:
-    rows = []
-    for c in components:
-        size = [c.get("program_bytes"), c.get("weights_bytes")]
-        memory = c.get("peak_memory") or {}
-        peak = _megabytes(memory.get("bytes"))
-        rows.append(
+def _assets(shown: Shown, pipeline: Pipeline, drawn: plots.Figures) -> str:
+    pairs = [_pair(kind, shown, pipeline, drawn) for kind in dict.fromkeys((*shown.reference, *shown.generated))]
+    if not pairs:
+        pairs = [f"<p>{_unmeasured(pipeline.missing or 'no assets were made')}</p>"]
+    if pipeline.quality:
+        columns = score_columns(pipeline.quality)
+        head = ("~prompt", *(f"#{score_heading(kind, score)}" for kind, score in columns))
+        rows = [
             (
-                escape(str(c.get("name", "?"))),
-                escape(str(c.get("kind") or "component")),
-                escape(str(c.get("scheme", "?"))),
-                f"{c['parameters'] / 1e6:,.2f} M" if c.get("parameters") is not None else "–",
-                _megabytes(size[0]) or "–",
-                _megabytes(size[1]) or "–",
-                f"{peak} {_kind('measured')}" if peak else _unmeasured(memory.get("reason") or c.get("missing")),
+                escape(q.prompt),
+                *(_number(None if s is None else s.value) for s in (q.score(k, c.name) for k, c in columns)),
             )
+            for q in pipeline.quality
+        ]
+        scores = table(head, rows)
+    else:
+        scores = f"<p>{_unmeasured(pipeline.missing)}</p>"
+    note = (
+        '<p class="soft small">Against the float32 eager asset of the same prompt and seed. Distances are in edges of '
+        "the unit cube. Meshes and Gaussians turn when they are dragged.</p>"
+    )
+    prompt = f"<p>“{escape(shown.prompt)}”</p>" if shown.prompt else ""
+    return section("Asset", prompt, *pairs, "<h3>Quality</h3>", scores, note)
+
+
+def _pair(kind: str, shown: Shown, pipeline: Pipeline, drawn: plots.Figures) -> str:
+    """Both assets of one kind side by side."""
+    sides = (
+        ("generated", "generated by this bundle", shown.generated, pipeline.missing),
+        ("reference", "float32 eager reference, same seed", shown.reference, "the bundle holds no reference asset"),
+    )
+    parts = []
+    for name, title, assets, absent in sides:
+        place = _scene(assets.get(kind), f"{name}-{kind}", title, absent, drawn)
+        caption = f"{kind.replace('_', ' ')}, {title}"
+        parts.append(f"<figure><figcaption>{escape(caption)}</figcaption>{place}</figure>")
+    return f'<div class="pair">{"".join(parts)}</div>'
+
+
+def _scene(asset: Any, name: str, title: str, absent: str | None, drawn: plots.Figures) -> str:
+    """An asset to turn where it is a mesh or Gaussians, else its picture; or why there is none."""
+    problem = (absent or "it was not made") if asset is None else kinds.of(asset).problem(asset)
+    if problem is not None:
+        return f'<div class="scene"><span>nothing to see: {escape(problem)}</span></div>'
+    match asset:
+        case Mesh():
+            drawn[f"scene-{name}"] = plots.scene(asset)
+            return f'<div class="scene" id="scene-{name}"><img alt="{title}" src="{still(asset)}"></div>'
+        case Gaussians():
+            return splat_scene(asset, title)
+    return f'<div class="scene"><img alt="{title}" src="{still(asset)}"></div>'
+
+
+def _programs(components: Sequence[ProgramReport]) -> str:
+    rows = [
+        (
+            escape(c.name),
+            escape(c.kind),
+            escape(c.scheme),
+            f"{c.parameters / 1e6:,.2f} M",
+            _megabytes(c.program_bytes),
+            _megabytes(c.weights_bytes),
+            _peak(c.peak_memory),
         )
+        for c in components
+    ]
     head = ("program", "kind", "scheme", "#parameters", "#program", "#weights beside it", "~peak memory")
     return table(head, rows) if rows else f"<p>{_unmeasured(None)}</p>"
 
 
-def _latency(pipeline: Facts, components: Sequence[Facts], drawn: Mapping[str, plots.Figure | None]) -> str:
-    rows = [(escape(str(c.get("name", "?"))), *_times(c.get("latency"), c.get("missing"))) for c in components]
-    rows.append(("<b>one asset</b>", *_times(pipeline.get("latency"), pipeline.get("missing"))))
+def _peak(memory: PeakMemory) -> str:
+    if isinstance(memory, MeasuredMemory):
+        return f"{_megabytes(memory.bytes)} {_kind('measured')}"
+    return _unmeasured(memory.reason)
+
+
+def _latency(pipeline: Pipeline, components: Sequence[ProgramReport], drawn: plots.Figures) -> str:
+    rows = [(escape(c.name), *_times(c.latency)) for c in components]
+    rows.append(("<b>one asset</b>", *_times(pipeline.latency)))
     head = ("program", "how", "#p50", "#p90", "#p99", "#mean", "~conditions")
     shares = plot_place(drawn, "plot-stages")
     where = f"<h3>Where the time of one asset goes</h3>{shares}" if shares else ""
     return section("Latency", table(head, rows), plot_place(drawn, "plot-latency"), where)
 
 
-def _times(latency: Facts | None, missing: str | None) -> Row:
-    latency = latency or {}
-    match latency.get("kind"):
-        case "measured":
-            names = (("warmup", "warm-up"), ("runs", "runs"), ("threads", "threads"))
-            parts = [f"{latency[k]} {text}" for k, text in names if latency.get(k) is not None]
-            if latency.get("device"):
-                parts.append(f"on {latency['device']}")
-            cells = (f"{_number(latency.get(f'{k}_ms'))} ms" for k in ("p50", "p90", "p99", "mean"))
-            return (_kind("measured"), *cells, escape(", ".join(parts)))
-        case "estimated":
-            found = latency.get("estimates") or []
-            text = "; ".join(f"{_number(e.get('value'))} ms by {escape(str(e.get('by')))}" for e in found)
-            return (_kind("estimated"), "–", "–", "–", "–", text)
-        case _:
-            reason = escape(str(latency.get("reason") or missing or "no reason given"))
-            return (_kind("unmeasured"), "–", "–", "–", "–", reason)
+def _times(latency: Latency) -> Row:
+    none = ("–", "–", "–", "–")
+    match latency:
+        case MeasuredTimes():
+            cells = (f"{_number(t)} ms" for t in (latency.p50_ms, latency.p90_ms, latency.p99_ms, latency.mean_ms))
+            how = f"{latency.warmup} warm-up, {latency.runs} runs, {latency.threads} threads"
+            return (_kind("measured"), *cells, how)
+        case Estimated():
+            text = "; ".join(f"{_number(e.value)} ms by {escape(e.by)}" for e in latency.estimates)
+            return (_kind("estimated"), *none, text)
+        case Unmeasured():
+            return (_kind("unmeasured"), *none, escape(latency.reason))
 
 
-def _numerics(components: Sequence[Facts]) -> str:
-    rows = []
-    references = (("fp32", "float32"), ("quantized", "quantized"))
+def _numerics(components: Sequence[ProgramReport]) -> str:
+    rows: list[Row] = []
     for c in components:
-        for kind, against in references:
-            found = (c.get("errors") or {}).get(kind) or {}
-            for output, e in found.items():
-                name = escape(f"{c.get('name', '?')}.{output}")
-                numbers = (_number(e.get(k), digits) for k, digits in _ERRORS)
-                rows.append((name, against, *numbers))
+        for title, found in (("float32", c.errors.fp32), ("quantized", c.errors.quantized)):
+            rows += [
+                (
+                    escape(f"{c.name}.{output}"),
+                    title,
+                    _number(e.relative_l2, 2),
+                    _number(e.max_abs, 2),
+                    _number(e.cosine, 7),
+                    _number(e.psnr_db),
+                )
+                for output, e in found.items()
+            ]
             if not found:
-                reason = f"{against} {_unmeasured(c.get('missing'))}"
-                rows.append((escape(str(c.get("name", "?"))), reason, "–", "–", "–", "–"))
+                rows.append((escape(c.name), f"{title} {_unmeasured(c.missing)}", "–", "–", "–", "–"))
     head = ("output", "against eager", "#relative L2", "#max abs", "#cosine", "#PSNR, dB")
     return table(head, rows) if rows else f"<p>{_unmeasured(None)}</p>"
 
 
-_ERRORS = (("relative_l2", 2), ("max_abs", 2), ("cosine", 7), ("psnr_db", 3))
-
-
-def _drift(drawn: Mapping[str, plots.Figure | None]) -> str:
+def _drift(drawn: plots.Figures) -> str:
     """The plot of a sampler's drift, where one was measured."""
     if drawn["plot-drift"] is None:
         return ""
@@ -228,105 +253,52 @@ def _drift(drawn: Mapping[str, plots.Figure | None]) -> str:
     return "<h3>Drift over the sampler's steps</h3>" + plot_place(drawn, "plot-drift") + note
 
 
-def _delegation(components: Sequence[Facts], drawn: Mapping[str, plots.Figure | None]) -> str:
-    known = [(c, c["facts"]["delegation"]) for c in components if (c.get("facts") or {}).get("delegation")]
-    if not known:
-        return ""
+def _delegation(components: Sequence[ProgramReport], drawn: plots.Figures) -> str:
     rows = []
-    for c, d in known:
-        share = d.get("flops_share")
-        outside = ", ".join(f"{op} × {n}" for op, n in (d.get("outside") or {}).items()) or "nothing"
+    for c in components:
+        if (d := c.delegation) is None:
+            continue
+        outside = ", ".join(f"{op} × {n}" for op, n in d.outside.items()) or "nothing"
         rows.append(
             (
-                escape(str(c.get("name", "?"))),
-                _number(d.get("operators_inside"), 6),
-                _number(d.get("operators_outside"), 6),
-                f"{100 * float(share):.1f} %" if share is not None else "–",
+                escape(c.name),
+                _number(d.operators_inside, 6),
+                _number(d.operators_outside, 6),
+                f"{100 * d.flops_share:.1f} %" if d.flops_share is not None else "–",
                 escape(outside),
             )
         )
     head = ("program", "#inside", "#outside", "#FLOPs inside", "~what stayed outside")
-    return section("Delegation", table(head, rows), plot_place(drawn, "plot-delegation"))
+    return section("Delegation", table(head, rows), plot_place(drawn, "plot-delegation")) if rows else ""
 
 
-def _details(component: Facts) -> str:
-    facts = {k: v for k, v in (component.get("facts") or {}).items() if k != "delegation"}
+def _details(component: ProgramReport) -> str:
+    facts = {k: v for k, v in component.facts.items() if k != "delegation"}
     text = json.dumps(facts, indent=1, default=str) if facts else "none recorded"
-    return f"<details><summary>{escape(str(component.get('name', '?')))}</summary><pre>{escape(text)}</pre></details>"
+    return f"<details><summary>{escape(component.name)}</summary><pre>{escape(text)}</pre></details>"
 
 
-def _versions(report: Facts) -> str:
-    here, built = report.get("versions") or {}, report.get("built_with") or {}
-    names = sorted({*here, *built})
-    rows = [(escape(n), escape(str(built.get(n, "–"))), escape(str(here.get(n, "–")))) for n in names]
+def _versions(report: Report) -> str:
+    here, built = report.versions, report.built_with
+    rows = [(escape(n), escape(built.get(n, "–")), escape(here.get(n, "–"))) for n in sorted({*here, *built})]
     return section("Versions", table(("package", "built with", "measured with"), rows)) if rows else ""
 
 
-def section(title: str, *parts: str) -> str:
-    return f"<section><h2>{title}</h2>{''.join(parts)}</section>" if any(parts) else ""
+def _verdict(verdict: str, big: bool = False) -> str:
+    return f'<span class="badge {_VERDICTS[verdict]}{" big" if big else ""}">{escape(verdict)}</span>'
 
 
-def table(head: Row, rows: Sequence[Row]) -> str:
-    """An HTML table; a heading that starts with `#` is a column of numbers, with `~` one of text that may wrap."""
-    kinds = {"#": ' class="n"', "~": ' class="wrap"'}
-    styles = [kinds.get(h[0], "") for h in head]
-    line: Callable[[str, Row], str] = lambda tag, cells: (  # noqa: E731
-        "<tr>" + "".join(f"<{tag}{s}>{c}</{tag}>" for s, c in zip(styles, cells, strict=True)) + "</tr>"
-    )
-    body = "".join(line("td", row) for row in rows)
-    header = line("th", [h.lstrip("#~") for h in head])
-    return f'<div class="scroll"><table><thead>{header}</thead><tbody>{body}</tbody></table></div>'
+def _kind(kind: str) -> str:
+    return f'<span class="badge {escape(kind)}">{escape(kind)}</span>'
 
 
-def plot_place(drawn: Mapping[str, plots.Figure | None], name: str) -> str:
-    figure = drawn.get(name)
-    return f'<div class="plot" id="{name}" style="height:{figure["layout"]["height"]}px"></div>' if figure else ""
+def _unmeasured(reason: str | None) -> str:
+    return f"{_kind('unmeasured')} {escape(reason or 'no reason given')}"
 
 
-def _verdict(verdict: Any, big: bool = False) -> str:
-    name = str(verdict or "unmeasured")
-    return f'<span class="badge {_VERDICTS.get(name, "open")}{" big" if big else ""}">{escape(name)}</span>'
+def _number(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else escape(f"{value:,.{digits}g}")
 
 
-def _kind(kind: Any) -> str:
-    name = str(kind or "unmeasured")
-    return f'<span class="badge {escape(name)}">{escape(name)}</span>'
-
-
-def _unmeasured(reason: Any) -> str:
-    return f"{_kind('unmeasured')} {escape(str(reason or 'no reason given'))}"
-
-
-def _number(value: Any, digits: int = 3) -> str:
-    return "–" if value is None else escape(f"{float(value):,.{digits}g}")
-
-
-def _megabytes(count: Any) -> str:
-    return "" if count is None else f"{float(count) / 1e6:,.2f} MB"
-
-
-def splat_scene(gaussians: Gaussians, alternative: str) -> str:
-    """Gaussians as HTML: a canvas to turn, and a still picture where there is no WebGL 2."""
-    rows = base64.b64encode(splat_rows(gaussians, frame=None)).decode()
-    return (
-        f'<div class="scene"><img alt="{escape(alternative)}" src="{still(gaussians)}">'
-        f'<canvas {_SPLATS} hidden data-rows="{rows}"></canvas></div>'
-    )
-
-
-def still(asset: Mesh | Gaussians) -> str:
-    """A picture as a data URL: what is seen without WebGL and while scripts load."""
-    from PIL import Image
-
-    from gen3dexport.assets.draw.gaussian_render import render_gaussians
-    from gen3dexport.assets.draw.render import render
-
-    picture = render(asset, size=360) if isinstance(asset, Mesh) else render_gaussians(asset, size=360)
-    stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, format="JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
-
-
-def _json(value: Any) -> str:
-    """JSON that cannot end the script element it stands in."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.2f} MB"

@@ -19,8 +19,9 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from gen3dexport.assets.mesh import write_atomically
-from gen3dexport.backends import Program, ProgramRecord
+from gen3dexport.backends import Program
+from gen3dexport.bundle.program import ProgramRecord
+from gen3dexport.disk import write_atomically
 from gen3dexport.documents.caches import cache_folder
 from gen3dexport.errors import UsageError
 

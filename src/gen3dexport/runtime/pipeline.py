@@ -6,21 +6,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from gen3dexport import backends, bundle, models
+from gen3dexport import backends, models
 from gen3dexport.arrays import on_host
+from gen3dexport.assets import kinds
 from gen3dexport.assets.mesh import Mesh
-from gen3dexport.backends import Program, ProgramRecord
-from gen3dexport.bundle import Manifest
-from gen3dexport.errors import UsageError
-from gen3dexport.models import Request
+from gen3dexport.backends import Program
+from gen3dexport.bundle.manifest import Manifest, verify
+from gen3dexport.bundle.program import ProgramRecord
+from gen3dexport.errors import AccuracyError, UsageError
+from gen3dexport.models import Family, Request
+from gen3dexport.models.declaration import Declaration, State
+from gen3dexport.models.run_fields import with_run_fields
 from gen3dexport.runtime.condition_cache import CachedProgram, ConditionCache
-
-State = dict[str, Any]
 
 
 @dataclass
@@ -39,14 +40,28 @@ class LoadedBundle:
     conditions: ConditionCache | None = None
 
     @cached_property
-    def pipeline(self) -> ModuleType:
-        """The host side of the model family."""
-        return models.pipeline(self.manifest.family)
+    def family(self) -> Family:
+        """The model family."""
+        return models.find(self.manifest.family)
 
     @cached_property
     def settings(self) -> Any:
         """The pipeline's settings."""
-        return self.pipeline.Settings(**self.manifest.settings)
+        return self.family.Settings(**self.manifest.settings)
+
+    @cached_property
+    def declared(self) -> dict[str, Declaration]:
+        """The pipeline's components by name, in the order they run."""
+        return {d.name: d for d in self.family.components(self.settings)}
+
+    def change(self, values: Mapping[str, str]) -> None:
+        """Set what the family lets an application change, by name (`on_overflow`).
+
+        Raises:
+            UsageError: for an unknown name, or a value that it does not take.
+        """
+        self.settings = with_run_fields(self.settings, values)
+        self.__dict__.pop("declared", None)
 
     def program(self, record: ProgramRecord) -> Program:
         """The loaded program of a record.
@@ -63,7 +78,7 @@ class LoadedBundle:
     def record(self, name: str) -> ProgramRecord:
         """The program that runs a component here: its twin on the device that this is for, else the component's own."""
         twin = self.manifest.twin(name)
-        if twin is not None and backends.find(self.manifest.target["backend"]).runs_here(twin):
+        if twin is not None and backends.runs_here(backends.find(self.manifest.target["backend"]), twin):
             return twin
         return self.manifest.component(name)
 
@@ -72,7 +87,7 @@ class LoadedBundle:
         """Encoders that answer from the cache of conditions, by component; none without one."""
         if self.conditions is None:
             return {}
-        names = self.pipeline.encoders(self.settings)
+        names = [name for name, declared in self.declared.items() if declared.cacheable]
         rest = next(name for name in self.manifest.components if name not in names)
         xp = self.program(self.record(rest)).xp
         found = {}
@@ -94,7 +109,7 @@ class LoadedBundle:
 
     def begin(self, request: Request, xp: Any) -> State:
         """The pipeline's first state for a request."""
-        state: State = self.pipeline.begin(self.settings, request, self.folder / "host", xp)
+        state: State = self.family.begin(self.settings, request, self.folder / "host", xp)
         return state
 
     def run(
@@ -113,11 +128,16 @@ class LoadedBundle:
             program, before = self.component(name), state
 
             def step(name: str = name, program: Program = program, before: State = before) -> State:
-                after: State = self.pipeline.advance(name, before, program, self.settings, program.xp)
-                return after
+                return self.declared[name].step(before, program, program.xp)
 
             state = on_component(name, step)
         return state
+
+    def output(self, name: str, state: State) -> np.ndarray:
+        """What a component's sampler loop ends with, from the state after it."""
+        loop = self.declared[name].loop
+        assert loop is not None, f"{name} has no sampler loop"
+        return np.asarray(loop.output(to_numpy(state)))
 
     def generate(
         self, prompt: str = "", seed: int = 0, features: np.ndarray | None = None, image: str | Path | Any = None
@@ -132,9 +152,9 @@ class LoadedBundle:
             UsageError: for a prompt or an image that the model cannot take, or when this pipeline makes no mesh.
             AccuracyError: when nothing came out.
         """
-        kinds = self.pipeline.asset_kinds(self.settings)
-        if "mesh" not in kinds:
-            raise UsageError(f"{self.folder}: makes {', '.join(kinds)}, no mesh; use generate_assets")
+        made = self.settings.asset_kinds
+        if "mesh" not in made:
+            raise UsageError(f"{self.folder}: makes {', '.join(made)}, no mesh; use generate_assets")
         mesh: Mesh = self.generate_assets(prompt, seed, features, image)["mesh"]
         return mesh
 
@@ -148,11 +168,14 @@ class LoadedBundle:
             AccuracyError: when nothing came out.
         """
         request = Request(prompt, seed, features, image=image)
-        made: dict[str, Any] = self.pipeline.make_assets(self.run(request), self.settings)
+        made = self.family.make_assets(self.run(request), self.settings)
+        for kind, asset in made.items():
+            if (problem := kinds.of(kind).problem(asset)) is not None:
+                raise AccuracyError(f"nothing was generated: {problem}; try another seed or another prompt")
         return made
 
 
-def load(folder: str | Path, check_digests: bool = True, conditions: str | Path | None = None) -> LoadedBundle:
+def load(folder: str | Path, conditions: str | Path | None = None) -> LoadedBundle:
     """A bundle, its digests checked before any byte reaches a vendor runtime.
 
     Args:
@@ -165,8 +188,7 @@ def load(folder: str | Path, check_digests: bool = True, conditions: str | Path 
     """
     path = Path(folder)
     kept = None if conditions is None else ConditionCache(Path(conditions))
-    manifest = bundle.verify(path) if check_digests else bundle.read_manifest(path)
-    return LoadedBundle(path, manifest, conditions=kept)
+    return LoadedBundle(path, verify(path), conditions=kept)
 
 
 def to_numpy(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:

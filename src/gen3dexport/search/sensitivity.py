@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
+from gen3dexport.assets import kinds
 from gen3dexport.documents.shipped import did_you_mean
 from gen3dexport.errors import UsageError
 from gen3dexport.plan import Plan
+from gen3dexport.search.records import Layer, Sensitivity
 from gen3dexport.search.trials import Choice, Trials
 
 OnTrial = Callable[[str, str], None]
@@ -33,7 +34,7 @@ def schemes_to_try(plan: Plan, name: str, asked: Sequence[str] = ()) -> list[str
 
 def sensitivity(
     trials: Trials, components: Sequence[str] = (), schemes: Sequence[str] = (), on_trial: OnTrial = lambda c, p: None
-) -> dict[str, Any]:
+) -> Sensitivity:
     """One row per component, scheme and layer: with only that layer quantized, the SNR and the asset's loss.
 
     A layer of a repeated block is quantized in every block. A row that the target refuses says why.
@@ -51,39 +52,46 @@ def sensitivity(
             for pattern, layers in trials.groups(name, scheme).items():
                 on_trial(name, f"{scheme} {pattern}")
                 rows.append(_row(trials, name, scheme, pattern, layers))
-    return {
-        "schema": 1,
-        "recipe": plan.recipe.name,
-        "target": plan.target.name,
-        "prompts": list(plan.recipe.golden.prompts),
-        "seed": plan.recipe.golden.seed,
-        "loss": "1 - mean IoU of the golden prompts' assets against the float32 eager ones",
-        "rows": rows,
-    }
+    return Sensitivity(
+        recipe=plan.recipe.name,
+        target=plan.target.name,
+        prompts=plan.recipe.golden.prompts,
+        seed=plan.recipe.golden.seed,
+        loss=loss_text(plan.settings.asset_kinds),
+        rows=tuple(rows),
+    )
 
 
-def _row(trials: Trials, name: str, scheme: str, pattern: str, layers: Sequence[str]) -> dict[str, Any]:
+def loss_text(made: Sequence[str]) -> str:
+    """What the loss is of assets of these kinds."""
+    primary = (f"{kind.replace('_', ' ')} {scales[0].name}" for kind in made if (scales := kinds.of(kind).SCALES))
+    return (
+        f"the largest of 1 - {', 1 - '.join(primary)}; the mean over the golden prompts' assets, against the float32 "
+        "eager ones"
+    )
+
+
+def _row(trials: Trials, name: str, scheme: str, pattern: str, layers: Sequence[str]) -> Layer:
     choice = Choice(modules=((pattern, scheme),))
     module = trials.recordings[name].component.module
-    row: dict[str, Any] = {"component": name, "scheme": scheme, "pattern": pattern, "layers": len(layers)}
-    row["parameters"] = sum(p.numel() for layer in layers for p in module.get_submodule(layer).parameters())
-    empty = {"saved_bytes": None, "snr_db": None, "loss": None}
+    parameters = sum(p.numel() for layer in layers for p in module.get_submodule(layer).parameters())
+    row = Layer(component=name, scheme=scheme, pattern=pattern, layers=len(layers), parameters=parameters)
     try:
         snr = trials.snr_db(name, choice)
     except UsageError as error:  # narrower than the target takes, or a scheme that its device has no kernels for
-        return row | empty | {"reason": str(error)}
+        return row.model_copy(update={"reason": str(error)})
     saved = trials.bytes(name, Choice()) - trials.bytes(name, choice)
     if snr == math.inf:
-        return row | empty | {"saved_bytes": saved, "reason": "it changes nothing"}
-    return row | {"saved_bytes": saved, "snr_db": snr, "loss": trials.loss({name: choice}), "reason": None}
+        return row.model_copy(update={"saved_bytes": saved, "reason": "it changes nothing"})
+    return row.model_copy(update={"saved_bytes": saved, "snr_db": snr, "loss": trials.loss({name: choice})})
 
 
-def cells(row: dict[str, Any]) -> tuple[str, ...]:
+def cells(row: Layer) -> tuple[str, ...]:
     """A row as people read it: component, layer, scheme, layers, MB saved, SNR, loss."""
-    first = (row["component"], row["pattern"], row["scheme"], str(row["layers"]))
-    if row["reason"] is not None:
-        return (*first, "–", "–", row["reason"])
-    return (*first, f"{row['saved_bytes'] / 1e6:.3g} MB", f"{row['snr_db']:.1f} dB", f"{row['loss']:.4f}")
+    first = (row.component, row.pattern, row.scheme, str(row.layers))
+    if row.saved_bytes is None or row.snr_db is None or row.loss is None:
+        return (*first, "–", "–", row.reason or "")
+    return (*first, f"{row.saved_bytes / 1e6:.3g} MB", f"{row.snr_db:.1f} dB", f"{row.loss:.4f}")
 
 
 HEAD = ("component", "layer", "scheme", "#layers", "#saved", "#SNR", "~loss")

@@ -14,14 +14,16 @@ import array_api_compat.numpy as xp
 import numpy as np
 from torch import nn
 
-from gen3dexport import models
-from gen3dexport.assets.metrics import occupancy_iou
-from gen3dexport.build import State, first_states, golden_states
-from gen3dexport.errors import UsageError
+from gen3dexport.assets import kinds
+from gen3dexport.assets.score import loss
+from gen3dexport.build import first_states, golden_states
+from gen3dexport.errors import AccuracyError, UsageError
 from gen3dexport.models.component import Component
-from gen3dexport.plan import CALIBRATED, Plan
+from gen3dexport.models.declaration import State
+from gen3dexport.plan import Plan
 from gen3dexport.quantization.calibration import CONVOLUTIONS
-from gen3dexport.quantization.module_rules import OF_EMBEDDINGS, generic, layers_of, quantize_by_rules
+from gen3dexport.quantization.module_rules import generic, layers_of, quantize_by_rules
+from gen3dexport.quantization.schemes import CALIBRATED, OF_EMBEDDINGS
 from gen3dexport.record import Eager, Recording, record, run_eager
 
 Rules = Mapping[str, str]
@@ -42,19 +44,13 @@ class Trials:
         on_stage: called with (component, "load") and (component, "record").
 
     Raises:
-        UsageError: when the recipe makes no assets (random weights, or `golden.assets` is off), or assets whose quality
-            is not that of their occupancy.
+        UsageError: when the recipe makes no assets (random weights, or `golden.assets` is off).
     """
 
     def __init__(self, plan: Plan, on_stage: Callable[[str, str], None] = lambda component, stage: None) -> None:
         if plan.recipe.random_weights or not plan.recipe.golden.assets:
             why = "has random weights" if plan.recipe.random_weights else "makes no assets (golden.assets is off)"
             raise UsageError(f"recipe {plan.recipe.name}: {why}, so there is no loss to measure")
-        if not plan.pipeline.ends_with_occupancy(plan.settings):
-            raise UsageError(
-                f"recipe {plan.recipe.name}: sensitivity and tune measure the loss of occupancy, and this pipeline "
-                "decodes a structured latent after it; build with the schemes to compare, and compare the bundles"
-            )
         self.plan = plan
         self.recordings: dict[str, Recording] = {}
         self.before: dict[str, tuple[State, ...]] = {}
@@ -65,14 +61,12 @@ class Trials:
         others = tuple(begun[len(states) :])
         for name in plan.schemes:
             on_stage(name, "load")
-            component = models.loading(plan.recipe.family).load(
-                name, plan.settings, plan.recipe.weights_folder(), False, plan.allow_pickle
-            )
+            component = plan.declared[name].load(plan.weights, "stored", plan.allow_pickle)
             on_stage(name, "record")
             self.before[name] = states
-            self.recordings[name] = record(component, plan.pipeline, plan.settings, states, True, others)
+            self.recordings[name] = record(component, plan.declared[name], states, True, others)
             states, others = self.recordings[name].states, self.recordings[name].calibrated
-        self.occupancy = [plan.pipeline.occupancy_logits(state) > 0 for state in states]
+        self.assets = [plan.family.make_assets(state, plan.settings) for state in states]
         self._tried: dict[tuple[str, Choice], Component] = {}
 
     def quantized(self, name: str, choice: Choice) -> Component:
@@ -104,7 +98,8 @@ class Trials:
         return math.inf if noise == 0 else 10 * math.log10(signal / noise) if noise < math.inf else -math.inf
 
     def loss(self, choices: Mapping[str, Choice]) -> float:
-        """1 - mean IoU of the golden prompts' assets against the float32 ones."""
+        """Mean loss of the golden prompts' assets against the float32 ones (`assets.score.loss`); infinite where one is
+        not made of finite numbers."""
         changed = [name for name in self.plan.schemes if choices.get(name, Choice()) != Choice()]
         if not changed:
             return 0.0
@@ -112,10 +107,13 @@ class Trials:
         states: list[Any] = list(self.before[changed[0]])
         for name in list(self.plan.schemes)[start:]:
             program = Eager(self.quantized(name, choices.get(name, Choice())))
-            states = [self.plan.pipeline.advance(name, s, program, self.plan.settings, xp) for s in states]
-        found = [self.plan.pipeline.occupancy_logits(state) > 0 for state in states]
-        pairs = zip(found, self.occupancy, strict=True)
-        return 1 - sum(occupancy_iou(a, b) for a, b in pairs) / len(found)
+            states = [self.plan.declared[name].step(s, program, xp) for s in states]
+        try:
+            found = [self.plan.family.make_assets(state, self.plan.settings) for state in states]
+        except AccuracyError:
+            return math.inf
+        losses = [_loss(a, b) for a, b in zip(found, self.assets, strict=True)]
+        return sum(losses) / len(losses)
 
     def bytes(self, name: str, choice: Choice) -> int:
         """Bytes of a component's weights as they are stored."""
@@ -125,13 +123,17 @@ class Trials:
         """Layers that `scheme` could take, by pattern: a layer of a repeated block stands for all its twins."""
         component = self.recordings[name].component
         linear = (nn.Linear,) if scheme.startswith("int") else (nn.Linear, *CONVOLUTIONS)
-        kinds: tuple[type[nn.Module], ...] = CONVOLUTIONS if scheme in CALIBRATED else linear
-        kinds += (nn.Embedding,) if scheme in OF_EMBEDDINGS else ()
+        taken: tuple[type[nn.Module], ...] = CONVOLUTIONS if scheme in CALIBRATED else linear
+        taken += (nn.Embedding,) if scheme in OF_EMBEDDINGS else ()
         found: dict[str, list[str]] = {}
         for layer in layers_of(component):
-            if isinstance(component.module.get_submodule(layer), kinds):
+            if isinstance(component.module.get_submodule(layer), taken):
                 found.setdefault(generic(component, layer), []).append(layer)
         return found
+
+
+def _loss(made: Mapping[str, Any], reference: Mapping[str, Any]) -> float:
+    return loss({kind: kinds.of(kind).scores(asset, reference[kind]) for kind, asset in made.items()})
 
 
 def stored_bytes(module: nn.Module) -> int:

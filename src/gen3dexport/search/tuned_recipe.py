@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from gen3dexport.documents.document import parse_assignment, read_yaml, with_overrides
+from gen3dexport.documents.recipe import ComponentChoice
 from gen3dexport.documents.shipped import documents, locate
+from gen3dexport.reports.judge import number_of
+from gen3dexport.reports.text import number
+from gen3dexport.search.records import Tuned
+from gen3dexport.search.tune import how_text
 
 
-def tuned_recipe(recipe: str, assignments: Sequence[str], result: Mapping[str, Any], components: Sequence[str]) -> str:
+def tuned_recipe(recipe: str, assignments: Sequence[str], result: Tuned, components: Sequence[str]) -> str:
     """YAML of `recipe` with the chosen schemes and rules as exceptions for the target that was tuned for (its backend,
     where the target is not a shipped one)."""
     data = with_overrides(read_yaml(locate("recipes", recipe)), dict(parse_assignment(text) for text in assignments))
-    chosen = next(c for c in result["candidates"] if c["chosen"])
+    chosen = result.best
     exceptions = CommentedMap()
     for name in components:
-        own = chosen["choices"].get(name, {"scheme": "fp32", "modules": {}})
-        exceptions[f"components.{name}.scheme"] = own["scheme"]
-        exceptions[f"components.{name}.modules"] = CommentedMap(own["modules"])
+        own = chosen.choices.get(name, ComponentChoice(scheme="fp32"))
+        exceptions[f"components.{name}.scheme"] = own.scheme
+        exceptions[f"components.{name}.modules"] = CommentedMap(own.modules)
     targets = data.setdefault("targets", CommentedMap())
-    key = result["target"] if result["target"] in documents("targets") else result["backend"]  # a YAML file's own name
+    key = result.target if result.target in documents("targets") else result.backend  # a YAML file's own name
     before = targets.pop(key, CommentedMap())  # last, so that it wins over wider exceptions
     targets[key] = CommentedMap({**before, **exceptions})
     data["name"] = f"{data['name']}-tuned"
-    how = chosen["kind"] + (f" by {chosen['by']}" if chosen["by"] else "")
     data.yaml_set_start_comment(
-        f"Written by gen3dexport tune {recipe} --target {result['target']} --max-loss {result['max_loss']:g} "
-        f"--minimize {result['minimize']}:\n{result['minimize']} {chosen['value']:.4g} {result['unit']} ({how}), loss "
-        f"{chosen['loss']:.4f} ({chosen['loss_of']}); {100 * result['gain']:.0f}% below the best uniform choice "
-        f"({result['best_uniform']})."
+        f"Written by gen3dexport tune {recipe} --target {result.target} --max-loss {result.max_loss:g} "
+        f"--minimize {result.minimize}:\n{result.minimize} {number(number_of(chosen.found), 4)} {result.unit} "
+        f"({how_text(chosen.found)}), loss {chosen.loss:.4f} ({chosen.loss_of}); {100 * result.gain:.0f}% below the "
+        f"best uniform choice ({result.best_uniform})."
     )
     stream = io.StringIO()
     yaml = YAML(typ="rt")

@@ -7,33 +7,13 @@ may heal it or not, which the error of a single call does not say.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from gen3dexport.arrays import on_host
 from gen3dexport.backends import Program
-
-Arrays = Mapping[str, np.ndarray]
-
-
-def trajectory(calls: Sequence[Mapping[str, Any]], state: str, time: str, final: Any) -> np.ndarray:
-    """The latent before each step of a sampler and after the last one, [steps + 1, ...], from the network's calls.
-
-    Args:
-        calls: inputs of every call; a guided step calls twice at one time, or once with the latent twice in a batch.
-        state, time: names of the latent and of the time among them.
-    """
-    latents: list[np.ndarray] = []
-    last, before = on_host(final), None
-    for inputs in calls:
-        now = float(on_host(inputs[time]).ravel()[0])
-        if now != before:
-            latents.append(on_host(inputs[state])[: len(last)])
-        before = now
-    return np.stack([*latents, last])
 
 
 def snr_db(found: np.ndarray, expected: np.ndarray) -> list[float | None]:

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gen3dexport import backends
-from gen3dexport.backends import Program, ProgramRecord, recorded, specs
+from gen3dexport.backends import Program
+from gen3dexport.bundle.program import ProgramRecord, recorded, specs
 from gen3dexport.documents.target import Target
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component
+from gen3dexport.plan import backend_options
 from gen3dexport.quantization.module_rules import quantize_by_rules
 
 
@@ -26,7 +28,7 @@ def through(
         MissingError: when the target's tools are not here.
         UsageError: when the target does not take the scheme.
     """
-    backend, options = backends.find(target.backend), target.backend_options()
+    backend, options = backends.find(target.backend), backend_options(target)
     if missing := backend.check(options):
         raise MissingError(f"target {target.name}: not ready here:\n  " + "\n  ".join(missing))
     if scheme not in backend.SCHEMES:

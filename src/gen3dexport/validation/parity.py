@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from gen3dexport import models
-from gen3dexport.assets.metrics import tensor_error
-from gen3dexport.documents.target import Target, read_target
+from gen3dexport.documents.target import Target
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
-from gen3dexport.models.golden import read_golden
+from gen3dexport.plan import read_target
 from gen3dexport.runtime.pipeline import to_numpy
+from gen3dexport.tensor_error import tensor_error
 from gen3dexport.validation.one_component import through
 
 Arrays = dict[str, np.ndarray]
@@ -33,9 +33,8 @@ def compare(family: str, folder: Path, target: str | None, scheme: str, toleranc
     Raises:
         UsageError: for an unknown family, a damaged folder, or a target that cannot run here.
     """
-    if family not in models.names():
-        models.pipeline(family)  # raises with the known names
-    golden, agreement = read_golden(folder), models.agreement(family)
+    agreement = models.find(family).agreement()
+    golden = agreement.read(folder)
     resolved = read_target(target) if target else None
     run: Run
     with tempfile.TemporaryDirectory(prefix="gen3dexport-") as scratch:

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors.numpy import load_file
+from pydantic import TypeAdapter
 
-from gen3dexport import bundle, errors, models
-from gen3dexport.assets.gaussians import from_arrays
-from gen3dexport.bundle import Manifest, disk_error
-from gen3dexport.bundle.provenance import versions
-from gen3dexport.reports.html import render_html
-from gen3dexport.reports.report import Report, make_report, to_junit, to_markdown
-from gen3dexport.validation.measure import of_prompt
+from gen3dexport import errors
+from gen3dexport.assets import kinds
+from gen3dexport.bundle import golden
+from gen3dexport.bundle.manifest import Manifest, verify
+from gen3dexport.disk import disk_error
+from gen3dexport.provenance import versions
+from gen3dexport.reports.html import Shown, render_html
+from gen3dexport.reports.records import Failure, Measurement, Report
+from gen3dexport.reports.report import make_report
+from gen3dexport.reports.text import to_junit, to_markdown
+from gen3dexport.validation.measure import MEASURED
 
-Arrays = dict[str, np.ndarray]
+ANSWER: TypeAdapter[Measurement | Failure] = TypeAdapter(Measurement | Failure)
 
 
-def validate(folder: Path, html: bool = True) -> Report:
+def validate(folder: Path) -> Report:
     """Measure a bundle in a child process and write `report.json`, `.md`, `.html` and `junit.xml` into it.
 
     A missed budget is a result in the report, not an error.
@@ -34,24 +37,25 @@ def validate(folder: Path, html: bool = True) -> Report:
         UsageError: when the folder is not a bundle.
         VerificationError: when it was changed, or its runtime refuses a program.
     """
-    manifest = bundle.verify(folder)
+    manifest = verify(folder)
     measured, generated = measure_in_child(folder, manifest)
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     report = make_report(manifest, folder.absolute().name, measured, versions(), created)
+    reference = _first_assets(folder / golden.FOLDER / golden.ASSETS)
+    page = render_html(report, Shown(report.pipeline.prompts[0], generated, reference))
     try:
-        _write(folder / "report.json", json.dumps(report, indent=1) + "\n")
+        _write(folder / "report.json", report.to_json())
         _write(folder / "report.md", to_markdown(report))
         _write(folder / "junit.xml", to_junit(report))
-        if html:
-            _write(folder / "report.html", _html(folder, report, generated, manifest.family))
+        _write(folder / "report.html", page)
     except OSError as error:
         raise disk_error(error, folder) from error
     return report
 
 
-def measure_in_child(folder: Path, manifest: Manifest) -> tuple[dict[str, Any], Arrays | None]:
-    """What `validation.measure` finds in a process of its own with the target's number of threads, and what the family
-    keeps of the first golden prompt's asset.
+def measure_in_child(folder: Path, manifest: Manifest) -> tuple[Measurement, dict[str, Any]]:
+    """What `validation.measure` finds in a process of its own with the target's number of threads, and the assets of
+    the first golden prompt by kind (none where no assets are made).
 
     Raises:
         GenExportError: the child's own error; VerificationError when a vendor runtime crashed on a program.
@@ -59,7 +63,7 @@ def measure_in_child(folder: Path, manifest: Manifest) -> tuple[dict[str, Any], 
     threads = str(manifest.target["measure"]["threads"])
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "TQDM_DISABLE": "1"}
     with tempfile.TemporaryDirectory(prefix="gen3dexport-") as scratch:
-        out, assets = Path(scratch) / "measured.json", Path(scratch) / "assets.safetensors"
+        out = Path(scratch) / MEASURED
         command = [sys.executable, "-m", "gen3dexport.validation.measure", str(folder.absolute()), scratch]
         child = subprocess.run(command, env=environment, capture_output=True, text=True)
         if not out.is_file():
@@ -67,21 +71,17 @@ def measure_in_child(folder: Path, manifest: Manifest) -> tuple[dict[str, Any], 
             raise errors.VerificationError(
                 f"{folder}: a program could not be loaded and run (exit {child.returncode}):\n  {tail}"
             )
-        result: dict[str, Any] = json.loads(out.read_text())
-        generated = of_prompt(load_file(assets), 0) if assets.is_file() else None
-    if "error" in result:
-        raise getattr(errors, result["error"])(result["message"])
-    return result, generated
+        answer = ANSWER.validate_json(out.read_text())
+        generated = _first_assets(Path(scratch) / golden.ASSETS)
+    if isinstance(answer, Failure):
+        raise getattr(errors, answer.error)(answer.message)
+    return answer, generated
 
 
-def _html(folder: Path, report: Report, generated: Arrays | None, family: str) -> str:
-    golden = folder / "golden" / "assets.safetensors"
-    found = {"generated": generated, "reference": of_prompt(load_file(golden), 0) if golden.is_file() else None}
-    assets: dict[str, Any] = {"prompt": report["pipeline"]["prompts"][0]}
-    for name, arrays in found.items():
-        assets[name] = models.pipeline(family).surface(arrays) if arrays is not None else None
-        assets[f"{name}_gaussians"] = from_arrays(arrays) if arrays is not None else None
-    return render_html(report, assets)
+def _first_assets(path: Path) -> dict[str, Any]:
+    """The first prompt's assets in a file, by kind; none without the file."""
+    assets: Mapping[str, golden.Arrays] = golden.read_assets(path)[0] if path.is_file() else {}
+    return {kind: kinds.of(kind).from_arrays(arrays) for kind, arrays in assets.items()}
 
 
 def _write(path: Path, text: str) -> None:

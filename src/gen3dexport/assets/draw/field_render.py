@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gen3dexport.assets.draw.render import around, camera_axes, contact_sheet, framing
 from gen3dexport.assets.gaussians import SH_C0
-from gen3dexport.models.trellis.host.radiance_field import RadianceField
+from gen3dexport.assets.radiance_field import RadianceField
 
 Floats = NDArray[np.float64]
 

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gen3dexport.assets.colour import display_light, linear_light
 from gen3dexport.assets.draw.lighting import Floats, Light, Stage, key_light, sky_light, stage
 from gen3dexport.assets.draw.rasterise import rasterise
-from gen3dexport.assets.mesh import Mesh, write_atomically
+from gen3dexport.assets.mesh import Mesh
+from gen3dexport.disk import write_atomically
 
 _CLAY = np.array([0.64, 0.33, 0.19])  # linear RGB of a mesh without colors
 _TOP, _BOTTOM = np.array([0.90, 0.92, 0.95]), np.array([0.74, 0.76, 0.79])  # backdrop, linear RGB
@@ -230,13 +232,6 @@ def _rows_to_unit(vectors: Floats) -> Floats:
 
 
 def _encode(linear: Floats) -> NDArray[np.uint8]:
-    """Linear light to 8-bit sRGB (IEC 61966-2-1)."""
-    value = np.clip(linear, 0, 1)
-    curved = np.where(value <= 0.0031308, 12.92 * value, 1.055 * value ** (1 / 2.4) - 0.055)
-    encoded: NDArray[np.uint8] = (curved * 255 + 0.5).astype(np.uint8)
+    """Linear light to 8-bit sRGB."""
+    encoded: NDArray[np.uint8] = (display_light(linear) * 255 + 0.5).astype(np.uint8)
     return encoded
-
-
-def linear_light(encoded: Floats) -> Floats:
-    """sRGB in [0, 1] to linear light (IEC 61966-2-1)."""
-    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)

@@ -14,9 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gen3dexport.backends import Lowered, Program, ProgramRecord, specs
-from gen3dexport.backends.aotinductor.toolchain import PORTABLE, installed, missing, release
+from gen3dexport.backends import Program
+from gen3dexport.backends.aotinductor.gpu_table import GPUS, Arch
+from gen3dexport.backends.aotinductor.host_code import PORTABLE, March
+from gen3dexport.backends.aotinductor.toolchain import installed, missing, release
+from gen3dexport.bundle.program import Lowered, ProgramRecord, specs
 from gen3dexport.errors import ExportError, MissingError, UsageError
+from gen3dexport.quantization import schemes
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -24,34 +28,32 @@ if TYPE_CHECKING:
     from gen3dexport.export import Captured
     from gen3dexport.models.component import Component
 
-SCHEMES: Mapping[str, str] = {
-    "fp32": "everything in float32",
-    "fp16": "repeated blocks in float16, norms and ends in float32; CUDA only",
-    "bf16": "repeated blocks in bfloat16, norms and ends in float32",
-    "int8-dynamic": "linears of the blocks as integer matrix products: int8 weights per channel, activations per token",
-    "int8-weight": "linears of the blocks with int8 weights per channel, widened before each product; CUDA only",
-    "float8-weight": "linears of the blocks with float8 (e4m3) weights per channel, widened as int8's; CUDA only",
-    "float8-dynamic": "linears of the blocks as float8 (e4m3) products, activations per token; CUDA from sm_89 on",
-    "int4-weight": "linears of the blocks with int4 weights per group of 32, two in a byte, widened; CUDA only",
-}
+SCHEMES: Mapping[str, str] = schemes.described(
+    {
+        "fp32": "",
+        "fp16": "CUDA only",
+        "bf16": "",
+        "int8-dynamic": "integer matrix products",
+        "int8-weight": "widened before each product; CUDA only",
+        "float8-weight": "widened before each product; CUDA only",
+        "float8-dynamic": "float8 matrix products; CUDA only",
+        "int4-weight": "two in a byte, widened before each product; CUDA only",
+    }
+)
 REFUSED: Mapping[str, str] = {
-    "int4-dynamic": "torchao keeps int4 in bytes here: no smaller than int8-dynamic and less exact; use int8-dynamic",
-    "int8-static": "AOTInductor has no integer 3-D convolution: rounded in float32, a network takes 1.5 times fp32's "
-    "time on a CPU; use executorch or onnx for it, or bf16",
+    "int4-dynamic": schemes.IN_BYTES,
+    "int8-static": "AOTInductor has no integer 3-D convolution: values would be rounded, multiplied in float32, more "
+    "work than fp32; use executorch or onnx for it, or bf16",
 }
 UNSUPPORTED: Mapping[str, str] = {}
+PACKAGES = ("torch", "torchao", "triton")
 
-_SLOW_ON_CPU: Mapping[str, str] = {
-    "fp16": "it takes 3.5 times as long as float32 (CPUs lack float16 arithmetic); use bf16 or int8-dynamic",
-    "int8-weight": "it is slower than float32 (1.1 times), where int8-dynamic is faster and as small; use int8-dynamic",
-    "float8-weight": "CPUs have no float8 arithmetic: weights are widened as int8-weight's are; use int8-dynamic",
-    "float8-dynamic": "CPUs have no float8 arithmetic: both operands are widened; use int8-dynamic",
-    "int4-weight": "weights are widened in every call: slower than float32 (1.07 times), where int8-dynamic is not; "
-    "use int8-dynamic",
+_REFUSED_ON_CPU: Mapping[str, str] = {
+    "fp16": "most CPUs have no float16 arithmetic: every operation widens and narrows; use bf16 or int8-dynamic",
+    "int8-weight": "weights are widened in every call, on top of float32's work; use int8-dynamic, as small",
+    "int4-weight": "weights are widened in every call, on top of float32's work; use int8-dynamic",
+    **schemes.NO_FLOAT8_ON_CPUS,
 }
-"""Measured against eager float32 on a DiT block of the released width, one thread (int4-weight: two), AVX-512."""
-
-_FLOAT8_ARCHITECTURES = ("sm_89", "sm_90", "sm_100")
 
 
 class Options(BaseModel):
@@ -70,8 +72,8 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     device: Literal["cpu", "cuda"] = "cpu"
-    arch: Literal["sm_80", "sm_86", "sm_89", "sm_90", "sm_100"] | None = None
-    march: Literal["x86-64-v3", "x86-64-v4"] = PORTABLE
+    arch: Arch | None = None
+    march: March = PORTABLE
     min_features: int = Field(default=128, ge=1)
     rest: Literal["fp32", "fp16", "bf16"] = "fp32"
     sampler: bool = False
@@ -90,9 +92,12 @@ def check(options: Options) -> list[str]:
 
 def refused_for(scheme: str, options: Options) -> str | None:
     """Why a scheme is refused on the options' device, or None when it works there."""
-    if scheme == "float8-dynamic" and options.device == "cuda" and options.arch not in _FLOAT8_ARCHITECTURES:
-        return "its matrix units take no float8 (those of sm_89 and later do); use int8-dynamic"
-    return REFUSED.get(scheme) or (_SLOW_ON_CPU.get(scheme) if options.device == "cpu" else None)
+    if options.arch is None:
+        return REFUSED.get(scheme) or _REFUSED_ON_CPU.get(scheme)
+    needed = schemes.SCHEMES[scheme].compute if scheme in SCHEMES else 0
+    if GPUS[options.arch].compute < needed:
+        return f"its matrix units take no float8 (those of sm_{needed} and later do); use int8-dynamic"
+    return REFUSED.get(scheme)
 
 
 def quantize(component: Component, scheme: str, options: Options, layers: Sequence[str] | None = None) -> Component:
@@ -148,6 +153,7 @@ def _package(captured: Captured, options: Options, out: Path) -> Lowered:
 
     from gen3dexport.backends.aotinductor.compile import compile_package
     from gen3dexport.backends.aotinductor.inspect_package import check_weights, read_package
+    from gen3dexport.backends.aotinductor.program import Requires
 
     component, path = captured.component, out / f"{captured.component.name}.pt2"
     strided = [name for name, value in component.inputs.items() if not value.is_contiguous()]
@@ -156,10 +162,6 @@ def _package(captured: Captured, options: Options, out: Path) -> Lowered:
     native = options.device == "cuda" and _gpu_is_here(options)
     program = captured.whole
     facts: dict[str, Any] = {
-        "device": options.device,
-        "arch": options.arch,
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda if options.device == "cuda" else None,
         "triton": installed("triton") if options.device == "cuda" else None,
         "build": "native" if native or options.device == "cpu" else f"without a GPU, for {options.arch}",
     }
@@ -175,7 +177,6 @@ def _package(captured: Captured, options: Options, out: Path) -> Lowered:
         facts |= rewritten
     package = read_package(path)
     facts |= {
-        "host": compiled.host.facts(),
         "kernels": compiled.kernels,
         "operators": dict(compiled.operators),
         "interpreted_operators": list(compiled.proxy),
@@ -188,7 +189,15 @@ def _package(captured: Captured, options: Options, out: Path) -> Lowered:
         facts["cubins"] = dict(package.cubins)
         _check_cuda(component.name, options, facts)
     here = native or options.device == "cpu"
-    return Lowered(files=(path.name,), facts=facts, unmeasured=None if here else f"no {options.arch} device")
+    requires = Requires(
+        device=options.device,
+        arch=options.arch,
+        torch=torch.__version__,
+        cuda=torch.version.cuda if options.device == "cuda" else None,
+        host=compiled.host,
+    )
+    missing = None if here else f"no {options.arch} device"
+    return Lowered(files=(path.name,), requires=requires, facts=facts, unmeasured=missing)
 
 
 def load(folder: Path, program: ProgramRecord) -> Program:
@@ -239,7 +248,6 @@ def _offline(program: ExportedProgram, path: Path, options: Options) -> tuple[An
 
     from gen3dexport.backends.aotinductor.attention import pin_attention
     from gen3dexport.backends.aotinductor.compile import compile_package
-    from gen3dexport.backends.aotinductor.gpu_table import GPUS
     from gen3dexport.backends.aotinductor.offline_cuda import OPTIONS, offline_cuda, require_checked_versions
     from gen3dexport.backends.aotinductor.products import for_cuda
     from gen3dexport.backends.aotinductor.retarget import fake_move

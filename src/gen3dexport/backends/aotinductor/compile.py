@@ -79,9 +79,12 @@ def _compile(program: ExportedProgram, name: str, path: Path, march: str, option
     assert isinstance(made, list)  # so with aot_inductor.package
     files = [file for file in made if isinstance(file, str)]
     sources = {file: Path(file).read_text() for file in files if file.endswith(".cpp")}
-    wrapper = next(text for file, text in sources.items() if file.endswith(".wrapper.cpp"))
-    # The sources stay out: nothing reads them, and they name folders of the building machine.
-    kept = [file for file in files if file not in sources and not file.endswith(".kernel_metadata.json")]
+    named, wrapper = next((file, text) for file, text in sources.items() if file.endswith(".wrapper.cpp"))
+    # The sources stay out: nothing reads them, and they name folders of the building machine. But torch 2.11 finds the
+    # package's NAME.wrapper_metadata.json by the name of NAME.wrapper.cpp: an empty file of that name goes in.
+    Path(named).write_bytes(b"")
+    left_out = {*sources} - {named}
+    kept = [file for file in files if file not in left_out and not file.endswith(".kernel_metadata.json")]
     extra = {CONSTANTS_FILE: json.dumps(_constants(wrapper, on_gpu=any(file.endswith(".cubin") for file in files)))}
     package_pt2(str(path), aoti_files={"model": [*kept]}, extra_files=extra)
     kernels = sum(file.endswith(".cubin") for file in files) or sum(
@@ -97,9 +100,9 @@ def _settings(folder: Path, name: str, march: str) -> dict[str, object]:
         "aot_inductor.model_name_for_generated_files": name,
         "aot_inductor.metadata": {},  # the default is one dictionary that every build of the process writes to
         "aot_inductor.force_mmap_weights": True,  # weights of any size, mapped and not linked (the limit was 2 GB)
-        "aot_inductor.enable_line_tables": False,  # debugging sections: 1.5 MB, and paths
+        "aot_inductor.enable_line_tables": False,  # debugging sections, with paths of the building machine
         "always_keep_tensor_constants": True,  # small ones too, as weights that can be checked and not as literals
-        "aot_inductor.precompile_headers": False,  # saves one second a build, costs ten first and 80 MB in /tmp each
+        "aot_inductor.precompile_headers": False,  # each would fill /tmp for builds that are made once
         "cpp.march": march,
         "cpp.simdlen": LEVELS[march][0],
         "cpp.dynamic_threads": True,  # else the number of threads of the building process is compiled in

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ GPUS: Mapping[str, Gpu] = {
         Gpu("sm_100", "B200", 148, 227 * _KIB, 228 * _KIB, 2048, 126 * _MIB, 180 * _GIB),
     )
 }
+
+if TYPE_CHECKING:
+    Arch = str
+else:
+    Arch = Literal[tuple(GPUS)]  # the type of an option that names one
 
 REGISTERS = 65536
 """32-bit registers of one multiprocessor, on every architecture above."""

@@ -35,7 +35,7 @@ class Package:
     Attributes:
         cubins: architecture -> number of kernels, e.g. {"sm_90": 13}.
         needed: libraries that its code is linked against.
-        metadata: what the compiler recorded.
+        metadata: what the compiler wrote down.
         constants: the table of weights.
         weights: all their bytes; None when it has none.
     """

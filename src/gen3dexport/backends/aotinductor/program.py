@@ -6,20 +6,35 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from gen3dexport.backends import ProgramRecord
 from gen3dexport.backends._inputs import in_order
 from gen3dexport.backends._quiet import quiet
-from gen3dexport.backends.aotinductor.host_code import require_host
+from gen3dexport.backends.aotinductor.host_code import HostCode, require_host
 from gen3dexport.backends.aotinductor.toolchain import installed
 from gen3dexport.backends.aotinductor.unpacking import require_room
+from gen3dexport.bundle.program import ProgramRecord, required
+from gen3dexport.documents.record import Record
 from gen3dexport.errors import MissingError, VerificationError
 
 if TYPE_CHECKING:
     import torch
 
-_FACTS = ("device", "arch", "torch", "cuda", "host")
+
+class Requires(Record):
+    """What a package needs of the machine that opens it.
+
+    Attributes:
+        device: that it computes on; arch: the GPU's architecture, None on the CPU.
+        torch, cuda: versions that it was built with; cuda is None on the CPU.
+        host: what its host code was compiled for.
+    """
+
+    device: Literal["cpu", "cuda"]
+    arch: str | None
+    torch: str
+    cuda: str | None
+    host: HostCode
 
 
 def open_program(folder: Path, record: ProgramRecord) -> AotiProgram:
@@ -30,18 +45,15 @@ def open_program(folder: Path, record: ProgramRecord) -> AotiProgram:
             unpack it here.
         VerificationError: when the record says too little, or torch cannot read the package.
     """
-    facts, path = record.facts, folder / record.files[0]
-    lacking = [name for name in _FACTS if name not in facts]
-    if lacking:
-        raise VerificationError(f"{path}: its record lacks {', '.join(lacking)}; build the bundle again")
+    needs, path = required(record, Requires), folder / record.files[0]
     if not path.is_file():
         raise VerificationError(f"{path}: not found; the bundle is incomplete, build it again")
-    _require_torch(facts, path)
-    require_host(facts["host"], str(path))
+    _require_torch(needs, path)
+    require_host(needs.host, str(path))
     require_room(path)
     import torch
 
-    index = _require_gpu(facts, path) if facts["device"] == "cuda" else -1
+    index = _require_gpu(needs, path) if needs.device == "cuda" else -1
     device = torch.device("cuda", index) if index >= 0 else torch.device("cpu")
     before = _bytes_in_use(device)
     try:
@@ -52,9 +64,9 @@ def open_program(folder: Path, record: ProgramRecord) -> AotiProgram:
     return AotiProgram(record, model, device, _namespace(device), before)
 
 
-def _require_torch(facts: Mapping[str, Any], path: Path) -> None:
+def _require_torch(needs: Requires, path: Path) -> None:
     """Packages are linked against torch's C interface, which changes with each release."""
-    found, wanted = installed("torch"), str(facts["torch"]).split("+")[0]
+    found, wanted = installed("torch"), needs.torch.split("+")[0]
     if found is None:
         raise MissingError(f"{path}: torch is not installed; pip install torch=={wanted}")
     if found.split("+")[0].split(".")[:2] != wanted.split(".")[:2]:
@@ -64,11 +76,11 @@ def _require_torch(facts: Mapping[str, Any], path: Path) -> None:
         )
 
 
-def _require_gpu(facts: Mapping[str, Any], path: Path) -> int:
+def _require_gpu(needs: Requires, path: Path) -> int:
     """The index of a GPU that the kernels run on."""
     import torch
 
-    arch, cuda = facts["arch"], str(facts["cuda"])
+    arch, cuda = needs.arch, str(needs.cuda)
     need = f"{path}: needs a GPU of architecture {arch}"
     other = f"run it on a machine with one, or build for another target (cpu-aoti runs here; it was built for {arch})"
     if torch.version.cuda is None:

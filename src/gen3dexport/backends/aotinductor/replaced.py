@@ -17,7 +17,8 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
 from gen3dexport.backends.aotinductor.gpu_table import REGISTERS, Gpu
-from gen3dexport.backends.aotinductor.toolchain import CHECKED, PORTABLE, cuda_home
+from gen3dexport.backends.aotinductor.host_code import PORTABLE
+from gen3dexport.backends.aotinductor.toolchain import CHECKED, cuda_home
 from gen3dexport.errors import ExportError
 
 Weights = Mapping[str, Tensor]

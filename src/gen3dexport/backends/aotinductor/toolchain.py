@@ -9,16 +9,12 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
 
 from gen3dexport.documents.caches import cache_folder
 from gen3dexport.errors import MissingError
 
 CHECKED: Mapping[str, str] = {"2.14.1": "3.8.0", "2.11.0": "3.6.0"}
 """torch version -> Triton version with which the build without a GPU was checked."""
-
-PORTABLE: Final = "x86-64-v3"
-"""Host code runs on any x86-64 CPU with AVX2 and FMA (Haswell, Zen and newer) unless the target asks for more."""
 
 _HEADERS = ("crt/host_defines.h", "cuda_runtime_api.h", "cuda.h")
 

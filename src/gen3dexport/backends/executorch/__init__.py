@@ -13,29 +13,30 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gen3dexport.backends import Estimate, Lowered, Program, ProgramRecord
+from gen3dexport.backends import Program
+from gen3dexport.backends._packages import missing
 from gen3dexport.backends.executorch.linear_build import CHECKED_VERSIONS
 from gen3dexport.backends.executorch.unsupported import UNSUPPORTED as UNSUPPORTED
+from gen3dexport.bundle.program import Estimate, Lowered, ProgramRecord
 from gen3dexport.errors import MissingError, UsageError
+from gen3dexport.quantization.schemes import described
 
 if TYPE_CHECKING:
     from gen3dexport.export import Captured
     from gen3dexport.models.component import Component
 
-SCHEMES: Mapping[str, str] = {
-    "fp32": "everything in float32",
-    "int8-dynamic": "linears of the blocks with int8 weights per channel, int8 activations per token (XNNPACK qd8)",
-    "int4-dynamic": "linears of the blocks with int4 weights in groups of 32, int8 activations per token (XNNPACK)",
-    "int8-static": "convolutions with int8 weights per channel, int8 activations in calibrated ranges (XNNPACK qs8)",
-}
+SCHEMES: Mapping[str, str] = described(
+    {"fp32": "", "int8-dynamic": "XNNPACK qd8", "int4-dynamic": "XNNPACK qb4w", "int8-static": "XNNPACK qs8"}
+)
 REFUSED: Mapping[str, str] = {
-    "fp16": "XNNPACK gave NaN for a transformer in float16, and ExecuTorch's layer norm is wrong in it",
-    "bf16": "XNNPACK takes no bfloat16 operators: they run one by one in ExecuTorch's kernels, 246 times slower",
-    "int8-weight": "XNNPACK answers weight-only int8 wrongly (relative error 1e4 and more), and saves no bytes",
-    "int4-weight": "XNNPACK answers weight-only int4 wrongly (relative error 1e4 and more); use int4-dynamic",
+    "fp16": "executorch 1.5.1 gives NaN for a transformer in float16, and its layer norm is wrong; use int8-dynamic",
+    "bf16": "XNNPACK takes no bfloat16 operators: they would run one by one in ExecuTorch's kernels; use int8-dynamic",
+    "int8-weight": "executorch 1.5.1 computes weight-only int8 wrongly, and its file is no smaller; use int8-dynamic",
+    "int4-weight": "executorch 1.5.1 computes weight-only int4 wrongly, and its file is no smaller; use int4-dynamic",
     "float8-weight": "XNNPACK has no float8 operators; use int8-dynamic",
     "float8-dynamic": "XNNPACK has no float8 operators; use int8-dynamic",
 }
+PACKAGES = ("torch", "torchao", "executorch")
 STAMPED_FROM = 3
 """Blocks from which on one block is lowered for all: lowering it takes two rounds, to know that it may be stamped."""
 
@@ -59,17 +60,12 @@ class Options(BaseModel):
 
 def check(options: Options) -> list[str]:
     """What is missing here to build and run, each with its remedy."""
-    remedy = "run: pip install 'gen3dexport[executorch]'"
-    missing = []
-    for name in ("torch", "torchao", "executorch"):
-        try:
-            version = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            missing.append(f"{name} is not installed; {remedy}")
-            continue
-        if name == "executorch" and version not in CHECKED_VERSIONS:
-            missing.append(f"executorch {version} is not one of {', '.join(CHECKED_VERSIONS)} (checked); {remedy}")
-    return missing
+    problems = missing(PACKAGES, "executorch")
+    if not problems and (version := importlib.metadata.version("executorch")) not in CHECKED_VERSIONS:
+        checked = ", ".join(CHECKED_VERSIONS)
+        remedy = "run: pip install 'gen3dexport[executorch]'"
+        problems.append(f"executorch {version} is not one of {checked} (checked); {remedy}")
+    return problems
 
 
 def quantize(component: Component, scheme: str, options: Options, layers: Sequence[str] | None = None) -> Component:
@@ -123,7 +119,7 @@ def lower(captured: Captured, options: Options, out: Path) -> Lowered:
         "planned_bytes": planned,
         "stamped_blocks": blocks,
         "program_bytes": path.stat().st_size,
-        "versions": {name: importlib.metadata.version(name) for name in ("executorch", "torch", "torchao")},
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
     }
     return Lowered(files=(path.name,), facts=facts, estimates={"run_memory_bytes": (memory,)})
 

@@ -3,7 +3,7 @@
 Activations and weights pass through the `quantized_decomposed` operators of PT2E, and a 3-D convolution is laid out as
 a 2-D one before its input is quantized: the partitioner takes a convolution only with a dequantization right before
 it. Quantized earlier, before the depth's taps are laid side by side, ExecuTorch refuses the rest of the pattern
-("missing out variants"). With recorded ranges XNNPACK's convolution is integer from end to end; with ranges chosen at
+("missing out variants"). With observed ranges XNNPACK's convolution is integer from end to end; with ranges chosen at
 run time (`choose_qparams`) the file lowers and then fails when it runs.
 """
 
@@ -15,13 +15,14 @@ from torch import Tensor, nn
 
 from gen3dexport.backends.executorch.convolution import as_3d, kernel_2d, lay_out
 from gen3dexport.errors import UsageError
-from gen3dexport.quantization.calibration import HIGHEST, LOWEST, Ranges, Step
+from gen3dexport.models.ranges import Ranges, Rounding
+from gen3dexport.quantization.calibration import HIGHEST, LOWEST
 from gen3dexport.quantization.int8_convolution import Convolution, pads_of
 from gen3dexport.quantization.int8_linear import int8_weight
 
 
 class Int8Convolution(nn.Module):
-    """A 2-D or 3-D convolution with int8 weights per output channel and recorded ranges of input and output."""
+    """A 2-D or 3-D convolution with int8 weights per output channel and observed ranges of input and output."""
 
     weight: Tensor
     scale: Tensor
@@ -63,7 +64,7 @@ class Int8Convolution(nn.Module):
         return _rounded(F.conv2d(_rounded(h.float(), self.ranges.input), kernel, self.bias, *rest), self.ranges.output)
 
 
-def _rounded(x: Tensor, step: Step) -> Tensor:
+def _rounded(x: Tensor, step: Rounding) -> Tensor:
     operators, form = torch.ops.quantized_decomposed, (step.scale, step.zero_point, LOWEST, HIGHEST, torch.int8)
     result: Tensor = operators.dequantize_per_tensor(operators.quantize_per_tensor(x, *form), *form)
     return result

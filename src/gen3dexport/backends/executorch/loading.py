@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from gen3dexport.backends import ProgramRecord, TensorSpec
 from gen3dexport.backends._inputs import in_order
+from gen3dexport.bundle.program import ProgramRecord, TensorSpec
 from gen3dexport.errors import VerificationError
 
 _MAGIC = b"ET12"  # the flatbuffer's identifier, at byte 4
@@ -106,7 +106,7 @@ def _check_header(path: Path) -> None:
 
 
 def _check_signature(path: Path, metadata: Any, record: ProgramRecord) -> None:
-    """Shapes and dtypes of inputs and outputs are the recorded ones."""
+    """Shapes and dtypes of inputs and outputs are those of the record."""
     for what, specs, count, tensor in (
         ("inputs", record.inputs, metadata.num_inputs(), metadata.input_tensor_meta),
         ("outputs", record.outputs, metadata.num_outputs(), metadata.output_tensor_meta),

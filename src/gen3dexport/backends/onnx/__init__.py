@@ -14,34 +14,39 @@ against float32 eager (benchmarks/onnx_schemes.py):
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gen3dexport.backends import Lowered, Program, ProgramRecord
+from gen3dexport.backends import Program
+from gen3dexport.backends._packages import missing
+from gen3dexport.bundle.program import Lowered, ProgramRecord
+from gen3dexport.quantization.schemes import IN_BYTES, NO_FLOAT8_ON_CPUS, described
 
 if TYPE_CHECKING:
     from gen3dexport.export import Captured
     from gen3dexport.models.component import Component
 
-SCHEMES: Mapping[str, str] = {
-    "fp32": "everything in float32",
-    "fp16": "weights of the blocks in float16: half the file; onnxruntime's CPU kernels compute in float32",
-    "int8-dynamic": "linears of the blocks with int8 weights per channel, 8-bit activations (MatMulInteger)",
-    "int8-weight": "linears of the blocks with int8 weights per channel: a quarter of the file, as fast as fp32",
-    "int4-weight": "linears of the blocks with int4 weights in groups of 32, two in a byte (MatMulNBits); fp32's speed",
-    "int8-static": "convolutions with int8 weights per channel, 8-bit activations in calibrated ranges (QLinearConv)",
-}
+SCHEMES: Mapping[str, str] = described(
+    {
+        "fp32": "",
+        "fp16": "half the file; onnxruntime's CPU kernels compute in float32",
+        "int8-dynamic": "MatMulInteger; options.activations",
+        "int8-weight": "a quarter of the file, computed in float32",
+        "int4-weight": "MatMulNBits, two in a byte",
+        "int8-static": "QLinearConv",
+    }
+)
 REFUSED: Mapping[str, str] = {
     "bf16": "onnxruntime has no bfloat16 kernels on the CPU (it refuses the session at Sigmoid); fp16 halves the file",
-    "int4-dynamic": "torchao keeps int4 in bytes: no smaller than int8-dynamic and less exact; use int8-dynamic",
-    "float8-weight": "as large as int8-weight and less exact, and CPUs have no float8 arithmetic; use int8-weight",
-    "float8-dynamic": "CPUs have no float8 arithmetic; use int8-dynamic",
+    "int4-dynamic": IN_BYTES,
+    **NO_FLOAT8_ON_CPUS,
 }
 UNSUPPORTED: Mapping[str, str] = {}
+
+PACKAGES = ("torch", "torchao", "onnx", "onnxscript", "onnxruntime")
 
 
 class Options(BaseModel):
@@ -66,11 +71,7 @@ class Options(BaseModel):
 
 def check(options: Options) -> list[str]:
     """The packages that are missing here, each with its remedy."""
-    return [
-        f"{name} is not installed; run: pip install 'gen3dexport[onnx]'"
-        for name in ("torch", "torchao", "onnx", "onnxscript", "onnxruntime")
-        if importlib.util.find_spec(name) is None
-    ]
+    return missing(PACKAGES, "onnx")
 
 
 def quantize(component: Component, scheme: str, options: Options, layers: Sequence[str] | None = None) -> Component:

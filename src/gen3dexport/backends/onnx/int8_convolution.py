@@ -1,7 +1,7 @@
-"""Convolutions with int8 weights and 8-bit activations in recorded ranges, as ONNX's QLinearConv.
+"""Convolutions with int8 weights and 8-bit activations in observed ranges, as ONNX's QLinearConv.
 
 One node through capture, with its ONNX form beside its torch form, which is the reference. Activations are unsigned in
-ONNX, for onnxruntime's kernels are faster so: a zero point is 128 higher than in the other backends, the step the same.
+ONNX, for onnxruntime's kernels are faster so: a zero point is 128 higher than in other backends, the scale the same.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen3dexport.quantization.calibration import HIGHEST, LOWEST, Ranges, Step
+from gen3dexport.models.ranges import Ranges, Rounding
+from gen3dexport.quantization.calibration import HIGHEST, LOWEST
 from gen3dexport.quantization.int8_convolution import BY_DIMENSIONS, Convolution, pads_of
 from gen3dexport.quantization.int8_linear import int8_weight
 
@@ -91,7 +92,7 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
 
 
 class Int8Convolution(nn.Module):
-    """A convolution with int8 weights per output channel and recorded ranges of input and output."""
+    """A convolution with int8 weights per output channel and observed ranges of input and output."""
 
     weight: Tensor
     scale: Tensor
@@ -118,5 +119,5 @@ class Int8Convolution(nn.Module):
         return y.to(x.dtype)
 
 
-def _fields(steps: Sequence[Step]) -> tuple[list[float], list[int]]:
+def _fields(steps: Sequence[Rounding]) -> tuple[list[float], list[int]]:
     return [s.scale for s in steps], [s.zero_point for s in steps]

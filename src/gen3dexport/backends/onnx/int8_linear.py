@@ -50,8 +50,8 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
 
     def in_onnx(x: Any, weight: Any, scale: Any, bias: Any, per_token: bool) -> Any:
         if per_token:
-            # onnxruntime's fast kernels take unsigned activations (with signed ones the whole network is 4 to 7 times
-            # slower): shift by 128, which the zero point takes back exactly.
+            # onnxruntime's fast kernels take unsigned activations: shift by 128, which the zero point takes back
+            # exactly.
             zero = op.Constant(value=helper.make_tensor("zero_point", TensorProto.UINT8, [], [128]))
             largest = op.ReduceMax(op.Abs(x), op.Constant(value_ints=[-1]), keepdims=1)
             step = op.Mul(op.Max(largest, op.Constant(value_float=TINY)), op.Constant(value_float=1 / LEVELS))

@@ -11,10 +11,23 @@ from typing import Any
 
 import array_api_compat.numpy as numpy_namespace
 import numpy as np
+from pydantic import Field
 
-from gen3dexport.backends import Program, ProgramRecord
+from gen3dexport.backends import Program
 from gen3dexport.backends._inputs import in_order
+from gen3dexport.bundle.program import ProgramRecord, required
+from gen3dexport.documents.record import Record
 from gen3dexport.errors import MissingError, UsageError, VerificationError
+
+
+class Requires(Record):
+    """What a session needs to know.
+
+    Attributes:
+        threads: that it computes with; 0 leaves it to the machine.
+    """
+
+    threads: int = Field(default=0, ge=0)
 
 
 def load_session(folder: Path, program: ProgramRecord) -> Program:
@@ -50,8 +63,8 @@ def load_session(folder: Path, program: ProgramRecord) -> Program:
 
 def _threads(program: ProgramRecord) -> int:
     """Threads of a session; 0 is onnxruntime's own choice, every core."""
-    if program.facts.get("threads"):
-        return int(program.facts["threads"])
+    if (threads := required(program, Requires).threads) > 0:
+        return threads
     text = os.environ.get("OMP_NUM_THREADS", "0")
     if not text.isdecimal():
         raise UsageError(f"OMP_NUM_THREADS={text!r}: not a number of threads; set it to one, or unset it")

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
-from gen3dexport.backends import Lowered
 from gen3dexport.backends._quiet import quiet
 from gen3dexport.backends.onnx import int4_linear, int8_convolution, int8_linear
+from gen3dexport.backends.onnx.loading import Requires
+from gen3dexport.bundle.program import Lowered
 from gen3dexport.errors import ExportError
 from gen3dexport.export import Captured
 
@@ -54,7 +55,8 @@ def lower_capture(captured: Captured, opset: int, threads: int, out: Path) -> Lo
     except Exception as error:  # exporter and checker raise many types; the cause is kept
         raise ExportError(f"{component.name}: ONNX opset {opset} cannot take it: {error}") from error
     model = onnx.load(out / name, load_external_data=False)
-    return Lowered(files=(name, f"{name}.data") if large else (name,), facts=_facts(model) | {"threads": threads})
+    files = (name, f"{name}.data") if large else (name,)
+    return Lowered(files=files, requires=Requires(threads=threads), facts=_facts(model))
 
 
 def _strip(model: Any) -> None:

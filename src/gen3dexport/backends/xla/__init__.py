@@ -15,31 +15,35 @@ import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from gen3dexport.backends import Lowered, ProgramRecord
+from gen3dexport.backends._packages import missing
+from gen3dexport.backends.xla.chips import Requires
 from gen3dexport.backends.xla.compile_tpu import tpu_devices
+from gen3dexport.backends.xla.options import Options
+from gen3dexport.bundle.program import Lowered, ProgramRecord, required
 from gen3dexport.errors import MissingError, UsageError
+from gen3dexport.quantization.schemes import described
 
 if TYPE_CHECKING:
     from gen3dexport.backends.xla.loading import XlaProgram
     from gen3dexport.export import Captured
     from gen3dexport.models.component import Component
 
-SCHEMES: Mapping[str, str] = {
-    "fp32": "float32; products in six bfloat16 passes (options.matmul_precision)",
-    "bf16": "blocks in bfloat16, everything around them in float32",
-    "int8-dynamic": "int8 weights per channel, int8 activations per token; int8 x int8 -> int32 on the matrix unit",
-    "int8-weight": "int8 weights per channel, widened before each product",
-}
+SCHEMES: Mapping[str, str] = described(
+    {
+        "fp32": "products in six bfloat16 passes: options.matmul_precision",
+        "bf16": "",
+        "int8-dynamic": "int8 x int8 -> int32 on the matrix unit",
+        "int8-weight": "widened before each product",
+    }
+)
 REFUSED: Mapping[str, str] = {
     "fp16": "a TPU's matrix unit takes bfloat16 and int8, not float16: converting gains nothing; use bf16",
-    "int4-dynamic": "libtpu's estimate of int4 weights in groups is 1.6 times bf16's: they are widened group by group; "
-    "use int8-dynamic",
-    "int4-weight": "libtpu's estimate of int4 weights in groups is 1.6 times bf16's: they are widened group by group; "
-    "use int8-weight",
+    "int4-dynamic": "int4 weights in groups have no product on the matrix unit: they are widened group by group, which "
+    "costs more than it saves; use int8-dynamic",
+    "int4-weight": "int4 weights in groups have no product on the matrix unit: they are widened group by group, which "
+    "costs more than it saves; use int8-weight",
     "int8-static": "an int8 convolution is not lowered to the matrix unit here, so nothing says what it would gain; "
     "use bf16",
     "float8-weight": "safetensors cannot read float8 weights for JAX; use int8-weight, as small and more exact",
@@ -47,8 +51,8 @@ REFUSED: Mapping[str, str] = {
     "use int8-dynamic",
 }
 UNSUPPORTED: Mapping[str, str] = {
-    "aten.grid_sampler_2d.default": "lowers to scattered reads, hundreds of times slower than a gather of whole rows",
-    "aten.grid_sampler_3d.default": "lowers to scattered reads, hundreds of times slower than a gather of whole rows",
+    "aten.grid_sampler_2d.default": "lowers to scattered reads of single elements; gather whole rows",
+    "aten.grid_sampler_3d.default": "lowers to scattered reads of single elements; gather whole rows",
     "aten.linalg_inv_ex.default": "torchax has no lowering for it",
     "aten.randn_like.default": "pass the noise as an input",
     "aten.nonzero_static.default": "torchax has no lowering for it",
@@ -56,42 +60,12 @@ UNSUPPORTED: Mapping[str, str] = {
 
 NO_BATCHED_GUIDANCE = "the sampler is one program here, whose loop goes over calls; use sequential"
 
-_PACKAGES = {"jax": "jax", "libtpu": "libtpu", "torchax": "torchax", "flatbuffers": "flatbuffers", "torch": "torch"}
-
-
-class Options(BaseModel):
-    """Options of a TPU target.
-
-    Attributes:
-        chip: the TPU generation that is compiled for and estimated.
-        matmul_precision: of float32 products: `highest` keeps float32 accuracy at six times the cost of `default`,
-            which rounds operands to bfloat16; bfloat16 and int8 products are not affected.
-        pallas: make the twin with kernels.
-        attention_min_keys: attentions over at least so many keys take the kernel in the twin.
-        min_features: the int8 schemes leave linear layers with fewer inputs as they are.
-        rest: what the repeated blocks compute in beside their int8 linears, where the network has such a form. Float32
-            there costs six passes of the matrix unit in attention, which is more than int8 wins.
-        compile: compile for the chip (memory, second estimate); without it only the roofline is there.
-        compile_timeout_s: for one compile; after it the compiler is asked for its least effort.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    chip: Literal["v5e", "v6e"] = "v5e"
-    matmul_precision: Literal["highest", "high", "default"] = "highest"
-    pallas: bool = True
-    attention_min_keys: int = Field(default=128, ge=1)
-    min_features: int = Field(default=128, ge=1)
-    rest: Literal["fp32", "bf16"] = "bf16"
-    compile: bool = True
-    compile_timeout_s: float = Field(default=300, gt=0)
+PACKAGES = ("torch", "torchao", "torchax", "jax", "jaxlib", "libtpu", "flatbuffers")
 
 
 def check(options: Options) -> list[str]:
     """Packages that are missing here, each with its remedy."""
-    needed = [name for name in _PACKAGES if name != "libtpu" or options.compile]
-    missing = [name for name in needed if importlib.util.find_spec(_PACKAGES[name]) is None]
-    return [f'{name} is not installed: pip install "gen3dexport[tpu]"' for name in missing]
+    return missing([name for name in PACKAGES if name != "libtpu" or options.compile], "tpu")
 
 
 def quantize(component: Component, scheme: str, options: Options, layers: Sequence[str] | None = None) -> Component:
@@ -149,7 +123,7 @@ def runs_here(program: ProgramRecord) -> bool:
         return False
     import jax
 
-    return jax.default_backend() in program.facts.get("platforms", ())
+    return jax.default_backend() in required(program, Requires).platforms
 
 
 def _choose_platform() -> None:

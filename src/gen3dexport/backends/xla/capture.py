@@ -67,19 +67,18 @@ class Graph:
         return list(interpreter.run(*values, enable_io_processing=False))
 
 
-def capture(program: ExportedProgram, name: str, attention: bool = True) -> Graph:
+def capture(program: ExportedProgram, name: str) -> Graph:
     """`program` decomposed and checked.
 
     Args:
         program: what torch.export gave.
         name: for messages.
-        attention: keep scaled_dot_product_attention as one operator.
 
     Raises:
         ExportError: for a graph that mutates buffers, or an operator that would be wrong or that has no rule.
     """
     refuse(program, name)  # before decomposition: the operators still have the names that their author knows
-    decomposed = program.run_decompositions(_decompositions(attention))
+    decomposed = program.run_decompositions(_decompositions())
     signature = decomposed.graph_signature
     mutated = [s.target for s in signature.output_specs if s.kind is not OutputKind.USER_OUTPUT]
     if mutated:
@@ -145,11 +144,10 @@ def _torchax_rule(target: torch._ops.OpOverload) -> Callable[..., Any] | None:
     return found.func if found is not None and found.is_jax_function else None
 
 
-def _decompositions(attention: bool) -> dict[Any, Any]:
+def _decompositions() -> dict[Any, Any]:
     from torch.export import default_decompositions
     from torchax.decompositions import DECOMPOSITIONS
 
     table = {**default_decompositions(), **DECOMPOSITIONS}
-    if attention:
-        table.pop(torch.ops.aten.scaled_dot_product_attention.default, None)
+    table.pop(torch.ops.aten.scaled_dot_product_attention.default, None)  # kept whole, see `operators`
     return table

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from gen3dexport.documents.record import Record
 
 
 @dataclass(frozen=True)
@@ -40,3 +43,19 @@ CHIPS: Mapping[str, Chip] = {
     "v5e": Chip("v5e", 197e12, 393e12, 819e9, 16 * 2**30, "v5e:1x1", "v5litepod-4", "TPU v5 lite"),
     "v6e": Chip("v6e", 918e12, 1836e12, 1638e9, 32 * 2**30, "v6e:1x1", "v6e-4", "TPU v6 lite"),
 }
+
+if TYPE_CHECKING:
+    ChipName = str
+else:
+    ChipName = Literal[tuple(CHIPS)]  # the type of an option that names one
+
+
+class Requires(Record):
+    """What a program was exported for.
+
+    Attributes:
+        chip: key of `CHIPS`; platforms: JAX's names of the devices that can run it.
+    """
+
+    chip: str
+    platforms: tuple[str, ...]

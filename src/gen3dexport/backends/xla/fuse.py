@@ -42,7 +42,7 @@ class Kernels:
     used: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def note(self, name: str, **what: Any) -> None:
-        """Record a call."""
+        """Note a call."""
         self.used.setdefault(name, []).append(what)
 
 

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen3dexport.backends import ProgramRecord
-from gen3dexport.backends.xla.chips import CHIPS
+from gen3dexport.backends.xla.chips import CHIPS, Requires
 from gen3dexport.backends.xla.weights import read_weights
+from gen3dexport.bundle.program import ProgramRecord, required
 from gen3dexport.errors import MissingError, UsageError, VerificationError
 
 
@@ -33,7 +33,7 @@ class XlaProgram:
     def __init__(self, exported: jax.export.Exported, weights: Mapping[str, Any], record: ProgramRecord) -> None:
         args, _ = jax.tree_util.tree_unflatten(exported.in_tree, exported.in_avals)
         self.name = record.name
-        kind, chip = jax.devices()[0].device_kind, CHIPS.get(str(record.facts.get("chip")))
+        kind, chip = jax.devices()[0].device_kind, CHIPS.get(required(record, Requires).chip)
         self.device_name = None if jax.default_backend() == "cpu" else kind
         other = chip is not None and kind != chip.kind
         self.stand_in = f"ran on JAX's {kind} for its numbers only, not on its TPU" if other else None

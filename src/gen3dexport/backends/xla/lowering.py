@@ -20,9 +20,8 @@ import jax.numpy as jnp
 import torch
 from jax import ShapeDtypeStruct
 
-from gen3dexport.backends import Estimate, Lowered, TensorSpec
 from gen3dexport.backends.xla.capture import Rules
-from gen3dexport.backends.xla.chips import CHIPS, Chip
+from gen3dexport.backends.xla.chips import CHIPS, Chip, Requires
 from gen3dexport.backends.xla.compile_tpu import Compiled, Unknown, compile_tpu, tpu_devices
 from gen3dexport.backends.xla.fuse import Kernels
 from gen3dexport.backends.xla.network import Network, network
@@ -30,12 +29,13 @@ from gen3dexport.backends.xla.operators import rules
 from gen3dexport.backends.xla.roofline import Cost, roofline
 from gen3dexport.backends.xla.sampler import sample
 from gen3dexport.backends.xla.weights import dtype_of, write_weights
+from gen3dexport.bundle.program import Estimate, Lowered, TensorSpec
 from gen3dexport.errors import ExportError, GenExportError
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component, Euler
 
 if TYPE_CHECKING:
-    from gen3dexport.backends.xla import Options
+    from gen3dexport.backends.xla.options import Options
 
 _BOTH = ("tpu", "cpu")
 Specs = dict[str, ShapeDtypeStruct]
@@ -60,6 +60,7 @@ class Written:
     draft: Draft
     path: Path
     cost: Cost
+    requires: Requires
     facts: dict[str, Any]
     inputs: dict[str, TensorSpec]
     outputs: dict[str, TensorSpec]
@@ -159,8 +160,6 @@ def _write(draft: Draft, made: Network, chip: Chip, out: Path) -> Written:
     cost = roofline(jaxpr, chip)
     facts = {
         **draft.facts,
-        "chip": chip.name,
-        "platforms": list(exported.platforms),
         "blocks_scanned": made.blocks,
         "program_bytes": len(blob),
         "calling_convention_version": exported.calling_convention_version,
@@ -169,7 +168,8 @@ def _write(draft: Draft, made: Network, chip: Chip, out: Path) -> Written:
         "hbm_traffic_bytes": cost.bytes,
     }
     outputs = _specs(jax.eval_shape(draft.function, made.state, draft.inputs))
-    return Written(draft, path, cost, facts, _specs(draft.inputs), outputs)
+    requires = Requires(chip=chip.name, platforms=exported.platforms)
+    return Written(draft, path, cost, requires, facts, _specs(draft.inputs), outputs)
 
 
 def _specs(arrays: Mapping[str, Any]) -> dict[str, TensorSpec]:
@@ -223,6 +223,7 @@ def _lowered(
     estimates["latency_ms"] = tuple(latency)
     return Lowered(
         files=(written.path.name, weights),
+        requires=written.requires,
         facts=facts,
         estimates=estimates,
         unmeasured=_unmeasured(chip),

@@ -74,7 +74,7 @@ def add_matmul(bias: Array, a: Array, b: Array, *, beta: float = 1, alpha: float
 
 
 def _product(a: Array, b: Array) -> Array:
-    """a @ b; few rows become a whole tile, for a product of one row XLA gives to the vector unit (3 times slower)."""
+    """a @ b; few rows become a whole tile, for a product of one row XLA gives to the slower vector unit."""
     rows = a.shape[-2]
     if rows < _TILE:
         a = jnp.pad(a, [(0, 0)] * (a.ndim - 2) + [(0, _TILE - rows), (0, 0)])

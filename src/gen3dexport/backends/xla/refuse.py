@@ -41,8 +41,7 @@ def _reason(node: fx.Node, program: ExportedProgram) -> str | None:
 
 
 def _grid_sampler(node: fx.Node, program: ExportedProgram) -> str:
-    return "sampling a grid lowers to scattered reads, hundreds of times slower than a gather of whole rows; index the \
-flattened grid by corner instead"
+    return "sampling a grid lowers to scattered reads of single elements; index the flattened grid by corner instead"
 
 
 def _transposed_convolution(node: fx.Node, program: ExportedProgram) -> str | None:

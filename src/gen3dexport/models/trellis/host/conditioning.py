@@ -55,8 +55,8 @@ def host_files(settings: Settings, folder: Path) -> dict[str, Path]:
     return {"tokenizer.json": (folder / checkpoint).parent / "tokenizer.json"} if settings.encoder.tokenizer else {}
 
 
-def golden_request(settings: Settings, request: Request) -> Request:
-    """The request that golden data is recorded with: its prompt, or what has the form of what is asked for.
+def _stood_in(settings: Settings, request: Request) -> tuple[Request, np.ndarray | None]:
+    """The request with what golden data needs and it lacks, and token ids [2, L] that stand in for a tokenizer's.
 
     An image encoder gets a seeded picture of a ball, a text encoder without a tokenizer seeded ids. A pipeline without
     an encoder gets seeded features: real ones end in a layer norm, so unit-variance noise has their scale.
@@ -64,14 +64,12 @@ def golden_request(settings: Settings, request: Request) -> Request:
     rng = np.random.default_rng(request.seed)
     if not encoders(settings):
         shape = (2, *settings.condition) if settings.negative == "given" else settings.condition
-        return replace(request, features=rng.standard_normal(shape, dtype=np.float32))
-    if settings.encoder is None:
-        return request
+        return replace(request, features=rng.standard_normal(shape, dtype=np.float32)), None
+    if settings.encoder is None or settings.encoder.tokenizer:
+        return request, None
     if settings.encoder.kind == "dinov2":
-        return replace(request, image=sample_image(request.seed))
-    if settings.encoder.tokenizer:
-        return request
-    return replace(request, ids=rng.integers(0, settings.encoder.config["vocab_size"], (2, settings.condition[0])))
+        return replace(request, image=sample_image(request.seed)), None
+    return request, rng.integers(0, settings.encoder.config["vocab_size"], (2, settings.condition[0]))
 
 
 def tokenize(prompt: str, length: int, tokenizer: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -103,13 +101,20 @@ def tokenize_padded(prompt: str, length: int, tokenizer: Path) -> np.ndarray:
 
 
 def _ids(prompt: str, tokenizer: Path) -> list[int]:
-    """Start mark, words, end mark: as many as there are."""
+    """Start mark, words, end mark: as many as there are. Warns of words that the encoder has no token for."""
     from tokenizers import Tokenizer
 
     reader = Tokenizer.from_file(str(tokenizer))
     reader.no_truncation()
     reader.no_padding()
-    found: list[int] = reader.encode(prompt).ids
+    read = reader.encode(prompt)
+    unknown = getattr(reader.model, "unk_token", None)
+    places = zip(read.tokens, read.offsets, read.special_tokens_mask, strict=True)
+    words = dict.fromkeys(prompt[a:b] for token, (a, b), mark in places if token == unknown and not mark)
+    if words:
+        missing = ", ".join(map(repr, words))
+        warnings.warn(f"prompt: the text encoder has no token for {missing}: it reads a mark instead", stacklevel=2)
+    found: list[int] = read.ids
     return found
 
 
@@ -120,6 +125,9 @@ def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
         UsageError: for an empty or too long prompt, an image without a subject, or features of another shape.
         MissingError: when an image's background must be removed and the package for that is not here.
     """
+    ids = None
+    if request.stand_in:
+        request, ids = _stood_in(settings, request)
     if request.features is not None:
         return _given(settings, np.asarray(request.features, np.float32), xp)
     if not encoders(settings):
@@ -133,18 +141,18 @@ def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
         return {"image": xp.asarray(pixels(request.image, settings.encoder.image_size))}
     if request.image is not None:
         raise UsageError("this pipeline is conditioned on text; give it a prompt, no image")
-    if request.ids is not None:
-        return {"ids": xp.asarray(request.ids[:1]), "neg_ids": xp.asarray(request.ids[1:])}
+    if ids is not None:
+        return {"ids": xp.asarray(ids[:1]), "neg_ids": xp.asarray(ids[1:])}
     if not request.prompt.strip():
         raise UsageError('prompt: empty; say what to make, e.g. --prompt "a tall chair with four legs"')
     state: State = {}
     for name, prompt in (("", request.prompt), ("neg_", "")):
         if settings.encoder is not None:
-            ids = tokenize_padded(prompt, settings.condition[0], files / "tokenizer.json")
-            state[f"{name}ids"] = xp.asarray(ids)
+            tokens = tokenize_padded(prompt, settings.condition[0], files / "tokenizer.json")
+            state[f"{name}ids"] = xp.asarray(tokens)
         else:
-            ids, mask = tokenize(prompt, settings.condition[0], files / "tokenizer.json")
-            state |= {f"{name}ids": xp.asarray(ids), f"{name}mask": xp.asarray(mask)}
+            tokens, mask = tokenize(prompt, settings.condition[0], files / "tokenizer.json")
+            state |= {f"{name}ids": xp.asarray(tokens), f"{name}mask": xp.asarray(mask)}
     return state
 
 

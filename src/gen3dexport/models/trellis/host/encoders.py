@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gen3dexport.documents.document import Record
+from gen3dexport.documents.record import Record
 from gen3dexport.errors import UsageError
 
 Kind = Literal["dinov2", "clip"]

@@ -116,10 +116,10 @@ def mesh_of(
 ) -> Mesh:
     """The mesh of the decoder's features, with vertex colours where it has them; arguments as in `cubes_of`.
 
-    `scale` is that of the voxel set (`voxel_budget.Fitted`).
+    `scale` is that of the voxel set (`voxel_budget.Fitted`). Where no cube is crossed, the mesh is empty.
 
     Raises:
-        AccuracyError: when features are not finite or no cube is crossed.
+        AccuracyError: when features are not finite.
     """
     if not np.isfinite(features).all():
         raise AccuracyError(
@@ -128,7 +128,7 @@ def mesh_of(
         )
     dual = dual_mesh(features, coords, resolution, solid)
     if not len(dual.faces):
-        raise AccuracyError("nothing was generated: the decoded surface is empty; try another seed or another prompt")
+        return Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int64))
     vertices = (dual.vertices * scale).astype(np.float32)
     colors = None
     if dual.attributes.shape[1]:

@@ -9,92 +9,161 @@ Axes: occupancy[i0, i1, i2] is x, y, z with z up; voxel i has its centre at (i +
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gen3dexport.assets.gaussians import Gaussians, to_arrays
 from gen3dexport.assets.mesh import Mesh, from_occupancy_logits
-from gen3dexport.documents.shipped import did_you_mean
-from gen3dexport.errors import AccuracyError, UsageError
+from gen3dexport.assets.voxels import Voxels
 from gen3dexport.models import Request
+from gen3dexport.models.declaration import Array, Call, Declaration, SamplerLoop, State, Weights
 from gen3dexport.models.trellis.host import conditioning, slat_stage, structure_stage
-from gen3dexport.models.trellis.host.conditioning import host_files, text_encoder_folder, tokenize
-from gen3dexport.models.trellis.host.settings import Settings, read_settings
-from gen3dexport.models.trellis.host.slat_stage import ASSETS, Asset
+from gen3dexport.models.trellis.host.settings import ASSETS, Sampling, Settings
+from gen3dexport.models.trellis.host.slat_inputs import FLOW_TABLES
 from gen3dexport.models.trellis.host.structure_stage import occupancy_logits
-from gen3dexport.models.trellis.host.voxel_budget import OnOverflow
 
-__all__ = [
-    "Settings",
-    "advance",
-    "asset_kinds",
-    "begin",
-    "components",
-    "encoders",
-    "ends_with_occupancy",
-    "golden_arrays",
-    "golden_request",
-    "host_files",
-    "inputs_of",
-    "left_out",
-    "make_assets",
-    "occupancy_logits",
-    "output_rows",
-    "read_settings",
-    "sampler_inputs",
-    "sampler_output",
-    "surface",
-    "text_encoder_folder",
-    "tokenize",
-    "with_overflow",
-]
-
-Array = Any
-State = dict[str, Any]
-Call = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+if TYPE_CHECKING:
+    from gen3dexport.models.component import Component
 
 
-def components(settings: Settings) -> tuple[str, ...]:
-    """Names of the components in the order they run."""
-    return tuple(settings.checkpoints)
+def components(settings: Settings) -> tuple[Declaration, ...]:
+    """The pipeline's components, in the order they run: encoder, flow, decoder, and the structured latent's."""
+    declare: dict[str, Callable[[str, Settings], Declaration]] = {
+        "text_encoder": _encoder,
+        "image_encoder": _encoder,
+        "flow_context": partial(_context, flow="flow"),
+        "flow": _flow,
+        "decoder": _decoder,
+        "slat_flow_context": partial(_context, flow="slat_flow"),
+        "slat_flow": _slat_flow,
+        **dict.fromkeys(ASSETS, _slat_decoder),
+    }
+    return tuple(declare[name](name, settings) for name in settings.checkpoints)
 
 
-def encoders(settings: Settings) -> tuple[str, ...]:
-    """Components whose outputs depend on nothing but the request's prompt or image."""
-    return tuple(n for n in settings.checkpoints if n in conditioning.encoders(settings) or n.endswith("_context"))
+def _loaded(part: str, name: str, settings: Settings) -> Any:
+    """The loader of a component: `part` of `networks.loading`."""
+
+    def load(folder: Path, weights: Weights = "stored", allow_pickle: bool = False) -> Component:
+        from gen3dexport.models.trellis.networks import loading
+
+        made: Component = getattr(loading, part)(_declared(name, settings), settings, folder, weights, allow_pickle)
+        return made
+
+    return load
 
 
-def left_out(settings: Settings) -> tuple[str, ...]:
-    """Components that the checkpoint names and whose weights are not here: a recipe may speak of them all the same."""
-    return settings.left_out
+def _declared(name: str, settings: Settings) -> Declaration:
+    return next(d for d in components(settings) if d.name == name)
 
 
-def inputs_of(name: str, settings: Settings) -> tuple[str, ...]:
-    """Input names of a component, in the order of its network's forward."""
-    if name.endswith("_context"):
-        return ("cond",)
-    if name in conditioning.encoders(settings):
-        return conditioning.inputs_of(settings)
-    found = {"flow": ("x", "t", "cond"), "decoder": ("z",)}.get(name) or slat_stage.inputs_of(name)
-    return tuple("context" if f"{name}_context" in settings.checkpoints and n == "cond" else n for n in found)
+def _encoder(name: str, settings: Settings) -> Declaration:
+    return Declaration(
+        name,
+        settings.checkpoints[name],
+        conditioning.inputs_of(settings),
+        ("features",),
+        step=lambda state, program, xp: conditioning.encode(state, program, settings, xp),
+        load=_loaded("encoder", name, settings),
+        cacheable=True,
+        host_files=partial(conditioning.host_files, settings),
+    )
 
 
-def golden_request(settings: Settings, request: Request, trained: bool = True) -> Request:
-    """The request that golden data is recorded with: see `conditioning.golden_request`. Where the occupancy means
-    nothing (not `trained`), a ball's shell stands in for it.
-    """
-    request = conditioning.golden_request(settings, request)
-    if settings.slat is not None and not trained:
-        request = replace(request, voxels=structure_stage.shell(settings.slat.budget, settings.slat.resolution))
-    return request
+def _context(name: str, settings: Settings, flow: str) -> Declaration:
+    """A flow's keys and values of the condition, made before its loop."""
+    return Declaration(
+        name,
+        settings.checkpoints[name],
+        ("cond",),
+        ("context",),
+        step=lambda state, program, xp: conditioning.hold(name, state, program),
+        load=_loaded("context", name, settings),
+        cacheable=True,
+    )
+
+
+def _flow(name: str, settings: Settings) -> Declaration:
+    def step(state: State, program: Call, xp: Any) -> State:
+        return state | {"z": structure_stage.run_sampler(program, state["noise"], state, settings, xp)}
+
+    def inputs(state: State, xp: Any) -> dict[str, Array]:
+        return {"x": state["noise"], **_conditions(name, state, settings)}
+
+    return Declaration(
+        name,
+        settings.checkpoints[name],
+        ("x", "t", settings.condition_input),
+        ("v",),
+        step,
+        load=_loaded("flow", name, settings),
+        loop=SamplerLoop(inputs, lambda state: np.asarray(state["z"])),
+        batched=_batched("sampler", settings),
+    )
+
+
+def _decoder(name: str, settings: Settings) -> Declaration:
+    return Declaration(
+        name,
+        settings.checkpoints[name],
+        ("z",),
+        ("logits",),
+        step=lambda state, program, xp: state | {"logits": program({"z": state["z"]})["logits"]},
+        load=_loaded("structure_decoder", name, settings),
+    )
+
+
+def _slat_flow(name: str, settings: Settings) -> Declaration:
+    assert settings.slat is not None
+
+    def inputs(state: State, xp: Any) -> dict[str, Array]:
+        return {**slat_stage.prepared(state, settings, xp)[1], **_conditions(name, state, settings)}
+
+    return Declaration(
+        name,
+        settings.checkpoints[name],
+        ("x", "t", settings.slat.condition_input, *FLOW_TABLES),
+        ("v",),
+        step=lambda state, program, xp: slat_stage.run_flow(state, program, settings, xp),
+        load=_loaded("flow", name, settings),
+        rows=partial(slat_stage.output_rows, name),
+        loop=SamplerLoop(inputs, lambda state: np.asarray(state["slat"])),
+        batched=_batched("slat_sampler", settings.slat),
+    )
+
+
+def _slat_decoder(name: str, settings: Settings) -> Declaration:
+    return Declaration(
+        name,
+        settings.checkpoints[name],
+        ("feats", *slat_stage.decoder_tables(name)),
+        ("feats",),
+        step=lambda state, program, xp: slat_stage.run_decoder(name, state, program, settings, xp),
+        load=_loaded("slat_decoder", name, settings),
+        rows=partial(slat_stage.output_rows, name),
+    )
+
+
+def _batched(knob: str, sampling: Sampling) -> str | None:
+    return f"knobs.{knob}.guidance" if sampling.batch > 1 else None
+
+
+def _conditions(flow: str, state: State, settings: Settings) -> dict[str, Array]:
+    """A flow's conditions of both branches, as inputs of its sampler loop as one program."""
+    held = f"{flow}_context"
+    if held in settings.checkpoints:
+        return {"context": state[held], "neg_context": state[f"neg_{held}"]}
+    return {"cond": state["cond"], "neg_cond": state["neg_cond"]}
 
 
 def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
     """What is known before any network ran: noise of both stages, and token ids, pixels or given features.
+
+    Where golden data of random weights is recorded, whose occupancy means nothing, a ball's shell stands in for it.
 
     Raises:
         UsageError: for an empty or too long prompt, an image without a subject, or features of another shape.
@@ -104,108 +173,28 @@ def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
     state: State = {"noise": xp.asarray(rng.standard_normal((1, *settings.latent), dtype=np.float32))}
     if settings.slat is not None:
         state["slat_noise"] = xp.asarray(slat_stage.noise(settings, rng))
-    if request.voxels is not None:
-        state["voxels"] = request.voxels
+        if request.stand_in == "random":
+            state["voxels"] = structure_stage.shell(settings.slat.budget, settings.slat.resolution)
     return state | conditioning.begin(settings, request, files, xp)
 
 
-def advance(name: str, state: State, program: Call, settings: Settings, xp: Any) -> State:
-    """Run one component's part of the pipeline; a flow's is the whole sampler loop."""
-    if name in conditioning.encoders(settings):
-        return conditioning.encode(state, program, settings, xp)
-    if name.endswith("_context"):
-        return conditioning.hold(name, state, program)
-    if name == "flow":
-        return state | {"z": structure_stage.run_sampler(program, state["noise"], state, settings, xp)}
-    if name == "decoder":
-        return state | {"logits": program({"z": state["z"]})["logits"]}
-    if name == "slat_flow":
-        return slat_stage.run_flow(state, program, settings, xp)
-    return slat_stage.run_decoder(name, state, program, settings, xp)
-
-
-def sampler_inputs(name: str, state: State, settings: Settings, xp: Any) -> Mapping[str, Array]:
-    """Inputs of a flow's sampler loop as one program, from the state before the component."""
-    held = f"{name}_context"
-    if held in settings.checkpoints:
-        conditions = {"context": state[held], "neg_context": state[f"neg_{held}"]}
-    else:
-        conditions = {"cond": state["cond"], "neg_cond": state["neg_cond"]}
-    if name == "flow":
-        return {"x": state["noise"], **conditions}
-    return {**slat_stage.prepared(state, settings, xp)[1], **conditions}
-
-
-def sampler_output(name: str, state: State) -> np.ndarray:
-    """What the sampler loop as one program gives as `x`: the latent in the (NumPy) state after the component."""
-    return np.asarray(state["z" if name == "flow" else "slat"])
-
-
-def output_rows(name: str, state: State, settings: Settings) -> int | None:
-    """Real rows of a component's outputs [B, T, ...], given the state after it; None where nothing is padded."""
-    return slat_stage.output_rows(name, state) if name in ("slat_flow", *ASSETS) else None
-
-
-def asset_kinds(settings: Settings) -> tuple[str, ...]:
-    """Kinds of the assets that `make_assets` makes: mesh, gaussians, radiance_field."""
-    if settings.slat is None:
-        return ("mesh",)
-    return tuple(kind for name, kind in ASSETS.items() if name in settings.slat.windows)
-
-
-def with_overflow(settings: Settings, choice: str) -> Settings:
-    """The settings where an asset with more voxels than there is room for is an `error`, or made to `coarsen`.
+def make_assets(state: State, settings: Settings) -> dict[str, Any]:
+    """The assets of a finished state, by kind: the occupancy, and what the decoders make or its surface.
 
     Raises:
-        UsageError: for another choice, or without a structured latent.
+        AccuracyError: when logits or features are not finite.
     """
-    if choice not in get_args(OnOverflow):
-        raise UsageError(f"--on-overflow {choice}: unknown{did_you_mean(choice, get_args(OnOverflow))}")
-    if settings.slat is None:
-        raise UsageError("--on-overflow: this bundle has no structured latent, so its voxels cannot be too many")
-    return settings.model_copy(update={"slat": settings.slat.model_copy(update={"on_overflow": choice})})
+    logits = occupancy_logits(state)
+    voxels = {"voxels": Voxels(logits > 0)}
+    if settings.slat is not None:
+        return slat_stage.make_assets(state, settings, 1 / len(logits)) | voxels
+    if not (logits > 0).any():
+        return {"mesh": Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int64)), **voxels}
+    return {"mesh": from_occupancy_logits(logits), **voxels}
 
 
-def ends_with_occupancy(settings: Settings) -> bool:
-    """Whether the occupancy is all that the pipeline makes, so that its IoU says what quantization costs."""
-    return settings.slat is None
+def agreement() -> ModuleType:
+    """What the family's golden sets say; imports torch."""
+    from gen3dexport.models.trellis.networks import agreement as found
 
-
-def make_assets(state: State, settings: Settings) -> dict[str, Asset]:
-    """The assets of a finished state, by kind; without a structured latent, the occupancy's surface.
-
-    Raises:
-        AccuracyError: when no voxel is occupied, a surface is empty or features are not finite.
-    """
-    if settings.slat is None:
-        return {"mesh": from_occupancy_logits(occupancy_logits(state))}
-    return slat_stage.make_assets(state, settings)
-
-
-def golden_arrays(state: State, settings: Settings) -> dict[str, np.ndarray]:
-    """What golden assets keep of a finished state: `logits`, and `mesh.*` and `gaussians.*` where a decoder makes them.
-
-    A surface that is empty or not finite is kept as one without triangles.
-    """
-    arrays, kinds = {"logits": occupancy_logits(state)}, asset_kinds(settings)
-    if settings.slat is not None and "gaussians" in kinds:
-        gaussians = slat_stage.make_asset("slat_decoder_gs", state, settings)
-        assert isinstance(gaussians, Gaussians)
-        arrays |= to_arrays(gaussians)
-    if settings.slat is None or "mesh" not in kinds:
-        return arrays
-    try:
-        mesh = slat_stage.make_asset("slat_decoder_mesh", state, settings)
-    except AccuracyError:
-        mesh = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int64))
-    assert isinstance(mesh, Mesh)
-    arrays |= {"mesh.vertices": mesh.vertices, "mesh.faces": mesh.faces}
-    return arrays | ({} if mesh.colors is None else {"mesh.colors": mesh.colors})
-
-
-def surface(arrays: Mapping[str, np.ndarray]) -> Mesh | None:
-    """The surface that quality is measured on: the decoded mesh, else the occupancy's; None if empty."""
-    if "mesh.vertices" in arrays:
-        vertices, faces = arrays["mesh.vertices"], arrays["mesh.faces"]
-        return Mesh(vertices, faces, colors=arrays.get("mesh.colors")) if len(faces) else None
-    return from_occupancy_logits(arrays["logits"]) if (arrays["logits"] > 0).any() else None
+    return found

@@ -1,18 +1,16 @@
-"""What the radiance-field decoder's features mean: per voxel a density and colours factored along the axes. No torch.
-
-Rendering is not part of this: the reference renders with an octree in CUDA, and its rules are not specified.
-"""
+"""What the radiance-field decoder's features mean: density and colours per voxel, factored along axes. No torch."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gen3dexport.assets.radiance_field import RadianceField
 from gen3dexport.errors import UsageError
 
 Array = NDArray[np.float32]
@@ -43,36 +41,13 @@ class Factors:
         return self.rank * (3 * self.dim + 4)
 
 
-@dataclass(frozen=True, eq=False)
-class RadianceField:
-    """A sparse radiance field.
-
-    Attributes:
-        positions: [N, 3] centres of the voxels in [0, 1].
-        depth: log2 of the grid's resolution.
-        trivec: [N, rank, 3, dim] vectors along the three axes, whose product is a component's weight.
-        density: [N, rank] density of each component, before its activation.
-        sh: [N, rank, 1, 3] degree-0 spherical harmonics of each component's colour.
-    """
-
-    positions: Array
-    depth: int
-    trivec: Array
-    density: Array
-    sh: Array
-
-    def scaled(self, factor: int) -> RadianceField:
-        """Positions and voxels times `factor`, a power of two, about the centre."""
-        positions = ((self.positions - 0.5) * factor + 0.5).astype(np.float32)
-        return replace(self, positions=positions, depth=self.depth - round(math.log2(factor)))
-
-
 def radiance_field(
     features: Array, coords: NDArray[np.integer], factors: Factors, resolution: int = 64
 ) -> RadianceField:
     """The radiance field of the decoder's features [N, rank (3 dim + 4)] at voxels [N, 3].
 
-    Source: SPEC section 9 (Xiang et al. 2024; trivectors of Gao et al. 2023, "Strivec").
+    Source: Xiang et al. 2024, "Structured 3D Latents for Scalable and Versatile 3D Generation", radiance fields;
+    trivectors of Gao et al. 2023, "Strivec".
     """
     rank, dim = factors.rank, factors.dim
     trivec, density, colour = np.split(features, [3 * rank * dim, 3 * rank * dim + rank], axis=1)

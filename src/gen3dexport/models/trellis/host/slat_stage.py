@@ -10,12 +10,12 @@ import numpy as np
 
 from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.mesh import Mesh
+from gen3dexport.assets.radiance_field import RadianceField
 from gen3dexport.models.trellis.host.gaussian_attributes import Representation, attributes, perturbation
 from gen3dexport.models.trellis.host.mesh_features import mesh_of
-from gen3dexport.models.trellis.host.radiance_field import Factors, RadianceField, radiance_field
-from gen3dexport.models.trellis.host.settings import Settings, Slat
+from gen3dexport.models.trellis.host.radiance_field import Factors, radiance_field
+from gen3dexport.models.trellis.host.settings import ASSETS, Settings, Slat
 from gen3dexport.models.trellis.host.slat_inputs import (
-    FLOW_TABLES,
     MESH_TABLES,
     WINDOW_TABLES,
     Tables,
@@ -31,15 +31,10 @@ State = dict[str, Any]
 Call = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 Asset = Mesh | Gaussians | RadianceField
 
-ASSETS = {"slat_decoder_mesh": "mesh", "slat_decoder_gs": "gaussians", "slat_decoder_rf": "radiance_field"}
-"""Kind of asset by decoder; the order of preference."""
 
-
-def inputs_of(name: str) -> tuple[str, ...]:
-    """Input names of a component of this stage, in the order of its network's forward."""
-    if name == "slat_flow":
-        return ("x", "t", "cond", *FLOW_TABLES)
-    return ("feats", *(MESH_TABLES if name == "slat_decoder_mesh" else WINDOW_TABLES))
+def decoder_tables(name: str) -> tuple[str, ...]:
+    """Names of the tables that a decoder takes beside the latent, in the order of its network's forward."""
+    return MESH_TABLES if name == "slat_decoder_mesh" else WINDOW_TABLES
 
 
 def noise(settings: Settings, rng: np.random.Generator) -> np.ndarray:
@@ -83,13 +78,18 @@ def output_rows(name: str, state: State) -> int:
     return len(_coords(state)) * (64 if name == "slat_decoder_mesh" else 1)
 
 
-def make_assets(state: State, settings: Settings) -> dict[str, Asset]:
+def make_assets(state: State, settings: Settings, cell: float) -> dict[str, Asset]:
     """The assets of a finished state, by kind.
 
+    Args:
+        cell: edge of the occupancy's voxels, which says what is near on a mesh.
+
     Raises:
-        AccuracyError: when a surface is empty or features are not finite.
+        AccuracyError: when features are not finite.
     """
-    return {kind: make_asset(name, state, settings) for name, kind in ASSETS.items() if name in _slat(settings).windows}
+    names = {kind: name for name, kind in ASSETS.items() if name in _slat(settings).windows}
+    made = {kind: make_asset(name, state, settings) for kind, name in names.items()}
+    return {kind: replace(a, cell=cell) if isinstance(a, Mesh) else a for kind, a in made.items()}
 
 
 def make_asset(name: str, state: State, settings: Settings) -> Asset:

@@ -117,7 +117,7 @@ def _too_many(coords: Coords, budget: Budget) -> str:
     tokens = tokens or _round_up(max(count, 3 * coarse))
     return (
         f"voxels: {count} (in {coarse} cells), and this program has room for {budget.tokens} (in {budget.coarse}); "
-        f"build with a budget of {tokens} tokens, or generate with --on-overflow=coarsen"
+        f"build with a budget of {tokens} tokens, or run with --set on_overflow=coarsen"
     )
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from gen3dexport.models.golden import Golden
 from gen3dexport.models.trellis.host.sampler import Schedule, sample
 from gen3dexport.models.trellis.host.voxel_tables import Coords, padded, subdivided
+from gen3dexport.models.trellis.networks.golden_sets import read_golden as read
 from gen3dexport.models.trellis.networks.host_agreement import (
     first_seen,
     flexicubes,
@@ -22,6 +23,8 @@ from gen3dexport.models.trellis.networks.mesh_decoder import SLatMeshDecoder
 from gen3dexport.models.trellis.networks.slat_decoders import SLatGaussianDecoder, SLatRadianceFieldDecoder
 from gen3dexport.models.trellis.networks.slat_flow import SLatFlow
 from gen3dexport.models.trellis.networks.slat_golden import OUTPUTS, coords_of
+
+__all__ = ["NOISE", "outputs", "read"]
 
 Arrays = dict[str, np.ndarray]
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gen3dexport.assets.gaussians import ply_rows
+from gen3dexport.assets.gaussian_files import ply_rows
 from gen3dexport.models.trellis.host import flexicubes as dual
 from gen3dexport.models.trellis.host import mesh_features
 from gen3dexport.models.trellis.host.gaussian_attributes import Representation, attributes, perturbation, raw_fields

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,11 @@ from torch import nn
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component, Euler
+from gen3dexport.models.declaration import Declaration, Weights
 from gen3dexport.models.trellis.host.conditioning import text_encoder_folder
-from gen3dexport.models.trellis.host.encoders import Encoder
 from gen3dexport.models.trellis.host.gaussian_attributes import perturbation
-from gen3dexport.models.trellis.host.pipeline import inputs_of
 from gen3dexport.models.trellis.host.settings import Sampling, Settings
-from gen3dexport.models.trellis.host.slat_inputs import flow_tables, mesh_inputs, window_inputs
+from gen3dexport.models.trellis.host.slat_inputs import Tables, flow_tables, mesh_inputs, window_inputs
 from gen3dexport.models.trellis.host.structure_stage import shell
 from gen3dexport.models.trellis.networks.checkpoints import load_strictly, read_weights
 from gen3dexport.models.trellis.networks.held_context import FlowContext, hold_context
@@ -94,11 +94,18 @@ def _read_config(stem: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not a network configuration ({error})") from error
 
 
-def load_checkpoint(stem: Path, random_weights: bool = False, allow_pickle: bool = False, seed: int = 0) -> nn.Module:
-    """The network of `STEM.json` with the weights of `STEM.safetensors`, its sparse convolutions as released."""
+def load_checkpoint(stem: Path, source: Weights = "stored", allow_pickle: bool = False, seed: int = 0) -> nn.Module:
+    """The network of `STEM.json` with the weights of `STEM.safetensors`, its sparse convolutions as released.
+
+    Raises:
+        UsageError: when a file is missing, damaged or does not fit.
+    """
     config = _read_config(stem)
-    if random_weights:
+    if source == "random":
         return random_network(config["name"], config["args"], seed)
+    if source == "shapes":
+        with torch.device("meta"):
+            return network(config["name"], config["args"])
     weights = stem.with_name(stem.name + ".safetensors")
     module = load_strictly(network(config["name"], config["args"]), read_weights(weights, allow_pickle), str(weights))
     _check_perturbation(module, weights)
@@ -124,70 +131,78 @@ def random_network(name: str, args: Mapping[str, Any], seed: int = 0) -> nn.Modu
         return network(name, args)
 
 
-def load(
-    name: str, settings: Settings, folder: Path, random_weights: bool = False, allow_pickle: bool = False
+def encoder(
+    declared: Declaration, settings: Settings, folder: Path, weights: Weights, allow_pickle: bool = False
 ) -> Component:
-    """One component of the pipeline, without example inputs.
-
-    Raises:
-        UsageError: when its files are missing, damaged or do not fit.
-    """
-    checkpoint = settings.checkpoints[name]
-    if settings.encoder is not None and name == settings.encoder.component:
-        place = None if random_weights else (folder / checkpoint).parent
-        return _component(name, _encoder(settings.encoder, place), settings)
-    if name == "text_encoder":
-        return _component(name, _text_encoder(checkpoint), settings)
-    module = load_checkpoint(folder / checkpoint, random_weights, allow_pickle)
-    return _component(name, _prepared(name, module, settings), settings)
+    """The network that makes the condition features: a released encoder, or the text encoder of a package."""
+    if (released := settings.encoder) is None:
+        module: nn.Module = _text_encoder(declared.checkpoint, weights)
+    else:
+        place = (folder / declared.checkpoint).parent if weights == "stored" else None
+        with _device(weights):
+            module = (dino_encoder if released.kind == "dinov2" else clip_encoder)(released.config, place)
+    component = Component(declared.name, module, {}, declared.outputs, stack=getattr(module, "stack", None))
+    return _with_shapes(component, declared, weights, _encoder_shapes(settings))
 
 
-def skeleton(name: str, settings: Settings, folder: Path) -> Component:
-    """One component with its shapes and no weights (tensors on the meta device): for planning."""
-    with torch.device("meta"):
-        if settings.encoder is not None and name == settings.encoder.component:
-            component = _component(name, _encoder(settings.encoder, None), settings)
-        elif name == "text_encoder":
-            component = _component(name, BertTokenEncoder(**minilm_args()).eval(), settings)
-        else:
-            config = _read_config(folder / settings.checkpoints[name])
-            module = network(config["name"], config["args"])
-            component = _component(name, _prepared(name, module, settings), settings)
-    flow = component.module if isinstance(component.module, SparseStructureFlow | SLatFlow) else None
-    size = (0, 0) if flow is None else (len(flow.blocks), len(flow.get_parameter("blocks.0.norm2.weight")))
-    return component.with_inputs(_meta_inputs(name, settings, size))
-
-
-def _component(name: str, module: nn.Module, settings: Settings) -> Component:
-    """The component of a network: its outputs, repeated stack and sampler loop, without example inputs."""
-    if isinstance(module, FlowContext):
-        return Component(name, module, {}, ("context",))
-    if isinstance(module, SparseStructureFlow | SLatFlow):
-        sampling = _sampling(name, settings)
-        # Blocks that read each a context of their own are no stack: what they share is all that one may be given.
-        stack = None if sampling.cache_context else module.stack
-        return Component(name, module, {}, ("v",), stack=stack, loop=_loop(sampling))
-    if name.endswith("_encoder"):
-        return Component(name, module, {}, ("features",), stack=getattr(module, "stack", None))
-    return Component(name, module, {}, ("logits" if name == "decoder" else "feats",))
-
-
-def _sampling(name: str, settings: Settings) -> Sampling:
-    """The sampler's knobs of a flow."""
-    return settings.slat if settings.slat is not None and name == "slat_flow" else settings
-
-
-def _prepared(name: str, module: nn.Module, settings: Settings) -> nn.Module:
-    """A checkpoint's network in the form that is built: what the settings fix is folded into its weights."""
-    if name.endswith("_context"):  # a flow's half that makes keys and values of the condition
-        return FlowContext(module).eval()
-    if isinstance(module, SparseStructureFlow | SLatFlow):
-        sampling = _sampling(name, settings)
+def flow(
+    declared: Declaration, settings: Settings, folder: Path, weights: Weights, allow_pickle: bool = False
+) -> Component:
+    """A flow, of either stage: its timestep as a table and its condition from outside, as the sampler's knobs say."""
+    module = load_checkpoint(folder / declared.checkpoint, weights, allow_pickle)
+    assert isinstance(module, SparseStructureFlow | SLatFlow)
+    size = (len(module.blocks), len(module.get_parameter("blocks.0.norm2.weight")))
+    sampling: Sampling = settings
+    if isinstance(module, SLatFlow):
+        assert settings.slat is not None
+        sampling = settings.slat
+    with _device(weights):
         if sampling.tabulate_time:
             tabulate_time(module, _timesteps(sampling))
         if sampling.cache_context:
             hold_context(module)
-    return _folded(module, settings)
+        prepared = _folded(module, settings)
+    # Blocks that read each a context of their own are no stack: what they share is all that one may be given.
+    stack = None if sampling.cache_context else module.stack
+    component = Component(declared.name, prepared, {}, declared.outputs, stack=stack, loop=_loop(sampling))
+    if isinstance(module, SLatFlow):
+        return _with_shapes(component, declared, weights, _slat_flow_shapes(settings, size))
+    return _with_shapes(component, declared, weights, _flow_shapes(settings, settings.latent, settings, size))
+
+
+def context(
+    declared: Declaration, settings: Settings, folder: Path, weights: Weights, allow_pickle: bool = False
+) -> Component:
+    """A flow's half that makes keys and values of the condition."""
+    with _device(weights):
+        module = FlowContext(load_checkpoint(folder / declared.checkpoint, weights, allow_pickle)).eval()
+    component = Component(declared.name, module, {}, declared.outputs)
+    return _with_shapes(component, declared, weights, {"cond": (1, *settings.condition)})
+
+
+def structure_decoder(
+    declared: Declaration, settings: Settings, folder: Path, weights: Weights, allow_pickle: bool = False
+) -> Component:
+    """The decoder of the structure latent."""
+    module = load_checkpoint(folder / declared.checkpoint, weights, allow_pickle)
+    with _device(weights):
+        component = Component(declared.name, _folded(module, settings), {}, declared.outputs)
+    return _with_shapes(component, declared, weights, {"z": (1, *settings.latent)})
+
+
+def slat_decoder(
+    declared: Declaration, settings: Settings, folder: Path, weights: Weights, allow_pickle: bool = False
+) -> Component:
+    """A decoder of the structured latent."""
+    module = load_checkpoint(folder / declared.checkpoint, weights, allow_pickle)
+    with _device(weights):
+        component = Component(declared.name, _folded(module, settings), {}, declared.outputs)
+    return _with_shapes(component, declared, weights, _slat_decoder_shapes(declared, settings))
+
+
+def _device(weights: Weights) -> AbstractContextManager[Any]:
+    """Where tensors are made: on the meta device when only shapes count."""
+    return torch.device("meta") if weights == "shapes" else nullcontext()
 
 
 def _folded(module: nn.Module, settings: Settings) -> nn.Module:
@@ -209,12 +224,10 @@ def _grids(module: nn.Module, tokens: int) -> list[tuple[nn.Module, int]]:
     return [(module, tokens)]
 
 
-def _encoder(encoder: Encoder, folder: Path | None) -> nn.Module:
-    """A released encoder with the weights of `folder`, or random ones."""
-    return (dino_encoder if encoder.kind == "dinov2" else clip_encoder)(encoder.config, folder)
-
-
-def _text_encoder(package: str) -> BertTokenEncoder:
+def _text_encoder(package: str, weights: Weights) -> BertTokenEncoder:
+    if weights == "shapes":
+        with torch.device("meta"):
+            return BertTokenEncoder(**minilm_args()).eval()
     path = text_encoder_folder(package) / "model.safetensors"
     module = BertTokenEncoder(**minilm_args())
     load_strictly(module, BertTokenEncoder.drop_unused(read_weights(path)), str(path))
@@ -240,30 +253,53 @@ def _timesteps(sampling: Sampling) -> tuple[float, ...]:
     return tuple(1000 * t for t in sampling.schedule.times[:-1])
 
 
-def _meta_inputs(name: str, settings: Settings, flow_size: tuple[int, int] = (0, 0)) -> dict[str, torch.Tensor]:
-    """A component's inputs as shapes; `flow_size` has the blocks and the width of a flow."""
+Shapes = dict[str, tuple[int, ...] | torch.Tensor]
+"""An input's shape, in float32, or the input itself on the meta device."""
+
+
+def _with_shapes(component: Component, declared: Declaration, weights: Weights, shapes: Shapes) -> Component:
+    """The component with inputs on the meta device where only shapes count, else without inputs."""
+    if weights != "shapes":
+        return component
+    found = {
+        name: shape if isinstance(shape, torch.Tensor) else torch.zeros(shape, device="meta")
+        for name, shape in ((name, shapes[name]) for name in declared.inputs)
+    }
+    return component.with_inputs(found)
+
+
+def _encoder_shapes(settings: Settings) -> Shapes:
+    ids = torch.zeros(1, settings.condition[0], dtype=torch.int64, device="meta")
+    image = () if settings.encoder is None or settings.encoder.kind != "dinov2" else (settings.encoder.image_size,) * 2
+    return {"ids": ids, "mask": ids, "image": (1, 3, *image)}
+
+
+def _flow_shapes(settings: Settings, latent: tuple[int, ...], sampling: Sampling, size: tuple[int, int]) -> Shapes:
+    """Of a flow with `size` blocks and channels, for a latent without its batch."""
     tokens, width = settings.condition
-    shapes: dict[str, torch.Tensor] = {}
-    with torch.device("meta"):
-        sampling = _sampling(name, settings)
-        ids, latent = torch.zeros(1, tokens, dtype=torch.int64), torch.zeros(1, *settings.latent)
-        shapes |= {"ids": ids, "mask": ids, "z": latent, "t": torch.zeros(sampling.batch)}
-        shapes["x"] = torch.zeros(sampling.batch, *settings.latent)
-        shapes["cond"] = torch.zeros(sampling.batch, tokens, width)
-        if name == "image_encoder" and settings.encoder is not None:
-            shapes["image"] = torch.zeros(1, 3, *(settings.encoder.image_size,) * 2)
-    if (slat := settings.slat) is not None and name.startswith("slat_"):
-        coords = shell(slat.budget, slat.resolution)
-        tables = flow_tables(coords, slat.budget)
-        tables |= mesh_inputs(coords, slat.tokens) if name == "slat_decoder_mesh" else {}
-        if name in slat.windows:
-            tables |= window_inputs(coords, slat.tokens, slat.windows[name])
-        shapes |= {key: torch.from_numpy(table).to("meta") for key, table in tables.items()}
-        shapes["feats"] = torch.zeros(1, slat.tokens, len(slat.mean), device="meta")
-        shapes["x"] = torch.zeros(slat.batch, slat.tokens, len(slat.mean), device="meta")
-    if name.endswith("_context"):
-        shapes["cond"] = torch.zeros(1, tokens, width, device="meta")
-    elif f"{name}_context" in settings.checkpoints:
-        blocks, channels = flow_size
-        shapes["context"] = torch.zeros(blocks, 2, sampling.batch, tokens, channels, device="meta")
-    return {key: shapes[key] for key in inputs_of(name, settings)}
+    blocks, channels = size
+    return {
+        "x": (sampling.batch, *latent),
+        "t": (sampling.batch,),
+        "cond": (sampling.batch, tokens, width),
+        "context": (blocks, 2, sampling.batch, tokens, channels),
+    }
+
+
+def _slat_flow_shapes(settings: Settings, size: tuple[int, int]) -> Shapes:
+    slat = settings.slat
+    assert slat is not None
+    tables = flow_tables(shell(slat.budget, slat.resolution), slat.budget)
+    return _flow_shapes(settings, (slat.tokens, len(slat.mean)), slat, size) | _on_meta(tables)
+
+
+def _slat_decoder_shapes(declared: Declaration, settings: Settings) -> Shapes:
+    slat = settings.slat
+    assert slat is not None
+    coords = shell(slat.budget, slat.resolution)
+    tables = mesh_inputs(coords, slat.tokens) | window_inputs(coords, slat.tokens, slat.windows[declared.name])
+    return {"feats": (1, slat.tokens, len(slat.mean)), **_on_meta(tables)}
+
+
+def _on_meta(tables: Tables) -> Shapes:
+    return {name: torch.from_numpy(table).to("meta") for name, table in tables.items()}

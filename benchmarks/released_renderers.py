@@ -1,0 +1,121 @@
+"""Result files of released sizes as Markdown, one function a kind of file."""
+
+from __future__ import annotations
+
+from cells import DASH, Content, gibibytes, megabytes, small, stamp
+from markdown_table import table
+
+
+def executorch_depth(content: Content) -> str:
+    """Build time by depth."""
+    rows = []
+    for row in content["rows"]:
+        found = row["measured"]
+        error = found.get("relative_l2_to_own_eager")
+        seconds = min(found["run_s"]) if isinstance(found.get("run_s"), list) else found.get("run_s")
+        rows.append(
+            (
+                f"{row['blocks']}",
+                row["scheme"],
+                row["way"],
+                f"{found['build_s']:.0f}",
+                gibibytes(found["build_peak_rss_bytes"]),
+                megabytes(found["program_bytes"]),
+                f"{seconds:.1f}" if seconds else DASH,
+                small(error) if error is not None else DASH,
+                stamp(row),
+            )
+        )
+    head = ("blocks", "scheme", "way", "build s", "peak GiB", "program MB", "s a call", "relative L2", "made")
+    return table(head, rows)
+
+
+def cuda_released(content: Content) -> str:
+    """Builds for CUDA GPUs on a machine without one."""
+    rows = [
+        (
+            f"{row['blocks']}",
+            row["arch"],
+            row["scheme"],
+            f"{row['seconds']['total']:.0f}",
+            gibibytes(row["peak_rss_bytes"]),
+            megabytes(row["package_bytes"]),
+            _unmeasured(row),
+            stamp(row),
+        )
+        for row in sorted(content["rows"], key=lambda row: (row["arch"], row["scheme"], row["blocks"]))
+    ]
+    return table(("blocks", "arch", "scheme", "build s", "peak GiB", "package MB", "latency", "made"), rows)
+
+
+def _unmeasured(row: Content) -> str:
+    latency = row.get("latency")
+    return f"unmeasured: {latency['reason']}" if latency else DASH
+
+
+def cuda_gpu(content: Content) -> str:
+    """Packages and eager models on one GPU."""
+    rows = [
+        (
+            row["scheme"],
+            row["program"],
+            f"{row['p50_ms']:.2f}",
+            f"{row['p90_ms']:.2f}",
+            megabytes(row["device_bytes"]),
+            small(row["relative_l2_fp32"]),
+            small(row["relative_l2_eager"]),
+        )
+        for row in content["rows"]
+    ]
+    head = ("scheme", "program", "p50 ms", "p90 ms", "device MB", "relative L2 to fp32", "to eager")
+    return table(head, rows)
+
+
+def tpu_released(content: Content) -> str:
+    """Programs of released networks for a TPU chip; latencies and memory are estimates."""
+    rows = []
+    for row in content["rows"]:
+        for name, found in row["estimated"].items():
+            latency = " / ".join(f"{value:.0f} ({by.split()[0]})" for by, value in found["latency_ms"].items())
+            memory = " / ".join(gibibytes(value) for value in found["memory_bytes"].values())
+            rows.append((name, row["chip"], row["scheme"], f"{row['measured']['build_s']:.0f}", memory, latency))
+    return table(("program", "chip", "scheme", "network's build s", "HBM GiB, estimated", "ms, estimated"), rows)
+
+
+def released(content: Content) -> str:
+    """Every component of a released recipe on every target."""
+    rows = []
+    for key in sorted(content["rows"], key=lambda key: key.split("/")[1]):
+        row, (_, target, component) = content["rows"][key], key.rsplit("/", 2)
+        if "failed" in row:
+            rows.append((component, target, DASH, row["failed"], *(DASH,) * 5, stamp(row)))
+            continue
+        needs, latency = _estimates(component, row)
+        peak = max(row["peak_resident_bytes"], row["children_peak_resident_bytes"])
+        seconds = DASH if row["build_seconds"] is None else f"{row['build_seconds']:.0f}"
+        rows.append(
+            (
+                component,
+                target,
+                f"{row['parameters'] / 1e6:.0f} M",
+                row["scheme"],
+                seconds,
+                gibibytes(peak),
+                megabytes(row["program_bytes"]),
+                needs,
+                latency,
+                stamp(row),
+            )
+        )
+    head = ("component", "target", "parameters", "scheme", "build s", "peak GiB", "program MB")
+    return table((*head, "needs GiB, estimated", "ms a call, estimated", "made"), rows)
+
+
+def _estimates(component: str, row: Content) -> tuple[str, str]:
+    """What the program that a device runs needs and takes: the twin with kernels where there is one."""
+    programs = {program["name"]: program for program in row["programs"]}
+    program = programs.get(f"{component}_pallas") or programs[component]
+    estimates = program["estimates"]
+    needs = estimates.get("run_memory_bytes") or estimates.get("memory_bytes")
+    latency = [f"{e['value']:.0f} ({e['by'].split()[0]})" for e in estimates.get("latency_ms", ())]
+    return (gibibytes(needs[0]["value"]) if needs else DASH), " / ".join(latency) or (program["unmeasured"] or DASH)

@@ -1,0 +1,169 @@
+"""Result files as Markdown, one function a kind of file: it takes the file's content and names its own columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cells import DASH, Content, megabytes, small
+from markdown_table import table
+
+
+def heldout(content: Content) -> str:
+    """Held-out captions: intersection over union with the true occupancy."""
+    first = content["rows"][0]["iou"]
+    rows = [
+        (row["name"], f"{row['iou']:.4f}", f"{round(first - row['iou'], 4) + 0:+.4f}", f"{row['worst']:.3f}")
+        for row in content["rows"]
+    ]
+    return table(("model", "mean IoU", "loss against eager", "worst IoU"), rows)
+
+
+def tradeoff(content: Content) -> str:
+    """Both parts of the trade-off; variants that were not measured are named below."""
+    return "\n\n".join(
+        f"{title}\n\n{_tradeoff(content[key], error, name)}\n\n{_missing(content[key])}"
+        for key, title, error, name in (
+            ("pipeline", "One asset of trellis-mini:", "loss", "loss, 1 - IoU"),
+            ("blocks", "Two blocks of TRELLIS's flow at full width:", "relative_l2", "relative L2"),
+        )
+    )
+
+
+def _tradeoff(rows: Sequence[Content], error: str, name: str) -> str:
+    measured = [row for row in rows if row["kind"] == "measured"]
+    head = ("variant", "MB", "MB while running", "peak MB", "ms", "× eager fp32", name)
+    return table(head, [(row["variant"], *_weighed(row, error)) for row in measured])
+
+
+def _weighed(row: Content, error: str) -> tuple[str, ...]:
+    memory = (megabytes(row[key]["bytes"]) for key in ("running_memory", "peak_memory"))
+    return (megabytes(row["bytes"]), *memory, f"{row['p50_ms']:.0f}", f"{row['ratio']:.2f}", small(row[error]))
+
+
+def _missing(rows: Sequence[Content]) -> str:
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if row["kind"] == "unmeasured":
+            reasons.setdefault(row["reason"], []).append(row["variant"])
+    return "\n".join(f"Unmeasured ({reason}): {len(names)} variants." for reason, names in reasons.items())
+
+
+def turns(content: Content) -> str:
+    """Components or variants that took turns, against eager float32."""
+    named = "component" in content["rows"][0]
+    head = (*(("component",) if named else ()), "variant", "MB", "p50 ms", "p90 ms", "× eager fp32", "relative L2")
+    rows = []
+    for row in content["rows"]:
+        name = ((row["component"],) if named else ()) + (row["variant"],)
+        if row["kind"] == "measured":
+            times = f"{row['p50_ms']:.1f}", f"{row['p90_ms']:.1f}", f"{row['ratio']:.2f}"
+            rows.append((*name, megabytes(row["bytes"]), *times, small(row["relative_l2"])))
+        else:
+            rows.append((*name, DASH, DASH, DASH, DASH, f"unmeasured: {row['reason'].partition(': ')[2]}"))
+    text = table(head, rows)
+    return f"{text}\n\n{_goals(content['goals'])}" if "goals" in content else text
+
+
+def _goals(goals: Sequence[Content]) -> str:
+    rows = [(g["goal"], f"{g['value']:.3g}", f"{g['at_most']:g}", _verdict(g["value"], g["at_most"])) for g in goals]
+    return table(("goal", "value", "at most", ""), rows)
+
+
+def _verdict(value: float, at_most: float) -> str:
+    return "holds" if value <= at_most else "**missed**"
+
+
+def onnx_schemes(content: Content) -> str:
+    """Schemes on onnxruntime: CPU time of one thread."""
+    rows = [
+        (
+            network,
+            label,
+            f"{row['ms']:.2f}",
+            f"{row['ms'] / variants['fp32']['ms']:.2f}",
+            f"{row['megabytes']:.1f}" if "megabytes" in row else DASH,
+            small(row["relative_l2"]),
+        )
+        for network, variants in content["rows"].items()
+        for label, row in variants.items()
+    ]
+    return table(("network", "variant", "ms of CPU time", "× ONNX fp32", "MB", "relative L2"), rows)
+
+
+def tpu_int8(content: Content) -> str:
+    """What int8 gains on a TPU, by three models."""
+    rows = content["rows"]
+    found = []
+    for chip in dict.fromkeys(row["chip"] for row in rows):
+        columns = {(r["scheme"], r["by"]): r["milliseconds"] for r in rows if r["chip"] == chip}
+        for model in columns["bf16", "XLA"]:
+            made = [columns[key][model] for key in columns]
+            ratio = columns["int8-dynamic", "kernels"][model] / columns["bf16", "kernels"][model]
+            found.append((chip, model, *(f"{value:.2f}" for value in made), f"{ratio:.2f}"))
+    names = [f"{scheme}, {by}" for scheme, by in dict.fromkeys((r["scheme"], r["by"]) for r in rows)]
+    return table(("chip", "ms estimated by", *names, "int8 × bf16, with kernels"), found)
+
+
+def parity(content: Content) -> str:
+    """The largest error of any output of a golden set, relative to the output's largest value."""
+    targets = list(dict.fromkeys(target for row in content["rows"].values() for target in row))
+    rows = [
+        (name, *(_agreement(row.get(target)) for target in targets)) for name, row in sorted(content["rows"].items())
+    ]
+    return table(("golden set", *targets), rows)
+
+
+def _agreement(found: Content | None) -> str:
+    if found is None:
+        return DASH
+    if "error" in found:
+        return "**failed**"
+    worst = max(output["relative"] for output in found["outputs"])
+    return f"{small(worst)}{'' if found['passed'] else ' **disagrees**'}"
+
+
+def budget_invariance(content: Content) -> str:
+    """Padding: the same voxels at two budgets."""
+    rows = [
+        (
+            row["network"],
+            row["target"],
+            " and ".join(str(budget[0]) for budget in row["budgets"]),
+            small(row["relative"]),
+        )
+        for row in content["rows"]
+    ]
+    return table(("network", "target", "voxel budgets", "largest relative difference"), rows)
+
+
+def field_knobs(content: Content) -> str:
+    """Rays and samples of the radiance-field renderer."""
+    rows = [
+        (
+            f"{row['rays']}",
+            f"{row['steps']}",
+            f"{row['seconds']:.2f}",
+            f"{row['seconds_without_skipping']:.2f}",
+            f"{float(row['psnr_db']):.1f}",
+            f"{row['ssim']:.4f}",
+        )
+        for row in content["rows"]
+    ]
+    head = ("rays", "samples a voxel", "s", "s without skipping", "PSNR dB", "SSIM")
+    return table(head, rows)
+
+
+def cli_start(content: Content) -> str:
+    """CPU time of a light command, here and in an older checkout."""
+    rows = [
+        (
+            name,
+            f"`{row['commit']}`" if "commit" in row else DASH,
+            f"{row['cpu_s']:.3f}",
+            f"{row['min_s']:.3f} to {row['max_s']:.3f}",
+            f"{row['above_bare_s']:.3f}" if "above_bare_s" in row else DASH,
+        )
+        for name, row in content["rows"].items()
+    ]
+    head = ("process", "commit", "CPU s, median", "CPU s, range", "above a bare Python")
+    return f"{table(head, rows)}\n\nHere × base, above a bare Python: {content['ratio_above_bare']:.2f}."

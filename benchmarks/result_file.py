@@ -1,0 +1,69 @@
+"""Where a result comes from: every file of `benchmarks/results` says under `made` when, from what and on what it is.
+
+`made` has `date`, `commit` (of this repository, `-dirty` when code or data differed from it), `device`, `versions` and
+`script`. A file that several runs fill has `made` with `date` and `commit` in each row too.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+CODE = ("src", "targets", "recipes", "weights", "benchmarks/*.py")
+
+
+def stamp() -> dict[str, str]:
+    """Today's date and the commit; `unknown` outside a checkout."""
+    return {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "commit": _commit()}
+
+
+def made(script: str, device: str | None = None) -> dict[str, Any]:
+    """All that a file says of where it comes from.
+
+    Args:
+        script: the script's `__file__`.
+        device: what the figures are of, where that is not this machine's CPU.
+    """
+    from gen3dexport.provenance import versions
+
+    name = f"benchmarks/{Path(script).name}"
+    return {**stamp(), "device": device or cpu(), "versions": versions(), "script": name}
+
+
+def cpu() -> str:
+    """This machine's CPU, e.g. `AMD EPYC, 2 cores (Linux x86_64)`."""
+    from gen3dexport.provenance import host
+
+    facts = host()
+    return f"{facts['processor']}, {os.cpu_count()} cores ({facts['system']} {facts['machine']})"
+
+
+def write(path: Path, script: str, content: Mapping[str, Any], device: str | None = None) -> None:
+    """Write a result with where it comes from, as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"made": made(script, device), **content}, indent=1) + "\n", encoding="utf-8")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A result that is there, {} where there is none."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return content
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+def _commit() -> str:
+    try:
+        found = _git("rev-parse", "--short", "HEAD")
+        changed = _git("diff", "--quiet", "HEAD", "--", *CODE).returncode
+    except OSError:
+        return "unknown"
+    return "unknown" if found.returncode else found.stdout.strip() + ("-dirty" if changed else "")

@@ -1,0 +1,234 @@
+"""docs/benchmarks.md and README's tables, from the JSON in benchmarks/results.
+
+    python benchmarks/tables.py            # write both
+    python benchmarks/tables.py --check    # write nothing; exit 1 when a page differs from the JSON
+    python benchmarks/tables.py --age      # for every result, how many commits have changed src since
+
+A result file finds its section by its name (`SECTIONS`). In README a table stands between `<!-- table NAME -->` and
+`<!-- end -->`. Nothing is measured here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import readme_tables
+import released_renderers
+import renderers
+import result_file
+from markdown_table import table
+
+ROOT = Path(__file__).parents[1]
+RESULTS, PAGE, README = ROOT / "benchmarks" / "results", ROOT / "docs" / "benchmarks.md", ROOT / "README.md"
+SHOWN = ("torch", "torchao", "executorch", "jax", "libtpu", "triton", "onnxruntime", "numpy")
+HEAD = """# Benchmarks
+
+`python benchmarks/tables.py` makes this page from the JSON in `benchmarks/results`; a test fails when they differ. What
+a script measured is as old as its date and commit say: `python benchmarks/tables.py --age` counts the commits since.
+Files from before this page took date and commit from the commit that brought their figures. Times are medians unless a
+column says otherwise. *Estimated* figures name their model; nothing else is estimated.
+
+{results}
+"""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Results whose names match `pattern`: the section's title, what the figures are of, and the renderer."""
+
+    pattern: str
+    title: str
+    text: str
+    render: Callable[[Mapping[str, Any]], str]
+
+
+SECTIONS = (
+    Section(
+        "heldout",
+        "Held-out captions",
+        "trellis-mini on captions whose combinations of attributes training never saw"
+        " (`weights/trellis-mini/heldout.json`), in eager float32 and through bundles, the same seeds for each. tpu is"
+        " its program on JAX's CPU.",
+        renderers.heldout,
+    ),
+    Section(
+        "tradeoff*",
+        "The trade-off of quantization",
+        "What a user of torch would try first, against bundles. Every variant lives in a process of its own, and they"
+        " take turns. Memory is above what the process held before loading.",
+        renderers.tradeoff,
+    ),
+    Section(
+        "dit_blocks",
+        "Two blocks of TRELLIS's flow at full width",
+        "1024 wide, 1024 tokens, random weights.",
+        renderers.turns,
+    ),
+    Section("mini_components", "trellis-mini's components", "Milliseconds of one call, in turns.", renderers.turns),
+    Section("onnx_schemes", "Schemes on ONNX Runtime", "Least CPU time of a call, one thread.", renderers.onnx_schemes),
+    Section(
+        "tpu_int8",
+        "int8 on a TPU",
+        "Estimated, no device: two blocks of TRELLIS's flow at full width, as XLA compiles them and with this package's"
+        " Pallas kernels. The roofline is this package's; the cost analysis and the schedule are libtpu's.",
+        renderers.tpu_int8,
+    ),
+    Section(
+        "parity",
+        "Agreement with the reference implementation",
+        "Golden sets of TRELLIS's reference implementation: the largest error of any output relative to the output's"
+        " largest value. Sets of the host's work run in eager alone; tpu-v5e is its program on JAX's CPU.",
+        renderers.parity,
+    ),
+    Section(
+        "budget_invariance",
+        "Padding changes nothing",
+        "Networks of the structured latent, built for two voxel budgets and run on the same voxels.",
+        renderers.budget_invariance,
+    ),
+    Section(
+        "executorch_depth",
+        "Build time by depth, ExecuTorch",
+        "TRELLIS's released structure flow (1024 wide, 4096 tokens, random weights) with fewer and more blocks.",
+        released_renderers.executorch_depth,
+    ),
+    Section(
+        "cuda_released",
+        "Released structure flow for CUDA, built without a GPU",
+        "Random weights; every build in a fresh process.",
+        released_renderers.cuda_released,
+    ),
+    Section(
+        "cuda_gpu_*", "CUDA packages on a GPU", "Released structure flow, random weights.", released_renderers.cuda_gpu
+    ),
+    Section(
+        "tpu_released_*",
+        "Released structure networks for TPU, built without a TPU",
+        "Random weights. Latency and memory are estimates of the model named in brackets.",
+        released_renderers.tpu_released,
+    ),
+    Section(
+        "*_released",
+        "All components of a released recipe",
+        "Random weights; every component built in a process of its own. What a program needs on its device and how long"
+        " a call takes are estimates: of the program with kernels on TPUs; on ExecuTorch, bytes that the program plans"
+        " and the tensors inside its largest delegate.",
+        released_renderers.released,
+    ),
+    Section(
+        "field_knobs",
+        "Drawing radiance fields on the host",
+        "A field of the released size; PSNR and SSIM against sixteen samples a voxel.",
+        renderers.field_knobs,
+    ),
+    Section("cli_start", "What `gen3dexport ls` costs", "CPU seconds of one process, in turns.", renderers.cli_start),
+)
+
+
+def results() -> dict[str, dict[str, Any]]:
+    """Every result file by its name without the ending."""
+    return {path.stem: result_file.read(path) for path in sorted(RESULTS.glob("*.json"))}
+
+
+def section(name: str) -> Section:
+    """The first section whose pattern fits a result's name.
+
+    Raises:
+        LookupError: where none does.
+    """
+    for found in SECTIONS:
+        if fnmatch(name, found.pattern):
+            return found
+    raise LookupError(f"benchmarks/results/{name}.json has no section; add one to SECTIONS in benchmarks/tables.py")
+
+
+def page(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """The text of docs/benchmarks.md."""
+    newest = sorted(found, key=lambda name: found[name]["made"]["date"], reverse=True)
+    rows = [(f"[{name}](#{name.lower()})", *_where(found[name]["made"])) for name in newest]
+    parts = [HEAD.format(results=table(("result", "date", "commit", "device", "script"), rows))]
+    for known in SECTIONS:
+        for name in (name for name in found if section(name) is known):
+            parts.append(
+                f"## {name}\n\n**{known.title}.** {known.text}\n\n{known.render(found[name])}\n\n{_made(found[name])}\n"
+            )
+    return "\n".join(parts)
+
+
+def _where(made: Mapping[str, Any]) -> tuple[str, ...]:
+    return made["date"], f"`{made['commit']}`", made["device"], f"`{made['script']}`"
+
+
+def _made(content: Mapping[str, Any]) -> str:
+    made = content["made"]
+    with_ = ", ".join(f"{name} {made['versions'][name]}" for name in SHOWN if name in made["versions"])
+    settings = "".join(
+        f", {key}: {content[key]}" for key in ("threads", "rounds", "runs", "seeds", "captions") if key in content
+    )
+    return (
+        f"Made {made['date']} at `{made['commit']}` by `python {made['script']}`, device: {made['device']}{settings}; "
+        f"{with_ or 'versions were not kept'}."
+    )
+
+
+def readme(text: str, found: Mapping[str, Mapping[str, Any]]) -> str:
+    """README with every table between its marks made again.
+
+    Raises:
+        KeyError: for a mark whose table is not there.
+    """
+
+    def replaced(match: re.Match[str]) -> str:
+        name = match[1]
+        made = readme_tables.TABLES[name](found)
+        return f"<!-- table {name} -->\n{made}\n<!-- end -->"
+
+    return re.sub(r"<!-- table (\w+) -->\n.*?<!-- end -->", replaced, text, flags=re.DOTALL)
+
+
+def stale(found: Mapping[str, Mapping[str, Any]]) -> dict[Path, str]:
+    """Pages that differ from the JSON, and what they ought to be."""
+    wanted = {PAGE: page(found), README: readme(README.read_text(encoding="utf-8"), found)}
+    return {p: text for p, text in wanted.items() if not p.is_file() or p.read_text(encoding="utf-8") != text}
+
+
+def age(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A line a result: its date, its commit, and the commits since that changed src."""
+    lines = []
+    for name, content in found.items():
+        commit = content["made"]["commit"].removesuffix("-dirty")
+        command = ["git", "rev-list", "--count", f"{commit}..HEAD", "--", "src"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        since = "unknown commit" if done.returncode else f"{done.stdout.strip()} commits to src since"
+        lines.append(f"{name}: {content['made']['date']} {content['made']['commit']}, {since}")
+    return lines
+
+
+def main() -> int:
+    """Write or check the pages."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a page differs")
+    parser.add_argument("--age", action="store_true", help="only say how old every result is")
+    given = parser.parse_args()
+    found = results()
+    if given.age:
+        print(*age(found), sep="\n")
+        return 0
+    differ = stale(found)
+    for path, text in differ.items():
+        print(f"{path.relative_to(ROOT)}: {'differs from benchmarks/results' if given.check else 'written'}")
+        if not given.check:
+            path.write_text(text, encoding="utf-8")
+    return 1 if given.check and differ else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

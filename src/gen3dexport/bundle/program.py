@@ -1,0 +1,125 @@
+"""Programs on disk: what a backend wrote, and what a bundle's manifest records of it. No vendor package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from pydantic import ValidationError
+
+from gen3dexport.documents.record import Record
+from gen3dexport.errors import VerificationError
+
+Needs = TypeVar("Needs", bound=Record)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number that no device measured: value in the unit of its key, and the cost model that gave it."""
+
+    value: float
+    by: str
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """What `lower` wrote.
+
+    Attributes:
+        files: names of the files inside the folder that make up the program; the first is the program itself.
+        requires: what `load` needs to know, as a record of the backend's own.
+        facts: JSON-able facts for people (delegation, planned memory, operators, cubin architectures, ...); only pages
+            and tables read them.
+        estimates: e.g. {"latency_ms": [Estimate(0.58, "roofline v5e"), Estimate(0.61, "libtpu cost analysis")]}.
+        unmeasured: why the program cannot be run on its device here, or None when it can; e.g. "no sm_90 device".
+        extra: further programs made from the same component, by name: NAME_sampler is its whole sampler loop as one
+            program, every other one a twin, a form of the component for the device alone.
+        inputs, outputs: the program's own, when they are not the component's (a sampler loop's).
+    """
+
+    files: tuple[str, ...]
+    requires: Record | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    estimates: Mapping[str, tuple[Estimate, ...]] = field(default_factory=dict)
+    unmeasured: str | None = None
+    extra: Mapping[str, Lowered] = field(default_factory=dict)
+    inputs: Mapping[str, TensorSpec] | None = None
+    outputs: Mapping[str, TensorSpec] | None = None
+
+
+class ProgramRecord(Record):
+    """One program as the manifest records it: enough to load and call it.
+
+    Attributes:
+        requires: the backend's own record of what `load` needs, see `required`; facts: for people alone.
+    """
+
+    name: str
+    component: str
+    kind: Literal["component", "sampler", "twin"] = "component"
+    files: tuple[str, ...]
+    inputs: dict[str, TensorSpec]
+    outputs: dict[str, TensorSpec]
+    scheme: str = "fp32"
+    requires: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
+    estimates: dict[str, tuple[Estimate, ...]] = {}
+    unmeasured: str | None = None
+
+
+class TensorSpec(Record):
+    """Shape and dtype (NumPy's name, e.g. float32, int64) of an input or output."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+def specs(tensors: Mapping[str, Any]) -> dict[str, TensorSpec]:
+    """Specs of NumPy arrays or torch tensors by name."""
+    return {k: TensorSpec(shape=tuple(v.shape), dtype=str(v.dtype).removeprefix("torch.")) for k, v in tensors.items()}
+
+
+def recorded(
+    name: str,
+    lowered: Lowered,
+    inputs: Mapping[str, TensorSpec],
+    outputs: Mapping[str, TensorSpec],
+    *,
+    component: str | None = None,
+    kind: Literal["component", "sampler", "twin"] = "component",
+    scheme: str = "fp32",
+) -> ProgramRecord:
+    """The record of a lowered program: what it knows of itself, else what its component takes and gives."""
+    return ProgramRecord(
+        name=name,
+        component=component or name,
+        kind=kind,
+        files=lowered.files,
+        inputs=dict(lowered.inputs or inputs),
+        outputs=dict(lowered.outputs or outputs),
+        scheme=scheme,
+        requires={} if lowered.requires is None else lowered.requires.model_dump(mode="json"),
+        facts=dict(lowered.facts),
+        estimates=dict(lowered.estimates),
+        unmeasured=lowered.unmeasured,
+    )
+
+
+def required(program: ProgramRecord, needs: type[Needs]) -> Needs:
+    """What `load` needs to know of a program, as its backend's own record.
+
+    Raises:
+        VerificationError: when the manifest says too little or something else.
+    """
+    try:
+        return needs.model_validate(program.requires)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise VerificationError(
+            f"program {program.name}: the manifest's `requires` is not what its backend wrote ({wrong}); build the "
+            "bundle again"
+        ) from error
+
+
+ProgramRecord.model_rebuild()

@@ -1,0 +1,65 @@
+"""Files that appear whole or not at all, and what went wrong on a disk, in words."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+from gen3dexport.errors import UsageError
+
+
+def check_place(path: Path) -> None:
+    """Refuse a place that cannot be written, before any work is done for it; makes nothing.
+
+    Raises:
+        UsageError: for a folder, a place in a file, or one without permission.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; name a file, e.g. {path / 'asset.glb'}")
+    folder = next(p for p in path.absolute().parents if p.exists())
+    if not folder.is_dir():
+        raise UsageError(f"{path}: cannot be written, {folder} is a file; name an output in a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{path}: cannot be written, no permission in {folder}; name an output elsewhere")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """`content` into `path` through a temporary file beside it, so that no reader sees half of it.
+
+    Raises:
+        UsageError: when the place cannot be written.
+    """
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be written ({error.strerror or error}); "
+            "name an output in a folder that you can write to, with space left"
+        ) from error
+    finally:  # also when interrupted: leave nothing behind
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """The process's umask (mkstemp makes files private; an output should have ordinary permissions)."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def disk_error(error: OSError, path: Path) -> UsageError:
+    """A full disk or an unwritable folder, in words."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UsageError(f"{path}: the disk is full; free some space or choose another output with -o")
+    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return UsageError(f"{path}: cannot be written ({error.strerror}); choose another output with -o")
+    return UsageError(f"{error.filename or path}: {error.strerror or error}")

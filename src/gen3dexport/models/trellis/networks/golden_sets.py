@@ -1,0 +1,64 @@
+"""TRELLIS's golden sets, read: which network a set is of, and what that takes and gives."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from gen3dexport.errors import UsageError
+from gen3dexport.models.component import Component
+from gen3dexport.models.golden import Golden
+from gen3dexport.models.trellis.networks import slat_golden
+from gen3dexport.models.trellis.networks.checkpoints import load_strictly, read_weights
+from gen3dexport.models.trellis.networks.loading import network
+from gen3dexport.models.trellis.networks.sparse_layers import fold_convolutions
+
+# Inputs in forward's order and outputs by class; derived outputs are those that the host computes.
+_SIGNATURES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "SparseStructureFlowModel": (("x", "t", "cond"), ("v",)),
+    "SparseStructureDecoder": (("z",), ("logits",)),
+    "SparseStructureEncoder": (("x",), ("mean", "logvar")),
+}
+_HOST = ("flexicubes", "ops")  # kinds without a network
+
+
+def read_golden(folder: Path) -> Golden:
+    """Read a golden folder, weights loaded strictly.
+
+    Raises:
+        UsageError: when a file is missing or damaged or the weights do not fit the network.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        meta = json.loads((folder / "meta.json").read_text())
+        kind = meta.get("kind", folder.name)
+        name, args = ("", {}) if kind in _HOST else (config["name"], config["args"])
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{error.filename}: not found; a golden folder has config.json, meta.json, "
+            "weights.safetensors and io.safetensors"
+        ) from None
+    except (json.JSONDecodeError, KeyError) as error:
+        raise UsageError(f"{folder}: not a golden folder ({error!r})") from error
+    tensors = load_file(folder / "io.safetensors")
+    extra = config.get("extra", {})
+    if not name:
+        return Golden(None, tensors, extra, kind)
+    known = {**_SIGNATURES, **slat_golden.OUTPUTS}
+    if name not in known:
+        raise UsageError(f"{folder}: network class {name!r} is not known; there are {', '.join(known)}")
+    weights = folder / "weights.safetensors"
+    module = load_strictly(network(name, args), read_weights(weights), str(weights))
+    stack = getattr(module, "stack", None)
+    if name in slat_golden.OUTPUTS:
+        fold_convolutions(module)
+        example = slat_golden.inputs(module, tensors)
+        return Golden(Component(folder.name, module, example, slat_golden.OUTPUTS[name], stack), tensors, extra, kind)
+    if kind == "sampler":  # its network is called with the noise first, at t = 1
+        tensors = {"in.x": tensors["in.noise"], "in.t": torch.tensor([1000.0]), **tensors}
+    inputs, outputs = _SIGNATURES[name]
+    example = {k: tensors[f"in.{k}"] for k in inputs}
+    return Golden(Component(folder.name, module, example, outputs, stack), tensors, extra, kind)

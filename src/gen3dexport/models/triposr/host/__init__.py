@@ -1,0 +1,1 @@
+"""TripoSR's host side. No torch."""

@@ -1,0 +1,186 @@
+"""A TripoSR model's configuration, in the names of its released `config.yaml`. No torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from gen3dexport.documents.document import parse, read_yaml
+from gen3dexport.documents.record import Record
+from gen3dexport.errors import UsageError
+
+CONFIG = "config.yaml"
+"""The file that every checkpoint folder has."""
+
+_DINO = {
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "image_size": 224,
+    "patch_size": 16,
+}
+_ENCODERS = {"facebook/dino-vitb16": _DINO}
+_REFERENCE = re.compile(r"\$\{([\w.]+)\}")
+
+
+class Vit(Record):
+    """The image encoder: a vision transformer of the transformers library's `ViTModel`.
+
+    Attributes:
+        image_size: edge of the images that the stored position table is for, in pixels.
+    """
+
+    hidden_size: int = Field(ge=1)
+    num_hidden_layers: int = Field(ge=1)
+    num_attention_heads: int = Field(ge=1)
+    intermediate_size: int = Field(ge=1)
+    image_size: int = Field(ge=1)
+    patch_size: int = Field(ge=1)
+    num_channels: Literal[3] = 3
+    layer_norm_eps: float = Field(default=1e-12, gt=0)
+    qkv_bias: bool = True
+    hidden_act: Literal["gelu"] = "gelu"
+
+
+class Tokenizer(Record):
+    """The learned tokens of the three planes."""
+
+    plane_size: int = Field(ge=1)
+    num_channels: int = Field(ge=1)
+
+
+class Backbone(Record):
+    """The transformer that turns plane tokens into planes, under the image's tokens."""
+
+    in_channels: int = Field(ge=1)
+    num_attention_heads: int = Field(ge=1)
+    attention_head_dim: int = Field(ge=1)
+    num_layers: int = Field(ge=1)
+    cross_attention_dim: int = Field(ge=1)
+    norm_num_groups: int = Field(default=32, ge=1)
+
+
+class PostProcessor(Record):
+    """The upsampling of the planes by two."""
+
+    in_channels: int = Field(ge=1)
+    out_channels: int = Field(ge=1)
+
+
+class Decoder(Record):
+    """The network of density and colour at one point."""
+
+    in_channels: int = Field(ge=1)
+    n_neurons: int = Field(ge=1)
+    n_hidden_layers: int = Field(ge=1)
+    activation: Literal["silu"] = "silu"
+
+
+class Renderer(Record):
+    """What the field's numbers mean.
+
+    Attributes:
+        radius: half the edge of the cube that the field fills.
+        density_bias: density = exp(raw density + bias).
+        num_samples_per_ray: of volume rendering.
+    """
+
+    radius: float = Field(gt=0)
+    feature_reduction: Literal["concat"] = "concat"
+    density_activation: Literal["exp"] = "exp"
+    density_bias: float = -1.0
+    color_activation: Literal["sigmoid"] = "sigmoid"
+    num_samples_per_ray: int = Field(default=128, ge=1)
+
+
+class Model(Record):
+    """A model's networks.
+
+    Attributes:
+        cond_image_size: edge of the image that the encoder takes, in pixels.
+    """
+
+    cond_image_size: int = Field(ge=1)
+    vit: Vit
+    tokenizer: Tokenizer
+    backbone: Backbone
+    post_processor: PostProcessor
+    decoder: Decoder
+    renderer: Renderer
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        b, channels = self.backbone, self.tokenizer.num_channels
+        pairs = {
+            "backbone.in_channels and tokenizer.num_channels": (b.in_channels, channels),
+            "post_processor.in_channels and tokenizer.num_channels": (self.post_processor.in_channels, channels),
+            "backbone.cross_attention_dim and the encoder's hidden_size": (b.cross_attention_dim, self.vit.hidden_size),
+            "decoder.in_channels and three times post_processor.out_channels": (
+                self.decoder.in_channels,
+                3 * self.post_processor.out_channels,
+            ),
+        }
+        for names, (one, other) in pairs.items():
+            if one != other:
+                raise ValueError(f"{names} must be equal, and are {one} and {other}")
+        divisors = {
+            "cond_image_size, a multiple of the encoder's patch_size": (self.cond_image_size, self.vit.patch_size),
+            "the encoder's hidden_size, a multiple of its heads": (self.vit.hidden_size, self.vit.num_attention_heads),
+            "backbone.in_channels, a multiple of norm_num_groups": (b.in_channels, b.norm_num_groups),
+        }
+        for what, (number, divisor) in divisors.items():
+            if number % divisor:
+                raise ValueError(f"{number} is not {what} ({divisor})")
+        return self
+
+    @property
+    def image_tokens(self) -> int:
+        """Tokens that the encoder makes of an image: the class token, then its patches row by row."""
+        return 1 + (self.cond_image_size // self.vit.patch_size) ** 2
+
+    @property
+    def plane_edge(self) -> int:
+        """Edge of a plane of the field, in pixels."""
+        return 2 * self.tokenizer.plane_size
+
+
+def read_model(folder: Path) -> Model:
+    """The model of `folder`/config.yaml.
+
+    The encoder is given by `image_tokenizer.pretrained_model_name_or_path`, as released, or by its numbers under `vit`.
+    References (`${tokenizer.num_channels}`) are followed; names of upstream's classes (`*_cls`) are not needed.
+
+    Raises:
+        UsageError: when the file is missing, is not such a configuration, or asks for what is not implemented.
+    """
+    path = folder / CONFIG
+    data = read_yaml(path)
+    for key in [key for key in data if str(key).endswith("_cls")]:
+        del data[key]
+    for part, values in data.items():
+        for key, value in values.items() if isinstance(values, Mapping) else ():
+            data[part][key] = _followed(value, data)
+    if "vit" not in data:
+        given = data.pop("image_tokenizer", None)
+        named = given.get("pretrained_model_name_or_path") if isinstance(given, Mapping) else given
+        if named not in _ENCODERS:
+            known = ", ".join(_ENCODERS)
+            raise UsageError(
+                f"{path}: image_tokenizer: names {named!r}, not {known}; give the encoder's numbers as vit"
+            )
+        data["vit"] = dict(_ENCODERS[named])
+    return parse(data, Model, path)
+
+
+def _followed(value: Any, data: Mapping[str, Any]) -> Any:
+    """A value, or what its reference `${part.key}` stands for."""
+    found = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
+    node: Any = data
+    for key in found[1].split(".") if found else ():
+        node = node.get(key, value) if isinstance(node, Mapping) else value
+    return node if found else value

@@ -1,0 +1,48 @@
+"""Queries of the field in chunks of one size, for programs have static shapes. No torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gen3dexport.arrays import on_host
+from gen3dexport.models.declaration import Call
+
+_LARGEST = 80.0  # exponent from which density would overflow float32
+
+Answers = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+def query(program: Call, planes: Any, points: NDArray[np.float32], chunk: int, xp: Any) -> Answers:
+    """Raw density [N] and raw colour [N, 3] at points [N, 3] in [-radius, radius]^3.
+
+    Args:
+        program: of the query component: `planes`, `points` [1, chunk, 3] -> `density` [1, chunk, 1], `features`
+            [1, chunk, 3].
+        planes: what the backbone made.
+    """
+    density = np.zeros(len(points), np.float32)
+    features = np.zeros((len(points), 3), np.float32)
+    for start in range(0, len(points), chunk):
+        part = points[start : start + chunk]
+        padded = np.zeros((1, chunk, 3), np.float32)
+        padded[0, : len(part)] = part
+        answer = program({"planes": planes, "points": xp.asarray(padded)})
+        density[start : start + len(part)] = on_host(answer["density"])[0, : len(part), 0]
+        features[start : start + len(part)] = on_host(answer["features"])[0, : len(part)]
+    return density, features
+
+
+def activated(density: NDArray[np.float32], bias: float) -> NDArray[np.float32]:
+    """Density of raw density: exp(raw + bias)."""
+    found: NDArray[np.float32] = np.exp(np.minimum(density + np.float32(bias), np.float32(_LARGEST)))
+    return found
+
+
+def color(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Colour in [0, 1] of raw colour: sigmoid."""
+    half = np.float32(0.5)
+    shades: NDArray[np.float32] = half + half * np.tanh(half * features)  # which overflows nowhere
+    return shades

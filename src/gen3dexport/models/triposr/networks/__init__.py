@@ -1,0 +1,1 @@
+"""TripoSR's networks, in torch."""

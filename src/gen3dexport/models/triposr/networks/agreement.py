@@ -1,0 +1,149 @@
+"""What TripoSR's golden sets say: outputs of a network and of the host's work after it, found and expected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gen3dexport.models.golden import Golden
+from gen3dexport.models.triposr.host.field import grid_points
+from gen3dexport.models.triposr.host.model import Renderer
+from gen3dexport.models.triposr.host.queries import activated, color, query
+from gen3dexport.models.triposr.host.settings import PositionTable
+from gen3dexport.models.triposr.networks.golden_sets import CHUNK, image_encoder, read_golden
+from gen3dexport.models.triposr.networks.query import Query
+from gen3dexport.models.triposr.networks.triplane import planes_of
+from gen3dexport.models.triposr.networks.views import Rays, in_box, orbit, rendered
+
+read = read_golden
+
+NOISE: Mapping[str, float] = {}
+"""Outputs whose reference is not exact, and by how much."""
+
+Arrays = dict[str, np.ndarray]
+Run = Callable[[Mapping[str, np.ndarray]], Arrays]
+
+# Of the one view in a whole model's set: the release's viewer.
+_VIEWER = {"elevation_deg": 0.0, "camera_distance": 1.9, "fovy_deg": 40.0}
+
+
+def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
+    """Outputs of a golden set by name, found and expected.
+
+    Args:
+        golden: the set, read.
+        run: inputs by name -> outputs by name of its network.
+    """
+    makers = {"image_tokenizer": _image_tokenizer, "decoder_renderer": _decoder_renderer, "e2e": _whole}
+    made = makers.get(golden.kind, _network)(golden, run)
+    found = {name: value for name, value in made.items() if _stored(golden, name) is not None}
+    return found, {name: value for name in found if (value := _stored(golden, name)) is not None}
+
+
+def _stored(golden: Golden, name: str) -> np.ndarray | None:
+    value = golden.tensors.get(f"out.{name}", golden.tensors.get(f"mid.{name}"))
+    return None if value is None else value.numpy()
+
+
+def _inputs(golden: Golden) -> Arrays:
+    assert golden.component is not None
+    return {name: tensor.numpy() for name, tensor in golden.component.inputs.items()}
+
+
+def _network(golden: Golden, run: Run) -> Arrays:
+    return run(_inputs(golden))
+
+
+def _image_tokenizer(golden: Golden, run: Run) -> Arrays:
+    """Tokens by the network, and, in eager mode, those of other position tables."""
+    assert golden.component is not None
+    images, weights = golden.tensors["in.images"], golden.extra["weights"]
+    found = {"tokens": _channels_first(run(_inputs(golden))["features"], len(images))}
+    others: tuple[tuple[str, str, PositionTable], ...]
+    others = (("possize", "images", "size"), ("native", "images_native", "factor"))
+    for name, given, table in others:
+        if f"in.{given}" in golden.tensors:
+            pictures = golden.tensors[f"in.{given}"]
+            encoder = image_encoder(golden.extra, weights, pictures.shape[-1], table, name)
+            with torch.no_grad():
+                tokens = encoder(pictures.flatten(0, 1)).numpy()
+            found[f"tokens_{name}"] = _channels_first(tokens, len(pictures))
+    return found
+
+
+def _channels_first(tokens: np.ndarray, batch: int) -> np.ndarray:
+    """[B * V, T, C] -> [B, V, C, T]."""
+    return np.moveaxis(tokens.reshape(batch, -1, *tokens.shape[1:]), -1, -2)
+
+
+def _decoder_renderer(golden: Golden, run: Run) -> Arrays:
+    """Queries at points, the decoder by itself, cameras and what they see, and the grid's points."""
+    assert golden.component is not None
+    module, extra = golden.component.module, golden.extra
+    assert isinstance(module, Query)
+    renderer, given = Renderer(**extra["renderer"]), _inputs(golden)
+    found = _at(run, given, golden.tensors["in.points"].numpy(), renderer)
+    with torch.no_grad():  # by itself it is no part of a program
+        alone = module.decoder(golden.tensors["in.features"]).numpy()
+    found |= {"mlp_density": alone[:, :1], "mlp_features": alone[:, 1:]}
+    rays, seen = _view(run, given, extra, extra["views"], extra["height"], extra["width"], renderer)
+    found |= {"rays_o": rays.origins.numpy(), "rays_d": rays.directions.numpy(), "rgb": seen}
+    found |= {"t_near": rays.near.numpy(), "t_far": rays.far.numpy(), "rays_valid": rays.valid.float().numpy()}
+    return found | {"grid_points": _grid(golden, renderer)}
+
+
+def _grid(golden: Golden, renderer: Renderer) -> np.ndarray:
+    """As many points of the grid as the set has, whose resolution is seen in the step between them."""
+    stored = golden.tensors["out.grid_points"]
+    resolution = 1 + round(2 * renderer.radius / float(stored[1, 2] - stored[0, 2]))
+    return grid_points(resolution)[: len(stored)] * np.float32(renderer.radius)
+
+
+def _whole(golden: Golden, run: Run) -> Arrays:
+    """The scene's planes, the field at points and on the grid, and one view."""
+    renderer, given = Renderer(**golden.extra["renderer"]), _inputs(golden)
+    first = run(given)
+    found = {
+        "image_tokens": _channels_first(first["tokens"], len(first["tokens"])),
+        "scene_codes": planes_of(torch.from_numpy(first["planes"])).numpy(),
+        "resized": np.moveaxis(given["image"], 1, -1),
+        **_at(run, given, golden.tensors["in.points"].numpy(), renderer),
+    }
+    count = len(golden.tensors["out.grid_density"])
+    grid = grid_points(round(count ** (1 / 3)))[:count] * np.float32(renderer.radius)
+    found["grid_density"] = _at(run, given, grid, renderer)["density_act"]
+    height, width = golden.tensors["out.rgb"].shape[-3:-1]
+    found["rgb"] = _view(run, given, golden.extra, 1, height, width, renderer)[1][0]
+    return found
+
+
+def _at(run: Run, given: Arrays, points: np.ndarray, renderer: Renderer) -> Arrays:
+    """The field at points [N, 3]: raw and activated density [N, 1] and colour [N, 3]."""
+
+    def program(asked: Mapping[str, np.ndarray]) -> Arrays:
+        return run({name: asked["points"] if name == "points" else value for name, value in given.items()})
+
+    density, features = query(program, None, points, CHUNK, np)
+    return {
+        "density": density[:, None],
+        "features": features,
+        "density_act": activated(density, renderer.density_bias)[:, None],
+        "color": color(features),
+    }
+
+
+def _view(
+    run: Run, given: Arrays, extra: Mapping[str, float], views: int, height: int, width: int, renderer: Renderer
+) -> tuple[Rays, np.ndarray]:
+    """The rays of the set's cameras, and the colours [V, H, W, 3] that they see."""
+    elevation, distance, fov = (float(extra.get(name, value)) for name, value in _VIEWER.items())
+    rays = in_box(*orbit(views, elevation, distance, fov, height, width), renderer.radius)
+
+    def field(points: Tensor) -> tuple[Tensor, Tensor]:
+        made = _at(run, given, points.numpy(), renderer)
+        return torch.from_numpy(made["density_act"]), torch.from_numpy(made["color"])
+
+    return rays, rendered(field, rays, renderer.num_samples_per_ray).numpy()

@@ -1,0 +1,24 @@
+"""The contract that every backend keeps."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import pytest
+
+from gen3dexport.backends import eager
+from gen3dexport.testing import BackendContract
+
+
+class TestContract(BackendContract):
+    @pytest.fixture(scope="class")
+    def backend(self) -> ModuleType:
+        return eager
+
+    @pytest.fixture(scope="class")
+    def options(self) -> eager.Options:
+        return eager.Options(min_features=64)
+
+    @pytest.fixture(scope="class")
+    def floors(self) -> dict[str, float]:
+        return dict.fromkeys(eager.SCHEMES, 1e-5)

@@ -1,0 +1,30 @@
+"""Networks of every family's kind through ExecuTorch, from disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from shared_networks import ENCODERS, RULES, encoder_through, halves_through, rules_through
+
+pytest.importorskip("executorch", reason="needs the extra: pip install 'gen3dexport[executorch]'")
+
+from gen3dexport.backends import executorch
+
+OPTIONS = executorch.Options(min_features=32)
+
+
+@pytest.mark.parametrize("scheme", ["fp32", "int8-dynamic"])
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_encoders(kind: str, scheme: str, tmp_path: Path) -> None:
+    assert encoder_through(executorch, kind, scheme, OPTIONS, tmp_path).facts["stamped_blocks"] == 3
+
+
+@pytest.mark.parametrize("scheme", ["fp32", "int8-dynamic"])
+def test_both_halves_of_a_flow(scheme: str, tmp_path: Path) -> None:
+    assert halves_through(executorch, scheme, OPTIONS, tmp_path) == ["flow"]
+
+
+@pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
+def test_rules_inside_a_flow(rules: dict[str, str], tmp_path: Path) -> None:
+    rules_through(executorch, rules, OPTIONS, tmp_path)

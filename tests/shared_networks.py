@@ -1,0 +1,93 @@
+"""Networks that every backend is tried on: encoders, a flow in two halves, and rules inside a flow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import tiny_encoders
+import torch
+from lowering import GOLDEN, relative_l2
+
+from gen3dexport.backends import Program
+from gen3dexport.bundle.program import Lowered, recorded, specs
+from gen3dexport.export import Captured
+from gen3dexport.models.component import Component, Euler
+from gen3dexport.models.trellis.networks.golden_sets import read_golden
+from gen3dexport.models.trellis.networks.held_context import FlowContext, hold_context
+from gen3dexport.networks.clip import ClipTokenEncoder
+from gen3dexport.networks.dino import DinoTokenEncoder
+from gen3dexport.quantization.module_rules import quantize_by_rules
+from gen3dexport.runtime.pipeline import to_numpy
+
+ENCODERS = ("dinov2", "clip")
+TOLERANCE: Mapping[str, float] = {"fp32": 2e-5, "int8-dynamic": 0.05, "bf16": 0.03}
+"""Scheme -> largest relative L2 error of an encoder's program against the float32 network."""
+
+RULES: Mapping[str, Mapping[str, str]] = {"all": {"blocks.*.mlp": "fp32"}, "one": {"blocks.1.mlp": "fp32"}}
+"""Rules that leave every block alike, and rules that leave one block unlike the other."""
+
+
+def encoder(kind: str) -> Component:
+    """A tiny encoder of images or prompts with seeded weights, three blocks."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        image, ids = torch.randn(1, 3, 42, 42), torch.randint(0, len(tiny_encoders.WORDS), (1, 11))
+        network: Any = (
+            DinoTokenEncoder(tiny_encoders.dino()) if kind == "dinov2" else ClipTokenEncoder(tiny_encoders.clip())
+        )
+    inputs = {"image": image} if kind == "dinov2" else {"ids": ids}
+    return Component("encoder", network, inputs, ("features",), stack=network.stack)
+
+
+def encoder_through(backend: ModuleType, kind: str, scheme: str, options: Any, folder: Path) -> Lowered:
+    """An encoder's program from disk agrees with the float32 network, and a quantized one is not the same."""
+    made = encoder(kind)
+    expected = made.run()["features"].numpy()
+    lowered, program = lower_to(backend, backend.quantize(made, scheme, options), options, folder)
+    error = relative_l2(_call(program, made.inputs)["features"], expected)
+    assert (0 if scheme == "fp32" else 1e-6) <= error < TOLERANCE[scheme]
+    return lowered
+
+
+def halves_through(backend: ModuleType, scheme: str, options: Any, folder: Path) -> list[str]:
+    """A flow whose keys and values of the context are a program of their own: both from disk, one after the other, are
+    the golden flow; the names of the flow's programs."""
+    golden = read_golden(GOLDEN / "ss_flow_text").component
+    x, t, cond = (value[:1] for value in golden.inputs.values())
+    expected = golden.run({"x": x, "t": t, "cond": cond})["v"].numpy()
+    context = Component("flow_context", FlowContext(golden.module), {"cond": cond}, ("context",))
+    inputs = {"x": x, "t": t, "context": context.run()["context"]}
+    loop = Euler((1000.0, 500.0), (0.5, 0.5), (3.0, 1.0), cond="context")
+    flow = Component("flow", hold_context(golden.module), inputs, ("v",), loop=loop)
+    arrays: dict[str, Any] = {"cond": cond, "x": x, "t": t}
+    for part in (context, flow):
+        part = part if scheme == "fp32" else backend.quantize(part, scheme, options)
+        lowered, program = lower_to(backend, part, options, folder)
+        arrays |= {k: torch.from_numpy(v) for k, v in _call(program, {n: arrays[n] for n in part.inputs}).items()}
+    error = relative_l2(arrays["v"], expected)
+    assert error < 1e-5 if scheme == "fp32" else 1e-6 < error < 0.03
+    return ["flow", *lowered.extra]
+
+
+def rules_through(backend: ModuleType, rules: Mapping[str, str], options: Any, folder: Path) -> None:
+    """A golden flow in int8 but for what rules take out of it: its program is its eager model."""
+    flow = read_golden(GOLDEN / "ss_flow").component
+    mixed = quantize_by_rules(backend, flow, "int8-dynamic", rules, options)
+    expected = mixed.run()["v"].float().numpy()
+    _, program = lower_to(backend, mixed, options, folder)
+    assert relative_l2(_call(program, flow.inputs)["v"], expected) < 0.01
+
+
+def lower_to(backend: ModuleType, component: Component, options: Any, folder: Path) -> tuple[Lowered, Program]:
+    """What a backend writes of a component, and its program from disk."""
+    lowered = backend.lower(Captured(component), options, folder)
+    record = recorded(component.name, lowered, specs(component.inputs), specs(component.run()))
+    return lowered, backend.load(folder, record)
+
+
+def _call(program: Program, inputs: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    return to_numpy(program({name: program.xp.asarray(value.numpy()) for name, value in inputs.items()}))

@@ -1,0 +1,296 @@
+"""The HTML report: everything in it, nothing blank, and a browser that draws it without the network."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sample_reports import error, estimated, pipeline, program, report, times
+
+from gen3dexport.assets import kinds
+from gen3dexport.assets.depth_map import DepthMap
+from gen3dexport.assets.gaussians import Gaussians
+from gen3dexport.assets.mesh import Mesh, from_occupancy_logits
+from gen3dexport.assets.points import Points
+from gen3dexport.assets.score import Score
+from gen3dexport.pages import plots as report_plots
+from gen3dexport.pages.viewer import viewer_html
+from gen3dexport.reports.html import Shown, figures, render_html
+from gen3dexport.reports.records import (
+    Errors,
+    Judged,
+    MeasuredMemory,
+    ProgramReport,
+    Quality,
+    Unmeasured,
+    Verdict,
+)
+from gen3dexport.reports.text import to_markdown
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+PROMPT = 'a mug </script><script>alert("x")</script> & more'
+
+
+def ball(radius: float) -> Mesh:
+    grid = (np.arange(12) + 0.5) / 12 - 0.5
+    x, y, z = np.meshgrid(grid, grid, grid, indexing="ij")
+    return from_occupancy_logits(radius - np.sqrt(x**2 + y**2 + z**2))
+
+
+DELEGATION = {"operators_inside": 90, "operators_outside": 7, "flops_share": 0.987, "outside": {"aten.cos.default": 7}}
+
+
+def budget(name: str, verdict: Verdict, **fields: Any) -> Judged:
+    base = {"name": name, "limit": 0.02, "value": 0.01, "unit": "", "kind": "measured", "by": None, "floor": False}
+    return Judged(**{**base, "verdict": verdict, "reason": None, "exit_code": 5, **fields})
+
+
+def part(name: str, **fields: Any) -> ProgramReport:
+    known = {"program_bytes": 4_560_000, "latency": times(7.89), "facts": {"planned": 4242}}
+    known["peak_memory"] = MeasuredMemory(bytes=12_300_000, where="host")
+    return program(name, **{**known, **fields})
+
+
+def scores(rows: Sequence[tuple[str, float, str]]) -> tuple[Score, ...]:
+    return tuple(Score(name, value, better) for name, value, better in rows)  # type: ignore[arg-type]
+
+
+EXACT = Errors(fp32={"features": error(0)}, quantized={"features": error(0)})
+INFINITE = error(1).model_copy(update={"relative_l2": math.inf, "cosine": math.nan})
+MESH = (("f_score", 0.993, "higher"), ("chamfer", 0.0041, "lower"), ("normal_consistency", 0.972, "higher"))
+NOTHING = (("f_score", 0.0, "higher"), ("chamfer", math.inf, "lower"), ("normal_consistency", 0.0, "higher"))
+REPORT = report(
+    bundle="trellis-mini.bundle",
+    target="executorch-xnnpack",
+    backend="executorch",
+    versions={"torch": "9.9.9"},
+    built_with={"torch": "9.9.8"},
+    size_bytes=98_760_000,
+    verdict="fail",
+    budgets=(
+        budget("relative_l2", "pass"),
+        budget("voxels.iou", "fail", limit=0.9, value=0.8, floor=True),
+        budget("latency_ms", "unmeasured", kind="estimated", by="roofline v5e", reason="estimates are not accepted"),
+        budget("peak_memory_mb", "unmeasured", value=None, kind="unmeasured", reason="no such device"),
+    ),
+    components=(
+        part("text_encoder", errors=EXACT),
+        part("flow", scheme="int8-dynamic", facts={"delegation": DELEGATION}),
+        part("decoder", peak_memory=Unmeasured(reason="no such system")),
+        part(
+            "flow_tpu",
+            kind="twin",
+            errors=Errors(),
+            missing="no TPU here",
+            latency=estimated((0.58, "roofline"), (0.61, "xla")),
+        ),
+        part("broken", errors=Errors(fp32={"v": INFINITE})),
+    ),
+    pipeline=pipeline(
+        prompts=(PROMPT,),
+        quality=(
+            Quality(prompt=PROMPT, scores={"voxels": (Score("iou", 0.981, "higher"),), "mesh": scores(MESH)}),
+            Quality(prompt="nothing", scores={"voxels": (Score("iou", 0.0, "higher"),), "mesh": scores(NOTHING)}),
+        ),
+        latency=times(512.0),
+        stages={"text_encoder": 18.0, "flow": 450.0, "decoder": 44.0},
+    ),
+)
+UNKNOWN = Unmeasured(reason="no sm_90 device")
+DARK = report(
+    target="cuda-sm90",
+    verdict="unmeasured",
+    components=(part("flow", errors=Errors(), latency=UNKNOWN, peak_memory=UNKNOWN, missing=UNKNOWN.reason, facts={}),),
+    pipeline=pipeline(quality=(), latency=UNKNOWN, missing=UNKNOWN.reason),
+)
+SHOWN = Shown(PROMPT, {"mesh": ball(0.3)}, {"mesh": ball(0.32)})
+PLOTS = {
+    "plot-latency",
+    "plot-stages",
+    "plot-errors",
+    "plot-delegation",
+    "scene-generated-mesh",
+    "scene-reference-mesh",
+}
+
+
+class Reader(HTMLParser):
+    """Text of the page, its ids, its addresses, and whether every element is closed."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.text, self.ids, self.addresses, self.open = "", set(), [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: Any) -> None:
+        values = dict(attributes)
+        self.ids |= {values["id"]} if "id" in values else set()
+        self.addresses += [values[k] for k in ("src", "href") if k in values]
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes something else"
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.text += f"{data}\n"
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return render_html(REPORT, SHOWN)
+
+
+def test_everything_is_in_it(page: str) -> None:
+    reader = Reader(page)
+    assert not reader.open and reader.ids >= PLOTS
+    for text in (
+        "trellis-mini on executorch-xnnpack", "trellis-mini.bundle", "a CPU", "98.76 MB", "fail", PROMPT,
+        "relative_l2", "≥ 0.9", "≤ 0.02", "by roofline v5e", "estimates are not accepted", "no such device",
+        "int8-dynamic", "1.23 M", "4.56 MB", "12.30 MB", "no such system", "7.89 ms", "512 ms", "0.58 ms by roofline",
+        "0.61 ms by xla", "3 warm-up, 20 runs, 2 threads", "0.003", "2e-06", "inf", "0.981", "0.0041", "0.993", "0.972",
+        "98.7 %", "aten.cos.default × 7", "4242", "9.9.9", "9.9.8", "no TPU here",
+    ):  # fmt: skip
+        assert text in reader.text, text
+
+
+def test_kinds_are_told_apart(page: str) -> None:
+    for kind in ("measured", "estimated", "unmeasured"):
+        assert f'<span class="badge {kind}">{kind}</span>' in page
+
+
+def test_page_fetches_nothing_and_escapes(page: str) -> None:
+    assert all(address.startswith("data:image/jpeg;base64,") for address in Reader(page).addresses)
+    assert "<script>alert" not in page
+
+
+def test_random_weights_are_said() -> None:
+    assert "random weights" in render_html(REPORT.model_copy(update={"random_weights": True}), SHOWN)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"components": ()},
+        {"budgets": ()},
+        {"versions": {}, "built_with": {}},
+        {"pipeline": pipeline(quality=(), stages={}, drift={}, latency=UNKNOWN)},
+        {"components": (part("x", errors=Errors()),)},
+        {"components": (part("x", latency=UNKNOWN),)},
+        {"components": (part("x", peak_memory=UNKNOWN),)},
+        {"components": (part("x", facts={}),)},
+    ],
+)
+def test_any_part_may_be_unknown(fields: dict[str, Any]) -> None:
+    reader = Reader(render_html(REPORT.model_copy(update=fields), SHOWN))
+    assert not reader.open and "None" not in reader.text
+
+
+def test_nothing_measured_says_why() -> None:
+    reader = Reader(render_html(DARK, Shown("a mug", {}, {"mesh": ball(0.3)})))
+    assert reader.text.count("no sm_90 device") >= 5
+    assert "plot-latency" not in reader.ids and "plot-errors" not in reader.ids
+    assert "nothing to see" in reader.text and "scene-reference-mesh" in reader.ids
+
+
+def test_a_report_of_nothing_is_a_page() -> None:
+    empty = report(components=(), pipeline=pipeline(quality=(), latency=UNKNOWN), built_with={}, size_bytes=0)
+    assert not Reader(render_html(empty, Shown())).open
+
+
+def test_every_kind_of_asset_is_shown() -> None:
+    depths = DepthMap(np.linspace(1, 2, 64, dtype=np.float32).reshape(8, 8))
+    cloud = Points(np.random.default_rng(0).random((50, 3), dtype=np.float32) - 0.5)
+    assets = {"depth_map": depths, "points": cloud, "gaussians": one_gaussian(), "mesh": ball(0.3)}
+    scored = {kind: kinds.of(kind).scores(asset, asset) for kind, asset in assets.items()}
+    shown = REPORT.model_copy(update={"pipeline": pipeline(quality=(Quality(prompt="a mug", scores=scored),))})
+    text = render_html(shown, Shown("a mug", assets, assets))
+    reader = Reader(text)
+    assert not reader.open and {"scene-generated-mesh", "scene-reference-mesh"} <= reader.ids
+    assert text.count("data:image/jpeg;base64,") == 2 * len(assets) and text.count('class="splats"') >= 2
+    for kind, found in scored.items():
+        for score in found:
+            assert f"{kind.replace('_', ' ')} {score.name}" in reader.text
+    markdown = to_markdown(shown)
+    assert "| prompt | depth map delta1 |" in markdown and "gaussians psnr, dB" in markdown
+
+
+def test_latency_plot_keeps_measured_and_estimated_apart() -> None:
+    figure = figures(REPORT)["plot-latency"]
+    assert figure is not None
+    solid = [t for t in figure["data"] if "error_x" in t]
+    hollow = [t for t in figure["data"] if "error_x" not in t]
+    assert all("flow_tpu" not in t["y"] for t in solid) and {t["y"][0] for t in hollow} == {"flow_tpu"}
+    assert solid[1]["error_x"]["array"][0] == pytest.approx(0.2 * 7.89)
+    assert solid[0]["error_x"]["array"][0] == pytest.approx(0.5 * 7.89)
+    assert {t["name"] for t in hollow} == {"estimated by roofline", "estimated by xla"}
+
+
+def test_error_plot_shows_exact_and_infinite() -> None:
+    figure = figures(REPORT)["plot-errors"]
+    assert figure is not None
+    bars = {t["name"]: dict(zip(t["y"], zip(t["x"], t["text"], strict=True), strict=True)) for t in figure["data"]}
+    low, high = figure["layout"]["xaxis"]["range"]
+    against = bars["against float32 eager"]
+    assert against["text_encoder"][1] == "exact" and 10**low < against["text_encoder"][0] < 2e-6
+    assert against["broken"] == (None, "not finite")
+    assert against["flow"] == (3e-3, "3.0e-03") and low < np.log10(3e-3) < high
+    assert bars["against its own quantized eager"]["broken"] == (None, "unmeasured")
+
+
+def test_figures_are_json() -> None:
+    drawn = figures(REPORT)
+    assert {name for name, figure in drawn.items() if figure} == {p for p in PLOTS if p.startswith("plot-")}
+    json.dumps([*drawn.values(), report_plots.scene(ball(0.3))], allow_nan=False)
+    assert {*figures(report(components=(), pipeline=pipeline(latency=UNKNOWN))).values()} == {None}
+
+
+def one_gaussian() -> Gaussians:
+    one = np.float32([[1, 1, 1]])
+    return Gaussians(0 * one, 0.2 * one, np.float32([[1, 0, 0, 0]]), np.float32([0.9]), one[:, None])
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="needs Chromium: apt-get install chromium, or $CHROMIUM")
+@pytest.mark.parametrize("which", ["full", "empty", "gaussians"])
+def test_chromium_draws_it_offline(which: str, page: str, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    pages = {"full": page, "empty": render_html(DARK, Shown()), "gaussians": viewer_html(one_gaussian(), "one")}
+    path.write_text(pages[which])
+    command = [
+        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+        f"--user-data-dir={tmp_path / 'profile'}", "--enable-unsafe-swiftshader", "--use-angle=swiftshader",
+        "--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--window-size=1100,1600",
+        "--virtual-time-budget=30000", "--timeout=240000", "--dump-dom", path.as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    root = re.search(r"<html[^>]*>", done.stdout)
+    assert root is not None, done.stderr[-2000:]
+    assert 'data-ready="yes"' in root[0] and "data-failures" not in root[0], root[0]
+    advice = ("willReadFrequently", "GL Driver Message")  # Chromium's, on speed
+    console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+    assert not [line for line in console if not any(a in line for a in advice)], console
+    drawn = set(re.findall(r'id="([\w-]+)"[^>]*data-drawn="yes"', done.stdout))
+    if which == "gaussians":
+        assert ('class="splats" data-rows' in done.stdout) is ('data-drawn="yes"' in done.stdout)
+        return
+    if which == "empty":
+        assert not drawn
+        return
+    assert drawn >= {name for name in PLOTS if name.startswith("plot-")}
+    scenes = {name for name in PLOTS if name.startswith("scene-")}
+    if 'data-webgl="true"' in root[0]:
+        assert drawn >= scenes and done.stdout.count("<canvas") >= len(scenes)
+    else:  # the still pictures stay
+        assert done.stdout.count("data:image/jpeg") == len(scenes)
