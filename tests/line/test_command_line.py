@@ -30,7 +30,7 @@ def prompted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     out = tmp_path_factory.mktemp("prompted") / "bundle"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GEN3DEXPORT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        fields = ["sampler.steps=2", "golden.prompts=[a tall chair]", "golden.assets=false"]
+        fields = ["knobs.sampler.steps=2", "golden.prompts=[a tall chair]", "golden.assets=false"]
         build(plan_of("trellis-mini", "eager", fields), out)
     yield out
 
