@@ -3,9 +3,9 @@
     npm install --prefix MODULES benchmarks/outside_readers   (a folder of your own; also needs Chromium)
     python benchmarks/outside_readers.py MODULES [--bundle BUNDLE --prompt TEXT] [--blender PYTHON] [-o FOLDER]
 
-Readers: Khronos' glTF validator, three.js, PlayCanvas and Spark in Chromium, splat-transform, the reference library of
-SPZ, and Blender where a Python with `bpy` is named. Pictures of what they show lie in FOLDER. Without a bundle, the
-findings go to results/outside_readers.json.
+Readers: Khronos' glTF validator, three.js, PlayCanvas, Babylon.js and Spark in Chromium, splat-transform, the reference
+library of SPZ, and Blender where a Python with `bpy` is named. Pictures of what they show lie in FOLDER. Without a
+bundle, the findings go to results/outside_readers.json.
 """
 
 from __future__ import annotations
@@ -168,11 +168,10 @@ def compare(mesh: Mesh, cloud: Gaussians, folder: Path) -> Found:
         if colors is not None and linear is not None and name.endswith(".glb"):
             shown["colour off"] = float(np.abs(np.array(colors) - linear).max())
         result[name] = shown
-    box = np.array(found["spark gaussians.spz"]["box"])
-    result["Spark, gaussians.spz"] = {
-        "count": found["spark gaussians.spz"]["count"],
-        "box off": float(np.abs(box - [y_up.positions.min(0), y_up.positions.max(0)]).max()),
-    }
+    for reader, name in (("Babylon.js", "gaussians.glb"), ("Spark", "gaussians.spz")):
+        shown = found[f"{reader.lower().removesuffix('.js')} {name}"]
+        off = np.abs(np.array(shown["box"]) - [y_up.positions.min(0), y_up.positions.max(0)])
+        result[f"{reader}, {name}"] = {"count": shown["count"], "box off": float(off.max())}
     return result
 
 
