@@ -36,6 +36,11 @@ EXAMPLES = (
         r"(?i)trellis|(?<![a-z])slat|occupancy|on.overflow",
         ("src/gen3dexport/models/trellis/**/*.py", "recipes/trellis*.yaml"),
     ),
+    Example(
+        "family `triposr`",
+        r"(?i)triposr|triplane",
+        ("src/gen3dexport/models/triposr/**/*.py", "recipes/triposr*.yaml"),
+    ),
 )
 
 

@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 import array_api_compat.numpy as xp
 import numpy as np
-from safetensors.numpy import load_file, save_file
 
 from gen3dexport import models
 from gen3dexport.assets import kinds
-from gen3dexport.bundle import stage_cache
+from gen3dexport.bundle import golden, stage_cache
 from gen3dexport.bundle.drafts import writing
+from gen3dexport.bundle.golden import Trajectories
 from gen3dexport.bundle.manifest import BASELINE, Manifest, Unquantized, digest, write_manifest
 from gen3dexport.bundle.program import Lowered, ProgramRecord, recorded, specs
 from gen3dexport.export import Captured
@@ -25,10 +25,11 @@ from gen3dexport.models.declaration import State, Weights
 from gen3dexport.plan import Plan, require_ready
 from gen3dexport.provenance import host, versions
 from gen3dexport.quantization.module_rules import quantize_by_rules
-from gen3dexport.record import Recording, golden_tensors, record, sampler_tensors
+from gen3dexport.record import Recording, golden_calls, golden_loop, record
 from gen3dexport.sizing import check_rules
 
 OnStage = Callable[[str, str], None]
+_STATES = "states.safetensors"  # of an entry: the pipeline's states after the component
 
 
 def build(plan: Plan, out: Path, on_stage: OnStage = lambda component, stage: None) -> Manifest:
@@ -50,13 +51,13 @@ def build(plan: Plan, out: Path, on_stage: OnStage = lambda component, stage: No
             states, entry = _collect(_component(plan, name, states, on_stage), draft)
             entries.append(entry)
         if plan.recipe.golden.assets and not plan.recipe.random_weights:
-            save_file(_golden_assets(plan, golden_states(plan, states)), draft / "golden" / "assets.safetensors")
+            golden.write_assets(draft / golden.FOLDER / golden.ASSETS, _assets(plan, golden_states(plan, states)))
         return write_manifest(draft, {**_manifest_fields(plan, entries), "unquantized": unquantized})
 
 
 def _begin(plan: Plan, draft: Path) -> list[State]:
     """Host files into the draft, and the pipeline's first state for every golden prompt."""
-    for folder in ("programs", "host", "golden"):
+    for folder in ("programs", "host", golden.FOLDER):
         (draft / folder).mkdir()
     return first_states(plan, draft / "host")
 
@@ -71,8 +72,8 @@ def first_states(plan: Plan, files: Path, calibrates: bool | None = None) -> lis
     for declared in plan.declared.values():
         for name, path in declared.host_files(plan.weights).items():
             stage_cache.place(path, files / name)
-    golden, calibration = plan.recipe.golden, plan.recipe.calibration
-    requests = [Request(prompt, golden.seed + k, stand_in=plan.stand_in) for k, prompt in enumerate(golden.prompts)]
+    asked, calibration = plan.recipe.golden, plan.recipe.calibration
+    requests = [Request(prompt, asked.seed + k, stand_in=plan.stand_in) for k, prompt in enumerate(asked.prompts)]
     wanted = plan.calibrates if calibrates is None else calibrates
     if calibration is not None and wanted:
         requests += [
@@ -87,13 +88,10 @@ def golden_states(plan: Plan, states: list[State]) -> list[State]:
     return states[: len(plan.recipe.golden.prompts)]
 
 
-def _golden_assets(plan: Plan, states: list[State]) -> dict[str, np.ndarray]:
-    """`K.KIND.NAME`: the arrays of the assets of every prompt's finished state."""
-    return {
-        f"{k}.{name}": np.asarray(value, order="C")
-        for k, state in enumerate(states)
-        for name, value in kinds.to_arrays(plan.family.make_assets(state, plan.settings)).items()
-    }
+def _assets(plan: Plan, states: list[State]) -> list[golden.Assets]:
+    """The arrays of the assets of every prompt's finished state."""
+    made = (plan.family.make_assets(state, plan.settings) for state in states)
+    return [{kind: kinds.of(kind).arrays(asset) for kind, asset in assets.items()} for assets in made]
 
 
 def compared(plan: Plan, name: str) -> bool:
@@ -131,17 +129,16 @@ def _component(plan: Plan, name: str, states: list[State], on_stage: OnStage) ->
         component = declared.load(plan.weights, weights, plan.allow_pickle)
         parameters = component.parameters
         on_stage(name, "record")  # before quantize, which works in place
-        golden = golden_states(plan, states)
-        others = states[len(golden) :]
-        recording = record(component, declared, golden, plan.recipe.golden.assets, others)
+        before = golden_states(plan, states)
+        others = states[len(before) :]
+        recording = record(component, declared, before, plan.recipe.golden.assets, others)
         on_stage(name, "quantize")
         rules = plan.modules.get(name, {})
         component = quantize_by_rules(plan.backend, recording.component, plan.schemes[name], rules, plan.options)
-        (entry / "golden").mkdir()
-        save_file(golden_tensors(recording, component), entry / "golden" / f"{name}.safetensors")
+        (kept := entry / golden.FOLDER).mkdir()
+        golden.write_calls(kept, name, golden_calls(recording, component))
         if recording.trajectories and (loop := component.loop) is not None:
-            latents = {f"{k}.{loop.state}.{loop.time}": value for k, value in enumerate(recording.trajectories)}
-            save_file(latents, entry / "golden" / f"{name}.trajectory.safetensors")
+            golden.write_trajectories(kept, name, Trajectories(loop.state, loop.time, recording.trajectories))
         on_stage(name, "lower")
         (entry / "programs").mkdir()
         lowered = plan.backend.lower(Captured(component), plan.options, entry / "programs")
@@ -149,19 +146,13 @@ def _component(plan: Plan, name: str, states: list[State], on_stage: OnStage) ->
             lowered = replace(lowered, facts={"modules": rules, **lowered.facts})
         if any(kind_of(extra) == "sampler" for extra in lowered.extra):
             after = recording.states[0] if plan.recipe.golden.assets else None
-            tensors = sampler_tensors(component, declared, states[0], after)
-            save_file(tensors, entry / "golden" / f"{name}.sampler.safetensors")
+            golden.write_loop(kept, name, golden_loop(component, declared, states[0], after))
         _write_entry(entry, recording, lowered, plan.schemes[name], parameters)
     return stage_cache.folder() / key
 
 
 def _write_entry(entry: Path, recording: Recording, lowered: Lowered, scheme: str, parameters: int) -> None:
-    arrays = {
-        f"{k}.{name}": np.ascontiguousarray(value)
-        for k, state in enumerate((*recording.states, *recording.calibrated))
-        for name, value in state.items()
-    }
-    save_file(arrays, entry / "states.safetensors")
+    golden.write_states(entry / _STATES, (*recording.states, *recording.calibrated))
     name, (call, outputs) = recording.component.name, recording.calls[0]
     inputs = {k: call[k] for k in recording.component.inputs}
     own = specs(inputs), specs(outputs)
@@ -186,13 +177,10 @@ def kind_of(extra: str) -> Literal["sampler", "twin"]:
 
 def _collect(entry: Path, draft: Path) -> tuple[list[State], dict[str, Any]]:
     """An entry's files into the draft; the states after it and what `entry.json` says."""
-    for path in sorted(p for kind in ("programs", "golden") for p in (entry / kind).iterdir()):
+    for path in sorted(p for kind in ("programs", golden.FOLDER) for p in (entry / kind).iterdir()):
         stage_cache.place(path, draft / path.relative_to(entry))
-    states: dict[int, State] = {}
-    for name, value in load_file(entry / "states.safetensors").items():
-        prompt, _, key = name.partition(".")
-        states.setdefault(int(prompt), {})[key] = value
-    return [states[k] for k in sorted(states)], json.loads((entry / "entry.json").read_text())
+    states: list[State] = [*golden.read_states(entry / _STATES)]
+    return states, json.loads((entry / "entry.json").read_text())
 
 
 def _key_parts(plan: Plan, name: str, states: list[State]) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
+from gen3dexport.bundle.golden import Call
 from gen3dexport.models.component import Component
 from gen3dexport.models.declaration import Declaration, State
 from gen3dexport.quantization.calibration import observing
@@ -47,7 +48,7 @@ def run_eager(component: Component, inputs: Arrays) -> dict[str, np.ndarray]:
 
 
 class _WideConvolutions(TorchFunctionMode):
-    """Convolutions in float16 with sums in float32, as a GPU has them: on a CPU torch's own take 85 times as long."""
+    """Convolutions in float16 with sums in float32, as a GPU has them; a CPU is slow at torch's own."""
 
     def __torch_function__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -130,19 +131,16 @@ def record(
     )
 
 
-def golden_tensors(recording: Recording, quantized: Component) -> dict[str, np.ndarray]:
-    """The golden file of a component: `K.in.NAME`, `K.fp32.NAME` and `K.quantized.NAME` of each kept call.
-
-    Outputs have their real rows alone; what is equal in float32 and quantized is there once, as float32.
-    """
-    tensors: dict[str, np.ndarray] = {}
-    for k, (inputs, outputs) in enumerate(recording.calls):
-        tensors |= {f"{k}.in.{name}": value for name, value in inputs.items()}
-        for name, value in run_eager(quantized, inputs).items():
-            tensors[f"{k}.fp32.{name}"] = expected = without_padding(outputs[name], recording.rows)
-            if not np.array_equal(found := without_padding(value, recording.rows), expected):
-                tensors[f"{k}.quantized.{name}"] = found
-    return {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+def golden_calls(recording: Recording, quantized: Component) -> list[Call]:
+    """The kept calls of a component, with what the quantized one gives; outputs have their real rows alone."""
+    return [
+        Call(
+            inputs,
+            {name: without_padding(value, recording.rows) for name, value in outputs.items()},
+            {name: without_padding(value, recording.rows) for name, value in run_eager(quantized, inputs).items()},
+        )
+        for inputs, outputs in recording.calls
+    ]
 
 
 def without_padding(output: np.ndarray, rows: int | None) -> np.ndarray:
@@ -150,18 +148,15 @@ def without_padding(output: np.ndarray, rows: int | None) -> np.ndarray:
     return output if rows is None else output[:, :rows]
 
 
-def sampler_tensors(
-    quantized: Component, declared: Declaration, before: State, after: State | None
-) -> dict[str, np.ndarray]:
-    """The golden file of a sampler loop as one program: `in.NAME`, `fp32.x` and `quantized.x`.
+def golden_loop(quantized: Component, declared: Declaration, before: State, after: State | None) -> Call:
+    """The call of a sampler loop as one program.
 
     Args:
         after: the float32 pipeline's state after the loop; None where no whole loop was run, then inputs alone.
     """
-    assert declared.loop is not None
-    tensors = {f"in.{k}": value for k, value in declared.loop.inputs(before, xp).items()}
-    if after is not None:
-        own = declared.step(before, Eager(quantized), xp)
-        tensors["fp32.x"] = declared.loop.output(after)
-        tensors["quantized.x"] = declared.loop.output(own)
-    return {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    assert declared.loop is not None and quantized.loop is not None
+    inputs, state = declared.loop.inputs(before, xp), quantized.loop.state
+    if after is None:
+        return Call(inputs)
+    own = declared.step(before, Eager(quantized), xp)
+    return Call(inputs, {state: declared.loop.output(after)}, {state: declared.loop.output(own)})

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +22,15 @@ COMMAND = [sys.executable, "-m", "gen3dexport"]
 
 
 @pytest.fixture(scope="module")
-def prompted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def prompted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of the shipped model that takes prompts, on the eager backend; few steps."""
     from gen3dexport.build import build
     from gen3dexport.cli.app import plan_of
 
     out = tmp_path_factory.mktemp("prompted") / "bundle"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GEN3DEXPORT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        fields = ["sampler.steps=2", "golden.prompts=[a tall chair]", "golden.assets=false"]
-        build(plan_of("trellis-mini", "eager", fields), out)
-    yield out
+    fields = ["knobs.sampler.steps=2", "golden.prompts=[a tall chair]", "golden.assets=false"]
+    build(plan_of("trellis-mini", "eager", fields), out)
+    return out
 
 
 @pytest.mark.parametrize("arguments", [["ls"], ["ls", "schemes", "--json"], ["--version"], ["--help"]], ids=" ".join)

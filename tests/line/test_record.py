@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 from torch import Tensor, nn
 
+from gen3dexport.bundle.golden import write_calls
 from gen3dexport.bundle.program import ProgramRecord, TensorSpec
 from gen3dexport.errors import VerificationError
 from gen3dexport.models.component import Component
-from gen3dexport.record import Recording, golden_tensors, run_eager
+from gen3dexport.record import Recording, golden_calls, run_eager
 from gen3dexport.validation.measure import _real_rows
 
 
@@ -31,17 +35,20 @@ def recording(rows: int | None) -> tuple[Recording, np.ndarray]:
     return Recording(component, (({"x": x}, {"y": 2 * x}),), 1, (), rows=rows), x
 
 
-def test_golden_outputs_have_no_padding_and_are_kept_once() -> None:
+def test_golden_outputs_have_no_padding_and_are_kept_once(tmp_path: Path) -> None:
     made, x = recording(rows=4)
-    tensors = golden_tensors(made, made.component)
+    write_calls(tmp_path, "double", golden_calls(made, made.component))
+    tensors = load_file(tmp_path / "double.safetensors")
     assert set(tensors) == {"0.in.x", "0.fp32.y"}
     np.testing.assert_array_equal(tensors["0.in.x"], x)
     np.testing.assert_array_equal(tensors["0.fp32.y"], 2 * x[:, :4])
 
 
-def test_golden_outputs_of_a_quantized_component() -> None:
+def test_golden_outputs_of_a_quantized_component(tmp_path: Path) -> None:
     made, x = recording(rows=None)
-    tensors = golden_tensors(made, Component("double", Double(0.5), made.component.inputs, ("y",)))
+    quantized = Component("double", Double(0.5), made.component.inputs, ("y",))
+    write_calls(tmp_path, "double", golden_calls(made, quantized))
+    tensors = load_file(tmp_path / "double.safetensors")
     np.testing.assert_array_equal(tensors["0.quantized.y"], 2 * x + 0.5)
     np.testing.assert_array_equal(tensors["0.fp32.y"], 2 * x)
 

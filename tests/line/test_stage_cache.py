@@ -30,7 +30,7 @@ USED = {
 
 BELOW = {
     "documents/caches.py": "where the compiler works",
-    "documents/document.py": "the base class of records",
+    "documents/record.py": "the base class of records",
     "documents/shipped.py": "the words of errors",
 }
 """What of them the modules that quantize, export and lower may import."""

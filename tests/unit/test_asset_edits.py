@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from gen3dexport.assets import files, kinds
+from gen3dexport.assets import files
+from gen3dexport.assets.asset import Asset
 from gen3dexport.assets.edits import Edits
 from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.mesh import Mesh, from_occupancy_logits, is_closed
@@ -45,7 +46,7 @@ def some_gaussians() -> Gaussians:
     )
 
 
-def applied(edits: Edits, asset: kinds.Asset, ending: str) -> Mesh:
+def applied(edits: Edits, asset: Asset, ending: str) -> Mesh:
     format_ = files.format_of(asset.kind, Path(f"a{ending}"), viewer.FILES)
     made: Mesh = edits.applied(asset, edits.factor(asset), format_)
     return made

@@ -20,7 +20,7 @@ from gen3dexport.assets.feature_map import FeatureMap
 from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.height_field import HeightField
 from gen3dexport.assets.mesh import Mesh, from_occupancy_logits
-from gen3dexport.assets.metrics import asset_quality, depth_delta1
+from gen3dexport.assets.metrics import depth_delta1, surface_quality
 from gen3dexport.assets.points import Points
 from gen3dexport.assets.radiance_field import RadianceField
 from gen3dexport.assets.sequence import AssetSequence
@@ -194,11 +194,10 @@ def test_every_ending_is_written(kind: str, tmp_path: Path) -> None:
                 np.testing.assert_array_equal(kept[name], values)
 
 
-def test_scores_of_meshes_are_the_asset_quality_of_reports() -> None:
+def test_scores_of_meshes_are_of_their_surfaces() -> None:
     """The threshold is 1.5 cells of the reference's own grid: 1/16 here."""
     one, other = ball(0.30), ball(0.33)
-    full = np.ones((16, 16, 16), bool)
-    known = asset_quality(one, other, full, full)
+    known = surface_quality(one, other, 1 / 16)
     found = {s.name: s.value for s in kinds.of("mesh").scores(one, other)}
     assert found["f_score"] == known.f_score and found["chamfer"] == known.chamfer
     assert found["normal_consistency"] == known.normal_consistency

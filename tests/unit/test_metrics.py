@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import trimesh
 
+from gen3dexport.assets import kinds
 from gen3dexport.assets.mesh import Mesh
 from gen3dexport.assets.metrics import (
-    asset_quality,
     depth_delta1,
     occupancy_iou,
     picture_quality,
     sample_surface,
+    surface_quality,
 )
+from gen3dexport.assets.voxels import Voxels
 from gen3dexport.tensor_error import tensor_error
 
 
@@ -27,6 +29,7 @@ def sphere(radius: float, shift: float = 0.0) -> Mesh:
     )
 
 
+VOXEL = 1 / 64
 FULL, EMPTY = np.ones((64, 64, 64), dtype=bool), np.zeros((64, 64, 64), dtype=bool)
 
 
@@ -108,15 +111,15 @@ def test_samples_lie_on_the_surface_evenly() -> None:
 
 
 def test_quality_of_equal_assets() -> None:
-    quality = asset_quality(sphere(0.4), sphere(0.4), FULL, FULL)
-    assert quality.iou == 1 and quality.f_score == 1
+    quality = surface_quality(sphere(0.4), sphere(0.4), VOXEL)
+    assert quality.f_score == 1
     assert 0 < quality.chamfer < 0.006  # the distance between two samplings of one sphere
     assert quality.normal_consistency > 0.995
 
 
 def test_quality_of_concentric_spheres() -> None:
     """Two spheres with radii 0.40 and 0.43 are 0.03 apart everywhere: 1.92 voxels of 1/64."""
-    quality = asset_quality(sphere(0.43), sphere(0.40), FULL, FULL)
+    quality = surface_quality(sphere(0.43), sphere(0.40), VOXEL)
     assert quality.chamfer == pytest.approx(0.03, abs=0.001)
     assert dict(quality.f_scores) == {1.5: 0, 0.5: 0, 3.0: 1}
     assert quality.normal_consistency > 0.995
@@ -124,7 +127,7 @@ def test_quality_of_concentric_spheres() -> None:
 
 def test_quality_is_symmetric() -> None:
     one, other = sphere(0.3), sphere(0.3, shift=0.04)
-    there, back = asset_quality(one, other, FULL, FULL), asset_quality(other, one, FULL, FULL)
+    there, back = surface_quality(one, other, VOXEL), surface_quality(other, one, VOXEL)
     assert there.chamfer == pytest.approx(back.chamfer, rel=0.01)
     assert there.f_score == pytest.approx(back.f_score, abs=0.01)
     assert 0 < there.f_score < 1
@@ -132,17 +135,14 @@ def test_quality_is_symmetric() -> None:
 
 
 def test_empty_assets() -> None:
-    nothing = asset_quality(None, sphere(0.4), EMPTY, FULL)
-    assert (nothing.iou, nothing.f_score, nothing.normal_consistency) == (0, 0, 0)
-    assert math.isinf(nothing.chamfer) and nothing.as_dict()["chamfer"] == "inf"
-    both = asset_quality(None, None, EMPTY, EMPTY)
-    assert (both.iou, both.chamfer, both.f_score, both.normal_consistency) == (1, 0, 1, 1)
-
-
-def test_quality_is_json() -> None:
-    stored = json.loads(json.dumps(asset_quality(sphere(0.4), sphere(0.41), FULL, FULL).as_dict(), allow_nan=False))
-    assert stored.keys() == {"iou", "chamfer", "f_score", "f_scores", "normal_consistency", "samples"}
-    assert stored["f_scores"]["1.5"] == stored["f_score"]
+    empty = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int64))
+    nothing = {s.name: s.value for s in kinds.of("mesh").scores(empty, sphere(0.4))}
+    assert (nothing["f_score"], nothing["normal_consistency"], nothing["depth_delta1"]) == (0, 0, 0)
+    assert math.isinf(nothing["chamfer"])
+    both = {s.name: s.value for s in kinds.of("mesh").scores(empty, empty)}
+    assert (both["chamfer"], both["f_score"], both["normal_consistency"]) == (0, 1, 1)
+    assert kinds.of("voxels").scores(Voxels(EMPTY), Voxels(FULL))[0].value == 0
+    assert kinds.of("voxels").scores(Voxels(EMPTY), Voxels(EMPTY))[0].value == 1
 
 
 def test_pictures_are_compared_by_psnr_and_ssim() -> None:

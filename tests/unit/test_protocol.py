@@ -26,11 +26,11 @@ def test_a_backend_has_every_name_of_the_protocol(name: str) -> None:
     module = backends.find(name)
     assert [n for n in (*VALUES, *FUNCTIONS) if not hasattr(module, n)] == []
     assert issubclass(module.Options, BaseModel) and module.Options.model_config.get("extra") == "forbid"
-    for table in VALUES:
-        if table != "Options":
-            entries = getattr(module, table)
-            assert isinstance(entries, Mapping)
-            assert all(isinstance(key, str) and isinstance(text, str) and text for key, text in entries.items()), table
+    assert module.PACKAGES and all(isinstance(package, str) and package for package in module.PACKAGES)
+    for table in (value for value in VALUES if value not in ("Options", "PACKAGES")):
+        entries = getattr(module, table)
+        assert isinstance(entries, Mapping)
+        assert all(isinstance(key, str) and isinstance(text, str) and text for key, text in entries.items()), table
     for function in FUNCTIONS:
         parameters = list(inspect.signature(getattr(Backend, function)).parameters)[1:]
         assert list(inspect.signature(getattr(module, function)).parameters) == parameters, function

@@ -24,7 +24,7 @@ from torch import Tensor
 from gen3dexport.assets.draw.gaussian_render import splat
 from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.mesh import Mesh, from_occupancy_logits
-from gen3dexport.assets.metrics import asset_quality, sample_surface
+from gen3dexport.assets.metrics import occupancy_iou, sample_surface, surface_quality
 from gen3dexport.models.trellis.host.gaussian_attributes import attributes, perturbation
 from gen3dexport.models.trellis.host.mesh_features import mesh_of
 from gen3dexport.models.trellis.host.structure_stage import crossed_cells, solid_cells
@@ -178,10 +178,12 @@ def scores_of(
 ) -> dict[str, Any]:
     """All scores of one pair of assets."""
     right, second = true_mesh(item, truth)
-    quality = asset_quality(mesh, right, occupied, truth, samples=8000)
-    scores = {"iou": quality.iou, "chamfer": quality.chamfer, "normal_consistency": quality.normal_consistency}
+    voxel = 1 / len(occupied)
+    quality = surface_quality(mesh, right, voxel, samples=8000)
+    scores = {"iou": occupancy_iou(occupied, truth), "chamfer": quality.chamfer}
+    scores |= {"normal_consistency": quality.normal_consistency}
     scores |= {f"f_{threshold}": score for threshold, score in quality.f_scores}
-    coarse = asset_quality(from_occupancy_logits(np.where(occupied, 1.0, -1.0)), right, occupied, truth, samples=8000)
+    coarse = surface_quality(from_occupancy_logits(np.where(occupied, 1.0, -1.0)), right, voxel, samples=8000)
     scores |= {"coarse_chamfer": coarse.chamfer} | {f"coarse_f_{t}": score for t, score in coarse.f_scores}
     return scores | color_scores(mesh, item, right, second) | picture_scores(mesh, gaussians, right)
 

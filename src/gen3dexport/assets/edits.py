@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from gen3dexport.assets import kinds
+from gen3dexport.assets.asset import Asset
 from gen3dexport.assets.file_format import FileFormat
 from gen3dexport.errors import UsageError
 
@@ -49,7 +50,7 @@ class Edits:
             if wanting and (name == "size" or len(wanting) == len(written)):
                 raise UsageError(f"{_option(name)}: is of {', '.join(having)}; a file of this run holds {wanting[0]}")
 
-    def applied(self, asset: kinds.Asset, factor: float, format_: FileFormat) -> Any:
+    def applied(self, asset: Asset, factor: float, format_: FileFormat) -> Any:
         """The asset as the file of that format holds it.
 
         Args:
@@ -60,7 +61,7 @@ class Edits:
             return changed
         return _of(asset.kind)["size"](changed, factor * format_.per_metre)
 
-    def factor(self, first: kinds.Asset) -> float:
+    def factor(self, first: Asset) -> float:
         """Metres in a unit: what every file is scaled by, for the asset of the run's first file.
 
         Raises:
@@ -77,7 +78,7 @@ class Edits:
         found = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in found.items() if value is not None}
 
-    def shaped(self, asset: kinds.Asset) -> Any:
+    def shaped(self, asset: Asset) -> Any:
         """The asset with everything done but its size, which files in different units have different ones of."""
         changed: Any = asset
         for name, value in self._asked().items():

@@ -47,6 +47,11 @@ class FileFormat:
             )
 
 
+def written_by(content: Callable[[Any, str], bytes], ending: str, **frame: Any) -> FileFormat:
+    """The format of an ending that `content(asset, ending)` gives the bytes of; `frame` has further fields."""
+    return FileFormat(lambda asset, title: content(asset, ending), **frame)
+
+
 def npz(arrays: Callable[[Any], Mapping[str, NDArray[Any]]], up: str = "") -> FileFormat:
     """The format `.npz` of a kind: its arrays by name, whole, in the pipeline's frame if they are of places."""
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gen3dexport.assets import kinds
+from gen3dexport.assets.asset import Asset
 from gen3dexport.assets.file_format import FileFormat
 from gen3dexport.disk import check_place, write_atomically
 from gen3dexport.errors import UsageError
@@ -75,7 +76,7 @@ def check_output(path: Path, wanted: str = "", views: Formats = _NONE) -> None:
     format_of(kind, path, views).require(path)
 
 
-def write(asset: kinds.Asset, path: Path, title: str = "", views: Formats = _NONE) -> None:
+def write(asset: Asset, path: Path, title: str = "", views: Formats = _NONE) -> None:
     """Write an asset of a kind that the ending holds. The file appears whole or not at all.
 
     Args:
@@ -111,11 +112,11 @@ def frames(views: Formats = _NONE) -> list[tuple[str, str, str, str]]:
     return [(" ".join(names), *row) for row, names in joined.items()]
 
 
-def turntable(asset: kinds.Asset) -> NDArray[np.uint8]:
+def turntable(asset: Asset) -> NDArray[np.uint8]:
     """A picture of an asset of any kind."""
     return kinds.of(asset).picture(asset)
 
 
-def counts(asset: kinds.Asset) -> dict[str, int]:
+def counts(asset: Asset) -> dict[str, int]:
     """How large an asset is."""
     return kinds.of(asset).counts(asset)

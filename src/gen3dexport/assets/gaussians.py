@@ -1,4 +1,4 @@
-"""3D Gaussians: an asset of many small ellipsoids with colour and opacity, and how alike two are.
+"""3D Gaussians: an asset of many small ellipsoids with colour and opacity.
 
 Coordinates are the pipeline's: the unit cube [-0.5, 0.5]^3, right-handed, z up.
 Source: Kerbl et al. 2023, "3D Gaussian Splatting for Real-Time Radiance Field Rendering".
@@ -6,25 +6,17 @@ Source: Kerbl et al. 2023, "3D Gaussian Splatting for Real-Time Radiance Field R
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
-from functools import partial
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gen3dexport.assets.array_checks import check_shapes, not_finite
-from gen3dexport.assets.file_format import FileFormat
+from gen3dexport.assets.array_checks import check_shapes
 from gen3dexport.assets.harmonics import turned
-from gen3dexport.assets.score import PSNR, SSIM, Score, settled
-
-KIND = "gaussians"
-SCALES = (SSIM, PSNR)
-VIEWS, PIXELS = 4, 160
-"""Of the pictures that are compared."""
 
 Array = NDArray[np.float32]
+
 
 SH_C0 = 0.28209479177387814
 """The constant spherical harmonic: rgb = 0.5 + SH_C0 * coefficient."""
@@ -104,81 +96,6 @@ class Gaussians:
             self.opacities,
             self.sh,
         )
-
-
-def _content(ending: str, gaussians: Gaussians, title: str) -> bytes:
-    from gen3dexport.assets.gaussian_files import content
-
-    return content(gaussians, ending)
-
-
-def _usd(ending: str, gaussians: Gaussians, title: str) -> bytes:
-    from gen3dexport.assets.usd import content
-
-    return content(gaussians, ending)
-
-
-FILES: Mapping[str, FileFormat] = {
-    ".ply": FileFormat(partial(_content, ".ply"), up="-y"),
-    ".splat": FileFormat(partial(_content, ".splat"), up="-y"),
-    ".spz": FileFormat(partial(_content, ".spz"), up="y"),
-    ".glb": FileFormat(partial(_content, ".glb"), up="y", usual=False),
-    ".usda": FileFormat(partial(_usd, ".usda"), up="z", package="pxr", extra="usd"),
-    ".usdc": FileFormat(partial(_usd, ".usdc"), up="z", package="pxr", extra="usd"),
-    ".usd": FileFormat(partial(_usd, ".usd"), up="z", package="pxr", extra="usd"),
-}
-
-
-EDITS: Mapping[str, Callable[[Gaussians, Any], Gaussians]] = {
-    "sh_degree": Gaussians.with_degree,
-    "size": Gaussians.scaled,
-}
-
-
-def extent(gaussians: Gaussians) -> float:
-    """The longest edge of the bounding box of the centres."""
-    return float(np.ptp(gaussians.positions, axis=0).max())
-
-
-def arrays(gaussians: Gaussians) -> dict[str, NDArray[Any]]:
-    """The attributes by name."""
-    return {field.name: getattr(gaussians, field.name) for field in fields(gaussians)}
-
-
-def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Gaussians:
-    """The Gaussians of their arrays."""
-    return Gaussians(**{field.name: arrays[field.name] for field in fields(Gaussians)})
-
-
-def problem(gaussians: Gaussians) -> str | None:
-    """None at all, or numbers that are not finite."""
-    return not_finite(arrays(gaussians)) or (None if len(gaussians.positions) else "there are no Gaussians")
-
-
-def counts(gaussians: Gaussians) -> dict[str, int]:
-    """How many there are."""
-    return {"gaussians": len(gaussians.positions)}
-
-
-def picture(gaussians: Gaussians) -> NDArray[np.uint8]:
-    """A contact sheet of eight views around the Gaussians."""
-    from gen3dexport.assets.draw.gaussian_render import gaussian_turntable
-
-    return gaussian_turntable(gaussians)
-
-
-def scores(gaussians: Gaussians, reference: Gaussians) -> tuple[Score, ...]:
-    """SSIM and PSNR of pictures of four views (see `metrics.picture_quality`)."""
-    from gen3dexport.assets.draw.gaussian_render import render_gaussians
-    from gen3dexport.assets.draw.render import around
-    from gen3dexport.assets.metrics import picture_scores
-
-    pair = (gaussians, reference)
-    known = settled(SCALES, [not len(g.positions) for g in pair], [not_finite(arrays(g)) is None for g in pair])
-    if known is not None:
-        return known
-    pictures, others = ([render_gaussians(g, azimuth, size=PIXELS) for azimuth in around(VIEWS)] for g in pair)
-    return picture_scores(pictures, others)
 
 
 def rotation_matrices(quaternions: NDArray[np.floating]) -> NDArray[np.float64]:

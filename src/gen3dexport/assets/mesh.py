@@ -1,39 +1,18 @@
-"""A triangle mesh: what it is, how it comes out of occupancy, and how alike two are.
+"""A triangle mesh: what it is, and how it comes out of occupancy.
 
 Coordinates are the pipeline's: the unit cube [-0.5, 0.5]^3, right-handed, z up; axis 0 of a voxel grid is x.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gen3dexport.assets.array_checks import check_shapes, not_finite
-from gen3dexport.assets.file_format import FileFormat
-from gen3dexport.assets.score import Scale, Score, distance, settled
+from gen3dexport.assets.array_checks import check_shapes
 from gen3dexport.errors import AccuracyError, UsageError
-
-KIND = "mesh"
-DEFAULT_CELL = 1 / 64
-"""Edge of the cells where a mesh does not say it."""
-
-SCALES = (
-    Scale("f_score"),
-    distance("chamfer"),
-    Scale("normal_consistency"),
-    Scale("depth_delta1"),
-    Scale("f_score_0.5"),
-    Scale("f_score_3"),
-)
-ROUGHNESS = 0.9
-"""Of the surface in files that have a material; none of it is a metal."""
-VIEWS = 4
-"""Views whose depths are compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,101 +49,6 @@ class Mesh:
         """Times `factor`, about the origin."""
         cell = None if self.cell is None else self.cell * factor
         return replace(self, vertices=(self.vertices * factor).astype(np.float32), cell=cell)
-
-
-def _content(ending: str, mesh: Mesh, title: str) -> bytes:
-    from gen3dexport.assets.mesh_files import content
-
-    return content(mesh, ending)
-
-
-def _usd(ending: str, mesh: Mesh, title: str) -> bytes:
-    from gen3dexport.assets.usd import content
-
-    return content(mesh, ending)
-
-
-FILES: Mapping[str, FileFormat] = {
-    ".glb": FileFormat(partial(_content, ".glb"), up="y"),
-    ".obj": FileFormat(partial(_content, ".obj"), up="y"),
-    ".ply": FileFormat(partial(_content, ".ply"), up="z"),
-    ".stl": FileFormat(partial(_content, ".stl"), up="z", per_metre=1000),
-    ".usda": FileFormat(partial(_usd, ".usda"), up="z", package="pxr", extra="usd"),
-    ".usdc": FileFormat(partial(_usd, ".usdc"), up="z", package="pxr", extra="usd"),
-    ".usd": FileFormat(partial(_usd, ".usd"), up="z", package="pxr", extra="usd"),
-}
-
-
-def _largest_part(mesh: Mesh, asked: bool) -> Mesh:
-    from gen3dexport.assets.mesh_edits import largest_part
-
-    return largest_part(mesh) if asked else mesh
-
-
-def _with_faces_at_most(mesh: Mesh, count: int) -> Mesh:
-    from gen3dexport.assets.mesh_edits import with_faces_at_most
-
-    return with_faces_at_most(mesh, count)
-
-
-EDITS: Mapping[str, Callable[[Mesh, Any], Mesh]] = {
-    "largest_part": _largest_part,
-    "max_faces": _with_faces_at_most,
-    "size": Mesh.scaled,
-}
-
-
-def extent(mesh: Mesh) -> float:
-    """The longest edge of the bounding box of what the faces use."""
-    used = mesh.vertices[np.unique(mesh.faces)]
-    return float((used.max(0) - used.min(0)).max())
-
-
-def arrays(mesh: Mesh) -> dict[str, NDArray[Any]]:
-    """`vertices` and `faces`; `normals`, `colors` and `cell` where the mesh has them."""
-    found: dict[str, NDArray[Any]] = {"vertices": mesh.vertices, "faces": mesh.faces}
-    found |= {n: v for n, v in (("normals", mesh.normals), ("colors", mesh.colors)) if v is not None}
-    return found if mesh.cell is None else found | {"cell": np.asarray(mesh.cell, np.float64)}
-
-
-def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Mesh:
-    """The mesh of its arrays."""
-    cell = None if "cell" not in arrays else arrays["cell"].item()
-    return Mesh(arrays["vertices"], arrays["faces"], arrays.get("normals"), arrays.get("colors"), cell)
-
-
-def problem(mesh: Mesh) -> str | None:
-    """No triangles, or numbers that are not finite."""
-    return not_finite(arrays(mesh)) or (None if len(mesh.faces) else "it has no triangles")
-
-
-def counts(mesh: Mesh) -> dict[str, int]:
-    """Vertices and faces."""
-    return {"vertices": len(mesh.vertices), "faces": len(mesh.faces)}
-
-
-def picture(mesh: Mesh) -> NDArray[np.uint8]:
-    """A contact sheet of eight views around the mesh."""
-    from gen3dexport.assets.draw.render import turntable
-
-    return turntable(mesh)
-
-
-def scores(mesh: Mesh, reference: Mesh) -> tuple[Score, ...]:
-    """The F-score at 1.5 cells, Chamfer distance in edges of the unit cube, consistency of normals, the share of depths
-    that agree over four views, and the F-scores at 0.5 and 3 cells (see `metrics`)."""
-    from gen3dexport.assets.draw.render import around, depth_map
-    from gen3dexport.assets.metrics import depth_delta1, surface_quality
-
-    pair = (mesh, reference)
-    known = settled(SCALES, [not len(m.faces) for m in pair], [not_finite(arrays(m)) is None for m in pair])
-    if known is not None:
-        return known
-    found = surface_quality(mesh, reference, reference.cell or mesh.cell or DEFAULT_CELL)
-    depths, others = ([depth_map(m, azimuth) for azimuth in around(VIEWS)] for m in pair)
-    near = dict(found.f_scores)
-    values = (near[1.5], found.chamfer, found.normal_consistency, depth_delta1(depths, others), near[0.5], near[3.0])
-    return tuple(scale(value) for scale, value in zip(SCALES, values, strict=True))
 
 
 def from_occupancy_logits(logits: NDArray[np.floating], level: float = 0.0) -> Mesh:

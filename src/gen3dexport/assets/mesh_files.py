@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from gen3dexport.assets.colour import display_light, linear_light
 from gen3dexport.assets.glb import TO_Y_UP, glb
 from gen3dexport.assets.glb_reading import GlbProblem, read_triangles
-from gen3dexport.assets.mesh import ROUGHNESS, Mesh, always_unit, is_closed, vertex_normals
+from gen3dexport.assets.mesh import Mesh, always_unit, is_closed, vertex_normals
 from gen3dexport.disk import write_atomically
 from gen3dexport.errors import UsageError, VerificationError
 
 FORMATS = (".glb", ".obj", ".ply", ".stl")
 _Y_UP = (".glb", ".obj")
+_ROUGHNESS = 0.9
 # trimesh leaves normals out unless asked, by a name of each format; an STL has none per vertex.
 _NORMALS = {".obj": {"include_normals": True}, ".ply": {"vertex_normal": True}}
 
@@ -52,7 +53,7 @@ def _glb(mesh: Mesh, points: NDArray[np.float32], normals: NDArray[np.float32]) 
     if mesh.colors is not None:  # linear light, by the specification; floats, which all readers have right
         attributes["COLOR_0"] = linear_light(mesh.colors / 255).astype(np.float32)
     small = np.uint16 if len(points) < 65535 else np.uint32
-    surface = {"metallicFactor": 0, "roughnessFactor": ROUGHNESS}  # without a material, the default is a metal
+    surface = {"metallicFactor": 0, "roughnessFactor": _ROUGHNESS}  # without a material, the default is a metal
     material = {"name": "surface", "pbrMetallicRoughness": surface, "doubleSided": not is_closed(mesh.faces)}
     return glb(attributes, mesh.faces.reshape(-1).astype(small), {"material": 0}, {"materials": [material]})
 

@@ -1,12 +1,7 @@
-"""How far assets are from their reference.
-
-Values may be infinite where the mathematics says so; `as_dict` writes those as the strings "inf", "-inf" and "nan",
-which JSON has no numbers for and `float` reads back.
-"""
+"""How far assets are from their reference."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,29 +40,6 @@ class SurfaceQuality:
     def f_score(self) -> float:
         """The F-score at the first threshold."""
         return self.f_scores[0][1]
-
-
-@dataclass(frozen=True)
-class AssetQuality(SurfaceQuality):
-    """A mesh and its occupancy against the reference of the same prompt and seed.
-
-    Attributes:
-        chamfer: 0 when both are empty, inf when one is; the other fields of a surface: 1 when both are, 0 when one is.
-        iou: |A and B| / |A or B| of occupied voxels; 1 when both are empty.
-    """
-
-    iou: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields as JSON takes them, and `f_score`."""
-        return {
-            "iou": json_number(self.iou),
-            "chamfer": json_number(self.chamfer),
-            "f_score": json_number(self.f_score),
-            "f_scores": {str(threshold): json_number(score) for threshold, score in self.f_scores},
-            "normal_consistency": json_number(self.normal_consistency),
-            "samples": self.samples,
-        }
 
 
 def occupancy_iou(a: ArrayLike, b: ArrayLike) -> float:
@@ -155,31 +127,6 @@ def f_score(distances: Sequence[NDArray[np.float64]], threshold: float) -> float
     al. 2019)."""
     precision, recall = (float((d <= threshold).mean()) for d in distances)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-
-
-def asset_quality(
-    mesh: Mesh | None,
-    reference: Mesh | None,
-    occupancy: ArrayLike,
-    reference_occupancy: ArrayLike,
-    samples: int = 20_000,
-    thresholds: Sequence[float] = F_THRESHOLDS,
-    seed: int = 0,
-) -> AssetQuality:
-    """Quality of a generated asset against its reference; None is an empty asset.
-
-    Args:
-        occupancy, reference_occupancy: boolean [R, R, R].
-        thresholds: distances for the F-score in voxels, which are 1 / R of the unit cube's edge.
-    """
-    iou = occupancy_iou(occupancy, reference_occupancy)
-    empty = [m is None or len(m.faces) == 0 for m in (mesh, reference)]
-    if any(empty):
-        equal = float(all(empty))
-        return AssetQuality(0.0 if equal else math.inf, tuple((t, equal) for t in thresholds), equal, samples, iou)
-    assert mesh is not None and reference is not None
-    voxel = 1 / np.asarray(occupancy).shape[0]
-    return AssetQuality(**vars(surface_quality(mesh, reference, voxel, samples, thresholds, seed)), iou=iou)
 
 
 def picture_scores(pictures: Sequence[NDArray[np.uint8]], references: Sequence[NDArray[np.uint8]]) -> tuple[Score, ...]:

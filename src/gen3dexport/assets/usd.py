@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from gen3dexport.assets.colour import linear_light
+from gen3dexport.assets.file_format import FileFormat, written_by
 from gen3dexport.assets.gaussians import Gaussians
-from gen3dexport.assets.mesh import ROUGHNESS, Mesh, always_unit, is_closed, vertex_normals
+from gen3dexport.assets.mesh import Mesh, always_unit, is_closed, vertex_normals
 from gen3dexport.disk import write_atomically
 from gen3dexport.errors import MissingError, UsageError
 
 FORMATS = (".usda", ".usdc", ".usd")
+_ROUGHNESS = 0.9
 
 
 def write_usd(asset: Mesh | Gaussians, path: Path) -> None:
@@ -101,7 +104,7 @@ def _bind_surface(stage: Any, prim: Any, colored: bool) -> None:
     shader = UsdShade.Shader.Define(stage, place.AppendChild("surface"))
     shader.CreateIdAttr("UsdPreviewSurface")
     shader.CreateInput("metallic", Sdf.ValueTypeNames.Float).Set(0.0)
-    shader.CreateInput("roughness", Sdf.ValueTypeNames.Float).Set(ROUGHNESS)
+    shader.CreateInput("roughness", Sdf.ValueTypeNames.Float).Set(_ROUGHNESS)
     material.CreateSurfaceOutput().ConnectToSource(shader.ConnectableAPI(), "surface")
     if colored:
         reader = UsdShade.Shader.Define(stage, place.AppendChild("color"))
@@ -123,3 +126,9 @@ def _box(points: Any) -> Any:
     """The two corners of the points' bounding box; of the origin when there are none."""
     points = points if len(points) else np.zeros((1, 3), np.float32)
     return _vectors(np.stack([points.min(0), points.max(0)]))
+
+
+FILES: Mapping[str, FileFormat] = {
+    ending: written_by(content, ending, up="z", package="pxr", extra="usd") for ending in FORMATS
+}
+"""The formats, as the kinds that have them list them."""

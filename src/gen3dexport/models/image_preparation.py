@@ -1,6 +1,6 @@
 """An image made ready for an image encoder, on the host: the subject cut out, centred on black, normalised. No torch.
 
-Source: SPEC section 11.3 (TRELLIS's preprocessing).
+As TRELLIS prepares its images (Xiang et al. 2024, "Structured 3D Latents for Scalable and Versatile 3D Generation").
 """
 
 from __future__ import annotations

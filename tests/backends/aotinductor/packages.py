@@ -2,7 +2,7 @@
 
 python packages.py build FOLDER     a small network's package, its record, golden inputs and outputs
 python packages.py load FOLDER      from disk, as bundles are loaded; prints torch's version and the
-                                                relative L2 error against the golden outputs
+                                                relative L2 error against the golden outputs.
 """
 
 from __future__ import annotations

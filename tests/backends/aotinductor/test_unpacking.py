@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,13 +26,38 @@ def test_a_folder_with_room_is_taken(package: Path, monkeypatch: pytest.MonkeyPa
     require_room(package)
 
 
-@pytest.mark.skipif(not os.statvfs("/proc").f_flag & os.ST_NOEXEC, reason="/proc is not mounted noexec here")
+MOUNTED = (
+    'mount -t tmpfs -o "$1" none "$2" && TMPDIR="$2/inside" && export TMPDIR && mkdir "$2/inside" && shift 2 && "$@"'
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"), [("noexec", "is mounted noexec"), ("size=4096", "MB free")], ids=["noexec", "full"]
+)
+def test_the_mount_is_named(options: str, reason: str, package: Path) -> None:
+    apart = ["unshare", "--mount", "--map-root-user", "--user"]
+    if shutil.which("unshare") is None or subprocess.run([*apart, "true"], capture_output=True).returncode:
+        pytest.skip("this user may not mount a file system of its own")
+    package.write_bytes(bytes(2**20))
+    place = package.parent / "mounted"
+    place.mkdir()
+    code = "import sys, pathlib; from gen3dexport.backends.aotinductor.unpacking import require_room as f; "
+    command = [sys.executable, "-c", code + "f(pathlib.Path(sys.argv[1]))", str(package)]
+    done = subprocess.run(
+        [*apart, "sh", "-c", MOUNTED, "sh", options, str(place), *command], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    error = done.stderr.splitlines()[-1]
+    assert "MissingError" in error and str(package) in error and "sound: set TMPDIR=FOLDER" in error
+    assert f"into {place}/inside to run it, which is on {place}, which " in error and reason in error
+
+
 @pytest.mark.parametrize("variable", ["TMPDIR", "TMP", "TEMP", "TEMPDIR"])
-def test_a_folder_whose_files_may_not_run(variable: str, package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_variable_that_torch_asks_is_asked(variable: str, package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("TMPDIR", "TMP", "TEMP", "TEMPDIR"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv(variable, "/proc/self")
-    with pytest.raises(MissingError, match=r"is on /proc, which is mounted noexec.*sound: set TMPDIR=FOLDER"):
+    monkeypatch.setenv(variable, "/none")
+    with pytest.raises(MissingError, match="into /none to run it"):
         require_room(package)
 
 

@@ -67,7 +67,7 @@ def test_cube_cases() -> None:
     assert np.array_equal(groups >= 0, crossed)
     assert counts[[0, 255]].tolist() == [0, 0]
     assert counts.max() == 4
-    assert ambiguity()[0].sum() == 36  # SPEC 10.3
+    assert ambiguity()[0].sum() == 36
     for case in range(1, 255):
         assert sorted(set(groups[case][groups[case] >= 0])) == list(range(counts[case]))
 

@@ -102,6 +102,6 @@ def test_elastic_prefix_and_default_heads() -> None:
 
 
 def test_schedule_has_the_released_number_of_calls() -> None:
-    """SPEC 11.1: 25 steps, r=3, [0.5, 1]: 19 guided steps, 44 calls; 12 steps: 22 calls."""
+    """The released samplers: 25 steps, r=3, [0.5, 1]: 19 guided steps, 44 calls; 12 steps: 22 calls."""
     assert Schedule(25, 5.0, (0.5, 1.0), 3.0).calls == 44
     assert Schedule(12, 5.0, (0.5, 1.0), 3.0).calls == 22

@@ -272,7 +272,7 @@ def test_no_sensitivity_where_the_occupancy_is_not_the_asset(weights: Path, tmp_
     assert "structured latent" in error
 
 
-# Parameters by recipe: the sums of SPEC's table.
+# Parameters by recipe: the sums over the released checkpoints' tensors.
 RELEASED = {
     "trellis-image-large": 1_491_312_022,
     "trellis-text-base": 677_427_094,

@@ -66,7 +66,7 @@ def test_coarse_to_fine_is_the_whole_grid(name: str, coarse: int) -> None:
 
 
 def test_the_saving_at_the_released_resolution() -> None:
-    """What docs/triposr.md says of a ring in 256^3 = 16,777,216 points with a coarse step of 4."""
+    """Of a ring in 256^3 = 16,777,216 points, with a coarse step of 4."""
     field = sample(lambda p: _density(_torus(p)), 256, 4, THRESHOLD)
     assert field.queries == pytest.approx(740_111, rel=0.01)
 

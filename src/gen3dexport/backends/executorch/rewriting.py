@@ -1,9 +1,8 @@
 """An exported program rewritten into operators that XNNPACK takes and ExecuTorch's kernels run correctly.
 
-Why each rule exists is said at the rule; facts/executorch.md of the project has the measurements behind them. The
-rewriting interprets the captured graph under a fresh torch.export, so that shapes and dtypes are propagated by torch
-itself, and so that constants a rule needs (averaging vectors, 2-D kernels of a 3-D convolution) are ordinary buffers
-that a delegate can own.
+Why each rule exists is said at the rule. The rewriting interprets the captured graph under a fresh torch.export, so
+that shapes and dtypes are propagated by torch itself, and so that constants a rule needs (averaging vectors, 2-D
+kernels of a 3-D convolution) are ordinary buffers that a delegate can own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The 256 cases of a cube with corners inside and outside: which crossing edges share a dual vertex. No torch.
 
 Corner k is at (k & 1, k >> 1 & 1, k >> 2 & 1); bit k of a case says that corner k is inside. The tables are made from
-rules (SPEC section 10.3; Nielson 2004, "Dual Marching Cubes"; Shen et al. 2023, "FlexiCubes"), not copied.
+rules (Nielson 2004, "Dual Marching Cubes"; Shen et al. 2023, "FlexiCubes"), not copied.
 """
 
 from __future__ import annotations

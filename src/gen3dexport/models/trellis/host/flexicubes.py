@@ -1,7 +1,7 @@
 """FlexiCubes on the host: a mesh from signed distances at cube corners, with learned weights per cube. No torch.
 
 Source: Shen et al. 2023, "Flexible Isosurface Extraction for Gradient-Based Mesh Optimization", in the form that
-TRELLIS's mesh decoder uses (SPEC section 10.3); written from that description.
+TRELLIS's mesh decoder uses; written from that description.
 """
 
 from __future__ import annotations

@@ -127,7 +127,8 @@ def attributes(
 ) -> Gaussians:
     """The Gaussians of the decoder's features; arguments as in `raw_fields`.
 
-    Source: SPEC section 8; the smallest scale is Yu et al. 2024, "Mip-Splatting".
+    Source: Xiang et al. 2024, "Structured 3D Latents for Scalable and Versatile 3D Generation", 3D Gaussians; the
+    smallest scale is Yu et al. 2024, "Mip-Splatting".
     """
     raw = raw_fields(features, coords, perturbed, representation, resolution)
     scaling = raw["scaling"].astype(np.float64)

@@ -22,7 +22,8 @@ class Sampler(Record):
             of a batch of two (`batched`: faster where one branch does not fill the device).
         cache_context: the keys and values of the condition once for all steps, by a component of their own
             (`flow_context`, `slat_flow_context`). The flow is then lowered block by block, not one block for all.
-        tabulate_time: the timestep's layers as a table of the sampler's steps (on unless false): a quarter of a flow
+        tabulate_time: the timestep's layers as a table of the sampler's steps (on unless false): the program then
+            has those layers' outputs and not their weights.
     """
 
     steps: int | None = Field(default=None, ge=1, le=1000)

@@ -46,7 +46,8 @@ def radiance_field(
 ) -> RadianceField:
     """The radiance field of the decoder's features [N, rank (3 dim + 4)] at voxels [N, 3].
 
-    Source: SPEC section 9 (Xiang et al. 2024; trivectors of Gao et al. 2023, "Strivec").
+    Source: Xiang et al. 2024, "Structured 3D Latents for Scalable and Versatile 3D Generation", radiance fields;
+    trivectors of Gao et al. 2023, "Strivec".
     """
     rank, dim = factors.rank, factors.dim
     trivec, density, colour = np.split(features, [3 * rank * dim, 3 * rank * dim + rank], axis=1)

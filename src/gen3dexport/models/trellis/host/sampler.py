@@ -67,7 +67,8 @@ def sample(
         on_step: called with (step, x after it, predicted clean sample); for progress, previews and golden data.
         pair: (x, 1000 * t) -> both velocities, conditional first, in one call; asked for guided steps.
 
-    Source: SPEC section 11.1 (Lipman et al. 2022, "Flow Matching"; guidance interval of Kynkaanniemi et al. 2024).
+    Source: Lipman et al. 2022, "Flow Matching for Generative Modeling"; the guidance interval is that of
+    Kynkaanniemi et al. 2024, "Applying Guidance in a Limited Interval Improves Sample and Distribution Quality".
     """
     x = noise
     times, sigma = schedule.times, schedule.sigma_min

@@ -147,7 +147,7 @@ class PointwiseConv3d(nn.Module):
     """Sparse convolution, kernel 1, as the release's library computes it.
 
     The library reads the stored buffer [out, 1, 1, 1, in] as a matrix [in, out] without a transpose; the released
-    weights were trained through that, so it is part of the model (SPEC, trap 1).
+    weights were trained through that, so it is part of the model.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:

@@ -9,7 +9,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from gen3dexport.documents.document import Record, parse, read_yaml
+from gen3dexport.documents.document import parse, read_yaml
+from gen3dexport.documents.record import Record
 from gen3dexport.errors import UsageError
 
 CONFIG = "config.yaml"

@@ -1,6 +1,6 @@
 """A picture made ready for TripoSR's image encoder: the subject cut out, centred on grey, resized. No torch.
 
-Source: SPEC section 2.1.
+Source: Tochilkin et al. 2024, "TripoSR".
 """
 
 from __future__ import annotations

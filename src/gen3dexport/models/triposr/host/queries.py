@@ -37,9 +37,12 @@ def query(program: Call, planes: Any, points: NDArray[np.float32], chunk: int, x
 
 def activated(density: NDArray[np.float32], bias: float) -> NDArray[np.float32]:
     """Density of raw density: exp(raw + bias)."""
-    return np.exp(np.minimum(density + np.float32(bias), np.float32(_LARGEST)))
+    found: NDArray[np.float32] = np.exp(np.minimum(density + np.float32(bias), np.float32(_LARGEST)))
+    return found
 
 
 def color(features: NDArray[np.float32]) -> NDArray[np.float32]:
     """Colour in [0, 1] of raw colour: sigmoid."""
-    return (1 + np.tanh(features / 2)) / 2  # which overflows nowhere
+    half = np.float32(0.5)
+    shades: NDArray[np.float32] = half + half * np.tanh(half * features)  # which overflows nowhere
+    return shades

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from gen3dexport.documents.document import Record
+from gen3dexport.documents.record import Record
 from gen3dexport.models.triposr.host.model import CONFIG, Model, read_model
 from gen3dexport.models.weights import WeightFiles
 

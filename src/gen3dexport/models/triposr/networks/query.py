@@ -1,4 +1,4 @@
-"""Density and colour at points, from the planes. Source: SPEC section 2.6."""
+"""Density and colour at points, from the planes. Source: Tochilkin et al. 2024, "TripoSR"."""
 
 from __future__ import annotations
 

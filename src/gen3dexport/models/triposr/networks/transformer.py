@@ -1,6 +1,6 @@
 """The backbone's transformer: plane tokens under the picture's tokens. Names of the released tensors.
 
-Source: SPEC section 2.4.
+Source: Tochilkin et al. 2024, "TripoSR".
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Three feature planes: their learned tokens, their upsampling, and the backbone that makes them of a picture's tokens.
 
-Source: SPEC sections 2.3 to 2.5.
+Source: Tochilkin et al. 2024, "TripoSR", after Hong et al. 2023, "LRM".
 """
 
 from __future__ import annotations

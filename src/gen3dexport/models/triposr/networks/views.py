@@ -1,4 +1,4 @@
-"""Pictures of the field by volume rendering: cameras, rays, samples, and what is seen. Source: SPEC section 2.7.
+"""Pictures of the field by volume rendering: cameras, rays, samples, and what is seen. Source: Mildenhall 2020, "NeRF".
 
 The release trains and previews with them; a mesh needs none. Golden sets have them, so parity computes them.
 """
@@ -84,4 +84,5 @@ def rendered(field: Field, rays: Rays, samples: int) -> Tensor:
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    return vectors / vectors.norm(dim=-1, keepdim=True)
+    length: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    return vectors / length

@@ -1,7 +1,7 @@
 """The image encoder: DINO v1's vision transformer (Caron et al. 2021), tokens of a picture.
 
 `ImageTokenizer` holds the released tensors by their names. `ImageEncoder` is what is built: for one image size, with
-the position table resampled once and without the pooler, whose result nothing uses. Source: SPEC section 2.2.
+the position table resampled once and without the pooler, whose result nothing uses.
 """
 
 from __future__ import annotations

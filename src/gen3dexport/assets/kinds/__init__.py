@@ -1,6 +1,7 @@
-"""The kinds of assets: the modules of this folder that have a `KIND`. Adding a kind is adding a module.
+"""The kinds of assets: the modules of this folder. Adding a kind is adding a module here.
 
-A kind's module has what `Kind` says. Its class is a frozen dataclass with the class variable `kind`.
+A kind's module is named after it and has what `Kind` says. What the asset is, a frozen dataclass with the class
+variable `kind`, stands in the module of that name beside this folder: what draws and writes it need not know the kind.
 """
 
 from __future__ import annotations
@@ -9,21 +10,15 @@ import pkgutil
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gen3dexport import assets
+from gen3dexport.assets.asset import Asset
 from gen3dexport.assets.file_format import FileFormat
 from gen3dexport.assets.score import Scale, Score
 from gen3dexport.errors import UsageError
-
-
-class Asset(Protocol):
-    """An asset of any kind."""
-
-    kind: ClassVar[str]
 
 
 class Kind(Protocol):
@@ -58,15 +53,9 @@ class Kind(Protocol):
 
 
 @cache
-def _modules() -> Mapping[str, Kind]:
-    names = sorted(m.name for m in pkgutil.iter_modules(assets.__path__) if not m.ispkg)
-    found = (import_module(f"{assets.__name__}.{name}") for name in names)
-    return {module.KIND: cast(Kind, module) for module in found if hasattr(module, "KIND")}
-
-
 def names() -> tuple[str, ...]:
     """The kinds that there are, by name."""
-    return tuple(_modules())
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
 def of(asset: Asset | str) -> Kind:
@@ -76,9 +65,9 @@ def of(asset: Asset | str) -> Kind:
         UsageError: for a name that is none.
     """
     name = asset if isinstance(asset, str) else asset.kind
-    if name not in _modules():
+    if name not in names():
         raise UsageError(f"kind {name!r}: unknown; there are {', '.join(names())}")
-    return _modules()[name]
+    return cast(Kind, import_module(f"{__name__}.{name}"))
 
 
 def to_arrays(made: Mapping[str, Any]) -> dict[str, NDArray[Any]]:

@@ -1,0 +1,94 @@
+"""The kind mesh: its arrays, files, pictures and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gen3dexport.assets import mesh_files, usd
+from gen3dexport.assets.array_checks import not_finite
+from gen3dexport.assets.draw.render import around, depth_map, turntable
+from gen3dexport.assets.file_format import FileFormat, written_by
+from gen3dexport.assets.mesh import Mesh
+from gen3dexport.assets.mesh_edits import largest_part, with_faces_at_most
+from gen3dexport.assets.metrics import depth_delta1, surface_quality
+from gen3dexport.assets.score import Scale, Score, distance, settled
+
+KIND = "mesh"
+DEFAULT_CELL = 1 / 64
+"""Edge of the cells where a mesh does not say it."""
+SCALES = (
+    Scale("f_score"),
+    distance("chamfer"),
+    Scale("normal_consistency"),
+    Scale("depth_delta1"),
+    Scale("f_score_0.5"),
+    Scale("f_score_3"),
+)
+VIEWS = 4
+"""Views whose depths are compared."""
+
+
+FILES: Mapping[str, FileFormat] = {
+    ".glb": written_by(mesh_files.content, ".glb", up="y"),
+    ".obj": written_by(mesh_files.content, ".obj", up="y"),
+    ".ply": written_by(mesh_files.content, ".ply", up="z"),
+    ".stl": written_by(mesh_files.content, ".stl", up="z", per_metre=1000),
+    **usd.FILES,
+}
+EDITS: Mapping[str, Callable[[Mesh, Any], Mesh]] = {
+    "largest_part": lambda mesh, asked: largest_part(mesh) if asked else mesh,
+    "max_faces": with_faces_at_most,
+    "size": Mesh.scaled,
+}
+
+
+def extent(mesh: Mesh) -> float:
+    """The longest edge of the bounding box of what the faces use."""
+    used = mesh.vertices[np.unique(mesh.faces)]
+    return float((used.max(0) - used.min(0)).max())
+
+
+def arrays(mesh: Mesh) -> dict[str, NDArray[Any]]:
+    """`vertices` and `faces`; `normals`, `colors` and `cell` where the mesh has them."""
+    found: dict[str, NDArray[Any]] = {"vertices": mesh.vertices, "faces": mesh.faces}
+    found |= {n: v for n, v in (("normals", mesh.normals), ("colors", mesh.colors)) if v is not None}
+    return found if mesh.cell is None else found | {"cell": np.asarray(mesh.cell, np.float64)}
+
+
+def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Mesh:
+    """The mesh of its arrays."""
+    cell = None if "cell" not in arrays else arrays["cell"].item()
+    return Mesh(arrays["vertices"], arrays["faces"], arrays.get("normals"), arrays.get("colors"), cell)
+
+
+def problem(mesh: Mesh) -> str | None:
+    """No triangles, or numbers that are not finite."""
+    return not_finite(arrays(mesh)) or (None if len(mesh.faces) else "it has no triangles")
+
+
+def counts(mesh: Mesh) -> dict[str, int]:
+    """Vertices and faces."""
+    return {"vertices": len(mesh.vertices), "faces": len(mesh.faces)}
+
+
+def picture(mesh: Mesh) -> NDArray[np.uint8]:
+    """A contact sheet of eight views around the mesh."""
+    return turntable(mesh)
+
+
+def scores(mesh: Mesh, reference: Mesh) -> tuple[Score, ...]:
+    """The F-score at 1.5 cells, Chamfer distance in edges of the unit cube, consistency of normals, the share of depths
+    that agree over four views, and the F-scores at 0.5 and 3 cells (see `metrics`)."""
+    pair = (mesh, reference)
+    known = settled(SCALES, [not len(m.faces) for m in pair], [not_finite(arrays(m)) is None for m in pair])
+    if known is not None:
+        return known
+    found = surface_quality(mesh, reference, reference.cell or mesh.cell or DEFAULT_CELL)
+    depths, others = ([depth_map(m, azimuth) for azimuth in around(VIEWS)] for m in pair)
+    near = dict(found.f_scores)
+    values = (near[1.5], found.chamfer, found.normal_consistency, depth_delta1(depths, others), near[0.5], near[3.0])
+    return tuple(scale(value) for scale, value in zip(SCALES, values, strict=True))

@@ -1,0 +1,103 @@
+"""The kind points: its arrays, files, pictures and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gen3dexport.assets.array_checks import not_finite
+from gen3dexport.assets.draw.gaussian_render import gaussian_turntable
+from gen3dexport.assets.file_format import FileFormat, npz
+from gen3dexport.assets.gaussians import SH_C0, Gaussians
+from gen3dexport.assets.metrics import chamfer, f_score, nearest_points
+from gen3dexport.assets.points import Points
+from gen3dexport.assets.score import Scale, Score, distance, settled
+
+KIND = "points"
+SCALES = (Scale("f_score"), distance("chamfer"))
+
+
+CELL = 1 / 64
+"""What counts as near for the F-score is 1.5 of these."""
+SAMPLES = 20_000
+"""Points of each cloud that are compared at most."""
+
+
+EDITS: Mapping[str, Callable[[Points, Any], Points]] = {"size": Points.scaled}
+
+
+def extent(points: Points) -> float:
+    """The longest edge of the bounding box."""
+    return float(np.ptp(points.positions, axis=0).max())
+
+
+def arrays(points: Points) -> dict[str, NDArray[Any]]:
+    """`positions`, and `colors` where there are any."""
+    found: dict[str, NDArray[Any]] = {"positions": points.positions}
+    return found if points.colors is None else found | {"colors": points.colors}
+
+
+def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Points:
+    """The points of their arrays."""
+    return Points(arrays["positions"], arrays.get("colors"))
+
+
+def _ply(points: Points, title: str) -> bytes:
+    names = [("x", "<f4"), ("y", "<f4"), ("z", "<f4")]
+    names += [] if points.colors is None else [("red", "u1"), ("green", "u1"), ("blue", "u1")]
+    row = np.zeros(len(points.positions), names)
+    for (name, _), column in zip(names[:3], points.positions.T, strict=True):
+        row[name] = column
+    for (name, _), column in zip(names[3:], () if points.colors is None else points.colors.T, strict=True):
+        row[name] = column
+    lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(row)}"]
+    lines += [*(f"property {'float' if kind == '<f4' else 'uchar'} {name}" for name, kind in names), "end_header", ""]
+    return "\n".join(lines).encode() + row.tobytes()
+
+
+FILES: Mapping[str, FileFormat] = {".ply": FileFormat(_ply, up="z"), ".npz": npz(arrays, up="z")}
+
+
+def problem(points: Points) -> str | None:
+    """None at all, or numbers that are not finite."""
+    return not_finite(arrays(points)) or (None if len(points.positions) else "there are no points")
+
+
+def counts(points: Points) -> dict[str, int]:
+    """How many there are."""
+    return {"points": len(points.positions)}
+
+
+def picture(points: Points) -> NDArray[np.uint8]:
+    """A contact sheet of eight views around the points, each drawn as a small ball."""
+    count = len(points.positions)
+    colors = np.full((count, 3), 0.4) if points.colors is None else points.colors / 255
+    balls = Gaussians(
+        points.positions,
+        np.full((count, 3), CELL / 4, np.float32),
+        np.tile(np.array([1, 0, 0, 0], np.float32), (count, 1)),
+        np.full(count, 0.95, np.float32),
+        ((colors - 0.5) / SH_C0)[:, None].astype(np.float32),
+    )
+    return gaussian_turntable(balls)
+
+
+def scores(points: Points, reference: Points) -> tuple[Score, ...]:
+    """The F-score at 1.5 cells of 1/64, and Chamfer distance in edges of the unit cube (see `metrics`)."""
+    pair = (points, reference)
+    known = settled(SCALES, [not len(p.positions) for p in pair], [not_finite(arrays(p)) is None for p in pair])
+    if known is not None:
+        return known
+    distances, _ = nearest_points(*(_some(p.positions) for p in pair))
+    of_near, of_distance = SCALES
+    return of_near(f_score(distances, 1.5 * CELL)), of_distance(chamfer(distances))
+
+
+def _some(positions: NDArray[np.float32]) -> NDArray[np.float64]:
+    """So many of the points at most, the same ones every time."""
+    if len(positions) > SAMPLES:
+        positions = positions[np.random.default_rng(0).choice(len(positions), SAMPLES, replace=False)]
+    return positions.astype(np.float64)

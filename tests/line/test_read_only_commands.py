@@ -1,0 +1,93 @@
+"""Commands that only look, for every shipped recipe on every shipped target, in one process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gen3dexport import sizing
+from gen3dexport.cli.app import COMMANDS
+from gen3dexport.cli.ls import KINDS
+from gen3dexport.documents.shipped import documents
+from gen3dexport.documents.target import aliases
+
+Cli = Callable[..., tuple[int, str, str]]
+RECIPES, TARGETS = sorted(documents("recipes")), sorted(documents("targets"))
+LOOKING = {"ls", "show", "plan", "doctor"}
+OTHERS = {"verify", "inspect", "compare", "parity"}
+"""Commands that look at a bundle, a report or a golden set: they are tried beside what makes those."""
+RELEASED = 30e6
+"""Parameters from which on a network counts as one of released size, whose capture takes many seconds."""
+
+
+@pytest.fixture(scope="module")
+def captured() -> dict[Any, Any]:
+    """Exported networks by what they are of."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def _each_network_is_exported_once(captured: dict[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan exports its networks to count operators. The same ones come again on every target, and those of released
+    size, which take minutes together, get the graph of the last small one: their own is looked at by other tests."""
+    real = sizing.export_module
+
+    def export(module: Any, inputs: tuple[Any, ...], name: str) -> Any:
+        if captured and sum(p.numel() for p in module.parameters()) > RELEASED:
+            return next(reversed(captured.values()))
+        layers = tuple((key, tuple(p.shape)) for key, p in module.named_parameters())
+        key = name, layers, tuple(tuple(i.shape) for i in inputs)
+        if key not in captured:
+            captured[key] = real(module, inputs, name)
+        return captured[key]
+
+    monkeypatch.setattr(sizing, "export_module", export)
+
+
+def test_every_command_either_looks_or_makes_something() -> None:
+    makers = {"build", "validate", "run", "cp", "sensitivity", "tune"}
+    assert LOOKING | OTHERS | makers == set(COMMANDS)
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES, key=lambda name: "mini" not in name))
+def test_plan(recipe: str, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")  # no name is folded
+    for target in TARGETS:
+        code, out, error = cli("plan", recipe, "--target", target, "--json")
+        assert code == 0, (target, error)
+        found = json.loads(out)
+        assert (found["recipe"], found["target"]) == (recipe, target)
+        assert found["components"] and all(c["parameters"] > 0 and c["bytes"] > 0 for c in found["components"])
+    code, out, error = cli("plan", recipe, "--target", target)
+    assert code == 0 and all(c["name"] in out for c in found["components"]), error
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_show(as_json: bool, cli: Cli) -> None:
+    for name in (*RECIPES, *TARGETS, *aliases()):
+        code, out, error = cli("show", name, *(["--json"] if as_json else []))
+        assert code == 0, (name, error)
+        assert f"name: {aliases().get(name, name)}\n" in (json.loads(out)["text"] if as_json else out)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("kind", ["", *KINDS])
+def test_ls(kind: str, as_json: bool, cli: Cli) -> None:
+    code, out, error = cli("ls", *filter(None, [kind]), *(["--json"] if as_json else []))
+    assert code == 0, error
+    shown = {"recipes": RECIPES, "targets": TARGETS}
+    for name in [*shown.get(kind, []), *(RECIPES + TARGETS if not kind else [])]:
+        assert name in out
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_doctor(as_json: bool, cli: Cli) -> None:
+    code, out, error = cli("doctor", *(["--json"] if as_json else []))
+    assert code == 0 and all(name in out for name in TARGETS), error
+    for target in TARGETS:
+        code, out, error = cli("doctor", "--target", target, "--json")
+        (row,) = json.loads(out)["targets"]
+        assert row["name"] == target and code == (3 if row["missing"] else 0), error
