@@ -23,4 +23,8 @@ class TestContract(BackendContract):
 
     @pytest.fixture(scope="class")
     def floors(self) -> dict[str, float]:
-        return dict.fromkeys(executorch.SCHEMES, 1e-5)
+        return dict.fromkeys(executorch.SCHEMES, 1e-5) | {
+            "int8-dynamic": 1e-2,
+            "int4-dynamic": 2e-2,
+            "int8-static": 1e-2,
+        }  # a value between two steps may round either way

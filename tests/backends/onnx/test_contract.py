@@ -23,4 +23,4 @@ class TestContract(BackendContract):
 
     @pytest.fixture(scope="class")
     def floors(self) -> dict[str, float]:
-        return dict.fromkeys(onnx.SCHEMES, 1e-5)
+        return dict.fromkeys(onnx.SCHEMES, 1e-5) | {"fp16": 1e-3}  # it computes in float32
