@@ -152,6 +152,17 @@ def to_scheme(
     return quantize(component, methods[scheme], layers)
 
 
+def rest_in(component: Component, half: str) -> None:
+    """Compute the blocks of `component` in half precision beside layers that are quantized next, in place.
+
+    Where they are in it, nothing happens: layers that an earlier rule quantized stay as they are, and float8 values
+    would be widened.
+    """
+    dtype = HALVES[half]
+    if hasattr(component.module, "set_block_dtype") and getattr(component.module, "block_dtype", None) is not dtype:
+        quantize(component, Half(dtype))
+
+
 def quantize(component: Component, method: Method, layers: Sequence[str] | None = None) -> Component:
     """`component` with `method` applied, in place.
 

@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -35,6 +36,7 @@ from gen3dexport.models.component import Component
 from gen3dexport.models.trellis.networks.golden_sets import read_golden
 from gen3dexport.networks.bert import BertTokenEncoder
 from gen3dexport.plan import backend_options, read_target
+from gen3dexport.quantization.module_rules import quantize_by_rules
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "trellis"
 CPU = aotinductor.Options()
@@ -481,6 +483,21 @@ class TestWithoutGpu:
         lowered = aotinductor.lower(Captured(component), SM90, tmp_path)
         assert len(stored) == count and lowered.facts["weights"]["bytes"] < share * 4 * flow().parameters
         assert lowered.facts["operators"][operator] and not lowered.facts["interpreted_operators"]
+        check_weights(read_package(tmp_path / lowered.files[0]), component.module.state_dict())
+
+    def test_small_weights_of_several_schemes_are_stored_as_they_are(self, tmp_path: Path) -> None:
+        """A flow with a scheme for each kind of layer: none is widened in the package."""
+        rules = {"blocks.*.self_attn": "float8-weight", "blocks.*.cross_attn": "int4-weight"}
+        component = quantize_by_rules(aotinductor, flow(), "float8-dynamic", rules, SM90)
+        stored = Counter(t.dtype for t in component.module.state_dict().values())
+        assert (stored[torch.float8_e4m3fn], stored[torch.uint8]) == (
+            2 * 5,
+            2 * 4,
+        )  # a weight; packed numbers and zeros
+        lowered = aotinductor.lower(Captured(component), SM90, tmp_path)
+        assert lowered.facts["weights"]["bytes"] < 0.6 * 4 * flow().parameters
+        assert all(lowered.facts["operators"][name] for name in ("mm_out", "_scaled_mm_out", "addmm_out"))
+        assert not lowered.facts["interpreted_operators"]
         check_weights(read_package(tmp_path / lowered.files[0]), component.module.state_dict())
 
     def test_another_architecture_is_noticed(self, cuda_package: tuple[Path, Component, Lowered]) -> None:

@@ -110,13 +110,13 @@ def quantize(component: Component, scheme: str, options: Options, layers: Sequen
     reason = refused_for(scheme, options)
     if reason is not None:
         raise UsageError(f"{component.name}: scheme {scheme} is refused on the {options.device.upper()}: {reason}")
-    from gen3dexport.quantization.quantize import HALVES, to_scheme
+    from gen3dexport.quantization.quantize import HALVES, rest_in, to_scheme
 
     quantized, stored_by_torchao = scheme not in ("fp32", *HALVES), scheme in ("int8-weight", "float8-weight")
     if stored_by_torchao and installed("torchao") is None:
         raise MissingError(f"{component.name}: scheme {scheme} needs torchao; pip install 'gen3dexport[torch]'")
-    if quantized and options.rest in HALVES and hasattr(component.module, "set_block_dtype"):
-        to_scheme(component, options.rest, options.min_features)
+    if quantized and options.rest in HALVES:
+        rest_in(component, options.rest)
     component = to_scheme(component, scheme, options.min_features, layers)
     if stored_by_torchao:
         from torchao.utils import unwrap_tensor_subclass

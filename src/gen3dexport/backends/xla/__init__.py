@@ -74,13 +74,13 @@ def quantize(component: Component, scheme: str, options: Options, layers: Sequen
     Raises:
         UsageError: for a scheme that a TPU has no use for, or that matches no layer.
     """
-    from gen3dexport.quantization.quantize import pick, replace_linears, to_scheme
+    from gen3dexport.quantization.quantize import pick, replace_linears, rest_in, to_scheme
 
     if scheme not in SCHEMES:
         reason = REFUSED.get(scheme, f"not a scheme of this backend; there are {', '.join(SCHEMES)}")
         raise UsageError(f"{component.name}: scheme {scheme!r}: {reason}")
-    if scheme.startswith("int8") and options.rest == "bf16" and hasattr(component.module, "set_block_dtype"):
-        to_scheme(component, "bf16", options.min_features)
+    if scheme.startswith("int8") and options.rest == "bf16":
+        rest_in(component, "bf16")
     if scheme == "int8-dynamic":
         from gen3dexport.backends.xla.int8_layer import WholeInt8Linear
 
