@@ -24,18 +24,18 @@ def _seeded(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
-def dino() -> nn.Module:
+def dino(blocks: int = 3) -> nn.Module:
     """A tiny image model: 42 x 42 pixels to 11 tokens of width 48."""
     from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
-    return _seeded(Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**DINO)))
+    return _seeded(Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**{**DINO, "num_hidden_layers": blocks})))
 
 
-def clip() -> nn.Module:
+def clip(blocks: int = 3) -> nn.Module:
     """A tiny text model: 11 tokens of width 48."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    return _seeded(CLIPTextModel(CLIPTextConfig(**CLIP)))
+    return _seeded(CLIPTextModel(CLIPTextConfig(**{**CLIP, "num_hidden_layers": blocks})))
 
 
 def write_tokenizer(path: Path) -> None:
