@@ -167,3 +167,18 @@ def cli_start(content: Content) -> str:
     ]
     head = ("process", "commit", "CPU s, median", "CPU s, range", "above a bare Python")
     return f"{table(head, rows)}\n\nHere × base, above a bare Python: {content['ratio_above_bare']:.2f}."
+
+
+def outside_readers(content: Content) -> str:
+    """What other programs find in files of assets."""
+
+    def shown(value: object) -> str:
+        if isinstance(value, float):
+            return f"{value:.2g}"
+        return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
+
+    rows = [
+        (name, "; ".join(f"{key} {shown(value)}" for key, value in found.items()))
+        for name, found in content["found"].items()
+    ]
+    return table(("program and file", "what it finds; differences are the largest"), rows)

@@ -129,6 +129,13 @@ SECTIONS = (
         "A field of the released size; PSNR and SSIM against sixteen samples a voxel.",
         renderers.field_knobs,
     ),
+    Section(
+        "outside_readers",
+        "Files of assets in other programs",
+        "A chair as a mesh and as Gaussians, read back; covariances relative to their norm, colours of 1, lengths of"
+        " the cube's edge. SPZ holds sizes to 3 percent.",
+        renderers.outside_readers,
+    ),
     Section("cli_start", "What `gen3dexport ls` costs", "CPU seconds of one process, in turns.", renderers.cli_start),
 )
 

@@ -76,8 +76,20 @@ console.log("glTF-Transform", VERSION, "after reading and writing");
 console.log("  extensionsUsed", json.extensionsUsed ?? "none", "and in the primitive", primitive.extensions ?? "none");
 console.log("  splat attributes", Object.keys(primitive.attributes).filter((key) => key.startsWith(name)).length);
 
+// As .glb for three, whose loader fetches buffers through browser classes that Node lacks.
+const head = Buffer.from(JSON.stringify({ ...gltf, buffers: [{ byteLength: data.length }] }));
+const chunk = Buffer.concat([head, Buffer.alloc((4 - (head.length % 4)) % 4, " ")]);
+const glb = Buffer.alloc(28 + chunk.length + data.length);
+glb.write("glTF", 0);
+[2, glb.length, chunk.length].forEach((number, index) => glb.writeUInt32LE(number, 4 + 4 * index));
+glb.write("JSON", 16);
+chunk.copy(glb, 20);
+glb.writeUInt32LE(data.length, 20 + chunk.length);
+glb.write("BIN\0", 24 + chunk.length);
+data.copy(glb, 28 + chunk.length);
 globalThis.self ??= globalThis;
-const scene = await new Promise((resolve, reject) => new GLTFLoader().parse(text, "", resolve, reject));
+const buffer = glb.buffer.slice(glb.byteOffset, glb.byteOffset + glb.length);
+const scene = await new Promise((resolve, reject) => new GLTFLoader().parse(buffer, "", resolve, reject));
 const object = scene.scene.getObjectByProperty("isPoints", true);
 console.log("three", REVISION);
 console.log("  object", object.type, "size", object.material.size, "transparent", object.material.transparent);

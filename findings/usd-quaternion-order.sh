@@ -26,12 +26,16 @@ prim = Sdf.PrimSpec(layer, "a", Sdf.SpecifierDef)
 for name, value in (("numbers", by_numbers), ("array", by_array)):
     Sdf.AttributeSpec(prim, name, Sdf.ValueTypeNames.QuatfArray).default = value
     line = next(line for line in layer.ExportToString().splitlines() if f" {name} =" in line)
-    rotation = Gf.Rotation(value[0]) if hasattr(value[0], "real") else None
-    print(f"  in .usda:{line.split(name)[1]}  angle {rotation.angle:g}")
+    print(f"  from {name}, in .usda{line.split(name)[1]}, angle {Gf.Rotation(value[0]).angle:g}")
 print("  back in NumPy", np.array(by_numbers).tolist()[0])
 PY
 
 cat >expected <<'END'
+usd-core 26.11 numpy 2.4.6
+  row [1.0, 0.0, 0.0, 0.0]
+  from numbers, in .usda = [(1, 0, 0, 0)], angle 0
+  from array, in .usda = [(0, 1, 0, 0)], angle 180
+  back in NumPy [0.0, 0.0, 0.0, 1.0]
 END
 
 env/bin/python probe.py | tee observed

@@ -75,6 +75,7 @@ await browser([
   ["three bare.glb", "glb", "bare.glb"],
   ["three mesh.obj", "obj", "mesh.obj"],
   ["playcanvas gaussians.glb", "playcanvas", "gaussians.glb"],
+  ["babylon gaussians.glb", "babylon", "gaussians.glb"],
   ["spark gaussians.spz", "spark", "gaussians.spz"],
 ]);
 fs.writeFileSync(path.join(folder, "found.json"), JSON.stringify(found));

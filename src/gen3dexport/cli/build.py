@@ -48,7 +48,7 @@ def build(
     if as_json:
         print(report.to_json(), end="")
     else:
-        show_report(report, folder, manifest)
+        show_report(report, folder, manifest, folder)
     raise typer.Exit(exit_code(report))
 
 

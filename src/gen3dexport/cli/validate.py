@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gen3dexport.cli.app import Bundle, Json
+from gen3dexport.disk import check_place
+from gen3dexport.errors import UsageError
 
 if TYPE_CHECKING:
     from gen3dexport.bundle.manifest import Manifest
@@ -16,22 +19,53 @@ if TYPE_CHECKING:
 EXAMPLE = "gen3dexport validate trellis-mini-executorch-xnnpack"
 
 
-def validate(bundle: Bundle, as_json: Json = False) -> None:
-    """Run a bundle's programs from disk in a fresh process and judge them by its budgets."""
+def validate(
+    bundle: Bundle,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A folder for the report (default the bundle itself).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a bundle's programs from disk in a fresh process and judge them by its budgets.
+
+    The report of a bundle that cannot be written is shown and not kept, unless --out names a place for it.
+    """
     from gen3dexport.bundle.manifest import read_manifest
     from gen3dexport.reports.judge import exit_code
-    from gen3dexport.validation.validate import validate as validate_bundle
+    from gen3dexport.validation.validate import judge
 
-    report = validate_bundle(bundle)
+    manifest = read_manifest(bundle)
+    place = _writable(bundle) if out is None else out
+    if out is not None:
+        check_place(out / "report.json")
+    judged = judge(bundle)
+    code = exit_code(judged.report)
+    try:
+        if place is not None:
+            judged.write(place)
+    except UsageError as error:  # told when the numbers are shown
+        warnings.warn(f"{error}; the report is not kept", stacklevel=1)
+        place, code = None, code or UsageError.exit_code
     if as_json:
-        print(report.to_json(), end="")
+        print(judged.report.to_json(), end="")
     else:
-        show_report(report, bundle, read_manifest(bundle))
-    raise typer.Exit(exit_code(report))
+        show_report(judged.report, bundle, manifest, place)
+    raise typer.Exit(code)
 
 
-def show_report(report: Report, folder: Path, manifest: Manifest) -> None:
-    """Verdict, budgets, programs, and what to do next."""
+def _writable(bundle: Path) -> Path | None:
+    try:
+        check_place(bundle / "report.json")
+    except UsageError:
+        warnings.warn(
+            f"{bundle}: cannot be written; the report is not kept, name a folder for it with -o", stacklevel=2
+        )
+        return None
+    return bundle
+
+
+def show_report(report: Report, folder: Path, manifest: Manifest, place: Path | None) -> None:
+    """Verdict, budgets, programs, where the report is, and what to do next."""
     from rich.text import Text
 
     from gen3dexport.cli.tables import COLOURS, columns, size_text, terminal
@@ -57,7 +91,8 @@ def show_report(report: Report, folder: Path, manifest: Manifest) -> None:
             table.add_row(b.name, limit_text(b), value_text(b), b.kind, verdict)
         console.print(table)
     console.print(f"bundle: {folder} ({size_text(sum(f.bytes for f in manifest.files.values()))})")
-    console.print(f"report: {folder / 'report.html'}")
+    if place is not None:
+        console.print(f"report: {place / 'report.html'}")
     if report.pipeline.missing is None:
         prompt = report.pipeline.prompts[0]
         console.print(f'next:   gen3dexport run {folder} --prompt "{prompt}" -o asset.glb --render')

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,43 @@ from gen3dexport.validation.measure import MEASURED
 ANSWER: TypeAdapter[Measurement | Failure] = TypeAdapter(Measurement | Failure)
 
 
+@dataclass(frozen=True)
+class Judged:
+    """A bundle's report, and the files that tell it: name -> text."""
+
+    report: Report
+    files: Mapping[str, str]
+
+    def write(self, place: Path) -> None:
+        """Write the files into a folder, which is made when it is missing.
+
+        Raises:
+            UsageError: when it cannot be written.
+        """
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            for name, text in self.files.items():
+                _write(place / name, text)
+        except OSError as error:
+            raise disk_error(error, place) from error
+
+
 def validate(folder: Path) -> Report:
-    """Measure a bundle in a child process and write `report.json`, `.md`, `.html` and `junit.xml` into it.
+    """Judge a bundle and write its report into it.
 
     A missed budget is a result in the report, not an error.
+
+    Raises:
+        UsageError: when the folder is not a bundle, or cannot be written.
+        VerificationError: when it was changed, or its runtime refuses a program.
+    """
+    judged = judge(folder)
+    judged.write(folder)
+    return judged.report
+
+
+def judge(folder: Path) -> Judged:
+    """Measure a bundle in a child process; nothing is written.
 
     Raises:
         UsageError: when the folder is not a bundle.
@@ -43,14 +77,8 @@ def validate(folder: Path) -> Report:
     report = make_report(manifest, folder.absolute().name, measured, versions(), created)
     reference = _first_assets(folder / golden.FOLDER / golden.ASSETS)
     page = render_html(report, Shown(report.pipeline.prompts[0], generated, reference))
-    try:
-        _write(folder / "report.json", report.to_json())
-        _write(folder / "report.md", to_markdown(report))
-        _write(folder / "junit.xml", to_junit(report))
-        _write(folder / "report.html", page)
-    except OSError as error:
-        raise disk_error(error, folder) from error
-    return report
+    texts = {"report.json": report.to_json(), "report.md": to_markdown(report), "junit.xml": to_junit(report)}
+    return Judged(report, {**texts, "report.html": page})
 
 
 def measure_in_child(folder: Path, manifest: Manifest) -> tuple[Measurement, dict[str, Any]]:

@@ -467,7 +467,25 @@ class TestWithoutGpu:
         with pytest.raises(VerificationError, match="are not the model's"):
             check_weights(damaged, state)
 
-    def test_small_weights_are_stored_as_they_are(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("scheme", "dtype", "count", "share", "operator"),
+        [
+            ("float8-weight", torch.float8_e4m3fn, 14, 0.6, "mm_out"),
+            ("float8-dynamic", torch.float8_e4m3fn, 14, 0.6, "_scaled_mm_out"),
+            ("int4-weight", torch.uint8, 28, 0.5, "addmm_out"),
+        ],
+    )
+    def test_small_weights_are_stored_as_they_are(
+        self, scheme: str, dtype: torch.dtype, count: int, share: float, operator: str, tmp_path: Path
+    ) -> None:
+        component = quantized(flow(), scheme, SM90)
+        stored = [t for t in component.module.state_dict().values() if t.dtype == dtype]
+        lowered = aotinductor.lower(Captured(component), SM90, tmp_path)
+        assert len(stored) == count and lowered.facts["weights"]["bytes"] < share * 4 * flow().parameters
+        assert lowered.facts["operators"][operator] and not lowered.facts["interpreted_operators"]
+        check_weights(read_package(tmp_path / lowered.files[0]), component.module.state_dict())
+
+    def test_small_weights_of_several_schemes_are_stored_as_they_are(self, tmp_path: Path) -> None:
         """A flow with a scheme for each kind of layer: none is widened in the package."""
         rules = {"blocks.*.self_attn": "float8-weight", "blocks.*.cross_attn": "int4-weight"}
         component = quantize_by_rules(aotinductor, flow(), "float8-dynamic", rules, SM90)

@@ -1,10 +1,11 @@
 """What other programs find in our files, against what was written; prints a table.
 
     npm install --prefix MODULES benchmarks/outside_readers   (a folder of your own; also needs Chromium)
-    python benchmarks/outside_readers/compare.py MODULES [--bundle BUNDLE --prompt TEXT] [--blender PYTHON] [-o FOLDER]
+    python benchmarks/outside_readers.py MODULES [--bundle BUNDLE --prompt TEXT] [--blender PYTHON] [-o FOLDER]
 
-Readers: Khronos' glTF validator, three.js, PlayCanvas and Spark in Chromium, splat-transform, the reference library of
-SPZ, and Blender where a Python with `bpy` is named. Pictures of what they show lie in FOLDER.
+Readers: Khronos' glTF validator, three.js, PlayCanvas, Babylon.js and Spark in Chromium, splat-transform, the reference
+library of SPZ, and Blender where a Python with `bpy` is named. Pictures of what they show lie in FOLDER. Without a
+bundle, the findings go to results/outside_readers.json.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import result_file
 
 from gen3dexport.assets import files
 from gen3dexport.assets.colour import linear_light
@@ -28,7 +30,8 @@ from gen3dexport.assets.gaussians import SH_C0, Gaussians, rotation_matrices
 from gen3dexport.assets.glb import TO_Y_UP
 from gen3dexport.assets.mesh import Mesh, from_occupancy_logits
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).with_suffix("")  # the folder of what runs in Node, Chromium and Blender
+RESULT = Path(__file__).parent / "results" / "outside_readers.json"
 ENDINGS = (".glb", ".obj", ".ply", ".stl", ".usda")
 Found = dict[str, Any]
 
@@ -165,11 +168,10 @@ def compare(mesh: Mesh, cloud: Gaussians, folder: Path) -> Found:
         if colors is not None and linear is not None and name.endswith(".glb"):
             shown["colour off"] = float(np.abs(np.array(colors) - linear).max())
         result[name] = shown
-    box = np.array(found["spark gaussians.spz"]["box"])
-    result["Spark, gaussians.spz"] = {
-        "count": found["spark gaussians.spz"]["count"],
-        "box off": float(np.abs(box - [y_up.positions.min(0), y_up.positions.max(0)]).max()),
-    }
+    for reader, name in (("Babylon.js", "gaussians.glb"), ("Spark", "gaussians.spz")):
+        shown = found[f"{reader.lower().removesuffix('.js')} {name}"]
+        off = np.abs(np.array(shown["box"]) - [y_up.positions.min(0), y_up.positions.max(0)])
+        result[f"{reader}, {name}"] = {"count": shown["count"], "box off": float(off.max())}
     return result
 
 
@@ -195,7 +197,9 @@ def main() -> int:
             f"{k}: {v:.2g}" if isinstance(v, float) and math.isfinite(v) else f"{k}: {v}" for k, v in values.items()
         )
         rows.writerow([name, ", ".join(shown)])
-    (asked.out / "result.json").write_text(json.dumps(result, indent=1))
+    if not asked.bundle:
+        readers = json.loads((HERE / "package.json").read_text())["dependencies"]
+        result_file.write(RESULT, __file__, {"readers": readers, "found": result})
     return 0
 
 
