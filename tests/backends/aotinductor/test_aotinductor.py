@@ -179,6 +179,14 @@ def test_int8_keeps_the_rest_in_half_precision() -> None:
     assert module.out_layer.weight.dtype == torch.float32
 
 
+def test_rules_of_several_schemes_widen_no_weight() -> None:
+    """Neither what an earlier rule made small, nor what the component's scheme did."""
+    rules = {"blocks.*.self_attn": "float8-weight", "blocks.*.cross_attn": "int4-weight"}
+    component = quantize_by_rules(aotinductor, flow(), "float8-dynamic", rules, SM90)
+    stored = Counter(t.dtype for t in component.module.state_dict().values())
+    assert stored[torch.float8_e4m3fn] == 2 * 5 and stored[torch.uint8] == 2 * 2 * 2  # packed numbers and zeros
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_from_disk_in_a_fresh_process(packages: dict[str, Built], name: str) -> None:
     folder, component, kept, _ = packages[name]
@@ -483,21 +491,6 @@ class TestWithoutGpu:
         lowered = aotinductor.lower(Captured(component), SM90, tmp_path)
         assert len(stored) == count and lowered.facts["weights"]["bytes"] < share * 4 * flow().parameters
         assert lowered.facts["operators"][operator] and not lowered.facts["interpreted_operators"]
-        check_weights(read_package(tmp_path / lowered.files[0]), component.module.state_dict())
-
-    def test_small_weights_of_several_schemes_are_stored_as_they_are(self, tmp_path: Path) -> None:
-        """A flow with a scheme for each kind of layer: none is widened in the package."""
-        rules = {"blocks.*.self_attn": "float8-weight", "blocks.*.cross_attn": "int4-weight"}
-        component = quantize_by_rules(aotinductor, flow(), "float8-dynamic", rules, SM90)
-        stored = Counter(t.dtype for t in component.module.state_dict().values())
-        assert (stored[torch.float8_e4m3fn], stored[torch.uint8]) == (
-            2 * 5,
-            2 * 4,
-        )  # a weight; packed numbers and zeros
-        lowered = aotinductor.lower(Captured(component), SM90, tmp_path)
-        assert lowered.facts["weights"]["bytes"] < 0.6 * 4 * flow().parameters
-        assert all(lowered.facts["operators"][name] for name in ("mm_out", "_scaled_mm_out", "addmm_out"))
-        assert not lowered.facts["interpreted_operators"]
         check_weights(read_package(tmp_path / lowered.files[0]), component.module.state_dict())
 
     def test_another_architecture_is_noticed(self, cuda_package: tuple[Path, Component, Lowered]) -> None:
