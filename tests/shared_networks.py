@@ -31,25 +31,21 @@ RULES: Mapping[str, Mapping[str, str]] = {"all": {"blocks.*.mlp": "fp32"}, "one"
 """Rules that leave every block alike, and rules that leave one block unlike the other."""
 
 
-def encoder(kind: str, blocks: int) -> Component:
-    """A tiny encoder of images or prompts with seeded weights."""
+def encoder(kind: str) -> Component:
+    """A tiny encoder of images or prompts with seeded weights, three blocks."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         image, ids = torch.randn(1, 3, 42, 42), torch.randint(0, len(tiny_encoders.WORDS), (1, 11))
         network: Any = (
-            DinoTokenEncoder(tiny_encoders.dino(blocks))
-            if kind == "dinov2"
-            else ClipTokenEncoder(tiny_encoders.clip(blocks))
+            DinoTokenEncoder(tiny_encoders.dino()) if kind == "dinov2" else ClipTokenEncoder(tiny_encoders.clip())
         )
     inputs = {"image": image} if kind == "dinov2" else {"ids": ids}
     return Component("encoder", network, inputs, ("features",), stack=network.stack)
 
 
-def encoder_through(
-    backend: ModuleType, kind: str, scheme: str, options: Any, folder: Path, blocks: int = 3
-) -> Lowered:
+def encoder_through(backend: ModuleType, kind: str, scheme: str, options: Any, folder: Path) -> Lowered:
     """An encoder's program from disk agrees with the float32 network, and a quantized one is not the same."""
-    made = encoder(kind, blocks)
+    made = encoder(kind)
     expected = made.run()["features"].numpy()
     lowered, program = lower_to(backend, backend.quantize(made, scheme, options), options, folder)
     error = relative_l2(_call(program, made.inputs)["features"], expected)

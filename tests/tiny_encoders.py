@@ -24,18 +24,18 @@ def _seeded(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
-def dino(blocks: int = 3) -> nn.Module:
+def dino() -> nn.Module:
     """A tiny image model: 42 x 42 pixels to 11 tokens of width 48."""
     from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
-    return _seeded(Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**{**DINO, "num_hidden_layers": blocks})))
+    return _seeded(Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**DINO)))
 
 
-def clip(blocks: int = 3) -> nn.Module:
+def clip() -> nn.Module:
     """A tiny text model: 11 tokens of width 48."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    return _seeded(CLIPTextModel(CLIPTextConfig(**{**CLIP, "num_hidden_layers": blocks})))
+    return _seeded(CLIPTextModel(CLIPTextConfig(**CLIP)))
 
 
 def write_tokenizer(path: Path) -> None:

@@ -15,7 +15,7 @@ OPTIONS = aotinductor.Options(min_features=32)
 @pytest.mark.parametrize("scheme", ["fp32", "int8-dynamic"])
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_encoders(kind: str, scheme: str, tmp_path: Path) -> None:
-    encoder_through(aotinductor, kind, scheme, OPTIONS, tmp_path, blocks=1)  # code of every block is compiled
+    encoder_through(aotinductor, kind, scheme, OPTIONS, tmp_path)
 
 
 @pytest.mark.parametrize("scheme", ["fp32", "int8-dynamic"])
