@@ -25,6 +25,7 @@ from gen3dexport.bundle.manifest import read_manifest
 from gen3dexport.errors import UsageError
 from gen3dexport.models.trellis.host.configs import NETWORKS
 from gen3dexport.models.trellis.networks.loading import random_network
+from gen3dexport.plan import make_plan, read_recipe, read_target
 from gen3dexport.reports.report import read_report
 from gen3dexport.runtime import load
 
@@ -265,13 +266,6 @@ def test_decoders_of_another_repository_lie_beside(tmp_path: Path) -> None:
     assert locate(tmp_path / "text", "owner/image/ckpts/missing") == "ckpts/missing"
 
 
-def test_no_sensitivity_where_the_occupancy_is_not_the_asset(weights: Path, tmp_path: Path, cli: Cli) -> None:
-    (tmp_path / "whole.yaml").write_text(WHOLE.format(weights=weights))
-    code, _, error = cli("sensitivity", tmp_path / "whole.yaml", "-t", "eager")
-    assert code == UsageError.exit_code
-    assert "structured latent" in error
-
-
 # Parameters by recipe: the sums over the released checkpoints' tensors.
 RELEASED = {
     "trellis-image-large": 1_491_312_022,
@@ -284,7 +278,6 @@ RELEASED = {
 @pytest.mark.parametrize("recipe", RELEASED)
 def test_released_shapes_are_those_of_configs(recipe: str) -> None:
     from gen3dexport.models.trellis.networks import loading
-    from gen3dexport.plan import make_plan, read_recipe, read_target
 
     target = read_target("eager")
     plan = make_plan(read_recipe(recipe, target), target)
