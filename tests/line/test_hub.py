@@ -116,4 +116,4 @@ def test_a_commit_that_is_not_there_is_said(server: Hub, tiny_recipe: Path, tmp_
 @pytest.mark.parametrize("address", ["hf://someone/model", "hf://someone/model@main", "hf://model@" + COMMIT, "hf://"])
 def test_an_address_without_a_commit_is_refused(address: str) -> None:
     with pytest.raises(UsageError, match="40 hexadecimal digits"):
-        hub.fetched(address)
+        hub.fetched(address, ["*"])

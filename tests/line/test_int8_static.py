@@ -143,7 +143,7 @@ def test_prompts_and_seed_are_part_of_the_key(recipe: Path, tmp_path: Path) -> N
 
 def test_trials_try_it_on_convolutions(recipe: Path) -> None:
     trials = Trials(plan(recipe))
-    assert trials.groups("flow", "int8-static") == {} and len(trials.occupancy) == 2
+    assert trials.groups("flow", "int8-static") == {} and len(trials.assets) == 2
     assert "input_layer" in trials.groups("decoder", "int8-static")
     choice = Choice("int8-static")
     assert trials.bytes("decoder", choice) < 0.5 * trials.bytes("decoder", Choice())

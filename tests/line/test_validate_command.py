@@ -29,7 +29,7 @@ def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
 def read_only(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The bundle as on a read-only mount (its permissions would not stop root)."""
     access = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != bundle and access(path, mode))
+    monkeypatch.setattr(os, "access", lambda p, mode: access(p, mode) and not (Path(p) == bundle and mode & os.W_OK))
     return bundle
 
 

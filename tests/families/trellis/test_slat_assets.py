@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import trimesh
 
+from gen3dexport.assets import kinds
 from gen3dexport.assets.gaussian_files import ply_rows
 from gen3dexport.assets.gaussians import Gaussians, quaternions_of, rotation_matrices
 from gen3dexport.errors import AccuracyError, UsageError
@@ -47,12 +48,13 @@ def test_coarsened_mesh_is_scaled_up() -> None:
     assert np.allclose(2 * small.vertices, large.vertices)
 
 
-def test_nothing_crossed_is_an_empty_surface_and_an_error_for_an_asset() -> None:
+def test_nothing_crossed_is_an_empty_mesh_which_is_no_asset() -> None:
     features, cubes = sphere()
     features[:, :8] = 1
     assert dual_mesh(features, cubes, R).faces.shape == (0, 3)
-    with pytest.raises(AccuracyError, match="surface is empty"):
-        mesh_of(features, cubes, R)
+    empty = mesh_of(features, cubes, R)
+    assert empty.faces.shape == empty.vertices.shape == (0, 3)
+    assert kinds.of("mesh").problem(empty) == "it has no triangles"
     features[0, 0] = np.nan
     with pytest.raises(AccuracyError, match="not finite"):
         mesh_of(features, cubes, R)
