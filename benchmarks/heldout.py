@@ -23,8 +23,8 @@ from gen3dexport.assets.metrics import occupancy_iou
 from gen3dexport.documents.shipped import shipped
 from gen3dexport.models import Request
 from gen3dexport.models.trellis.host.structure_stage import occupancy_logits
+from gen3dexport.observe import Eager
 from gen3dexport.plan import make_plan, read_recipe, read_target
-from gen3dexport.record import Eager
 from gen3dexport.runtime import load
 
 RESULT = Path(__file__).parent / "results" / "heldout.json"

@@ -41,18 +41,18 @@ def component(wanted: str) -> Any:
     import array_api_compat.numpy as numpy_xp
 
     from gen3dexport.models import Request
+    from gen3dexport.observe import observe
     from gen3dexport.plan import make_plan, read_recipe, read_target
-    from gen3dexport.record import record
 
     plan = make_plan(read_recipe("trellis-mini"), read_target("eager"))
     files = plan.declared["text_encoder"].host_files(plan.weights)["tokenizer.json"].parent
     request = Request(plan.recipe.golden.prompts[0], 0)
     states = [plan.family.begin(plan.settings, request, files, numpy_xp)]
     for name, declared in plan.declared.items():
-        recording = record(declared.load(plan.weights), declared, states, assets=True)
-        states = list(recording.states)
+        observation = observe(declared.load(plan.weights), declared, states, assets=True)
+        states = list(observation.states)
         if name == wanted:
-            return recording.component
+            return observation.component
     raise KeyError(wanted)
 
 

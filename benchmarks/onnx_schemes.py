@@ -21,14 +21,14 @@ from rich.console import Console
 from rich.table import Table
 
 from gen3dexport.backends import onnx
-from gen3dexport.bundle.program import recorded, specs
+from gen3dexport.bundle.program import program_record, specs
 from gen3dexport.export import Captured
 from gen3dexport.models import Request
 from gen3dexport.models.component import Component
 from gen3dexport.models.trellis.host.configs import NETWORKS
 from gen3dexport.models.trellis.networks.loading import random_network
+from gen3dexport.observe import observe
 from gen3dexport.plan import make_plan, read_recipe, read_target
-from gen3dexport.record import record
 from gen3dexport.tensor_error import tensor_error
 
 RESULT = Path(__file__).parent / "results" / "onnx_schemes.json"
@@ -49,9 +49,9 @@ def mini_flow() -> Component:
     states = [plan.family.begin(plan.settings, request, files, numpy_xp)]
     for name in ("text_encoder", "flow"):
         declared = plan.declared[name]
-        recording = record(declared.load(plan.weights), declared, states, assets=name != "flow")
-        states = list(recording.states)
-    found: Component = recording.component
+        observation = observe(declared.load(plan.weights), declared, states, assets=name != "flow")
+        states = list(observation.states)
+    found: Component = observation.component
     return found
 
 
@@ -78,7 +78,7 @@ def measure(make: Callable[[], Component], rounds: int) -> dict[str, dict[str, f
             component = onnx.quantize(make(), scheme, options)
             lowered = onnx.lower(Captured(component), options, folder)
             taken_in = specs(component.inputs)
-            program = onnx.load(folder, recorded("flow", lowered, taken_in, {"v": taken_in["x"]}))
+            program = onnx.load(folder, program_record("flow", lowered, taken_in, {"v": taken_in["x"]}))
             calls[label] = lambda program=program: program(inputs)
             error = tensor_error(program(inputs)["v"], reference)
             size = sum((folder / f).stat().st_size for f in lowered.files) / 1e6

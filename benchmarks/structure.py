@@ -35,7 +35,7 @@ FLOORS = (
     ("plan",),
     ("runtime", "sizing"),
     ("validation",),
-    ("record",),
+    ("observe",),
     ("build",),
     ("search",),
     ("cli", "testing"),

@@ -85,14 +85,14 @@ def states_after(plan: Any, name: str, states: list[dict[str, Any]], draft: Path
     """The pipeline's states after a component: from the stage cache, else of its float32 eager form, nothing built."""
     from gen3dexport import build as building
     from gen3dexport.bundle import stage_cache
-    from gen3dexport.record import record
+    from gen3dexport.observe import observe
 
     found = stage_cache.find(stage_cache.key(building._key_parts(plan, name, states)))
     if found is not None:
         return building._collect(found, draft)[0]
     declared = plan.declared[name]
     component = declared.load(plan.weights, "random" if plan.recipe.random_weights else "stored", plan.allow_pickle)
-    return list(record(component, declared, states, plan.recipe.golden.assets).states)
+    return list(observe(component, declared, states, plan.recipe.golden.assets).states)
 
 
 def fresh(folder: Path) -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from gen3dexport.backends import Program
-from gen3dexport.bundle.program import Lowered, ProgramRecord, recorded, specs
+from gen3dexport.bundle.program import Lowered, ProgramRecord, program_record, specs
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component
 from gen3dexport.models.trellis.networks.golden_sets import read_golden
@@ -70,7 +70,7 @@ def lower(backend: ModuleType, name: str, scheme: str, folder: Path, **options: 
     made = backend.quantize(made, scheme, resolved)
     quantized = made.run()
     lowered = backend.lower(Captured(made), resolved, folder)
-    record = recorded(name, lowered, specs(made.inputs), specs(quantized), scheme=scheme)
+    record = program_record(name, lowered, specs(made.inputs), specs(quantized), scheme=scheme)
     return Case(_numpy(made.inputs), fp32, _numpy(quantized), lowered, record, folder, backend.load(folder, record))
 
 

@@ -13,7 +13,7 @@ import torch
 from lowering import GOLDEN, relative_l2
 
 from gen3dexport.backends import Program
-from gen3dexport.bundle.program import Lowered, recorded, specs
+from gen3dexport.bundle.program import Lowered, program_record, specs
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component, Euler
 from gen3dexport.models.trellis.networks.golden_sets import read_golden
@@ -85,7 +85,7 @@ def rules_through(backend: ModuleType, rules: Mapping[str, str], options: Any, f
 def lower_to(backend: ModuleType, component: Component, options: Any, folder: Path) -> tuple[Lowered, Program]:
     """What a backend writes of a component, and its program from disk."""
     lowered = backend.lower(Captured(component), options, folder)
-    record = recorded(component.name, lowered, specs(component.inputs), specs(component.run()))
+    record = program_record(component.name, lowered, specs(component.inputs), specs(component.run()))
     return lowered, backend.load(folder, record)
 
 

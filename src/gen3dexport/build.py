@@ -18,14 +18,14 @@ from gen3dexport.bundle import golden, stage_cache
 from gen3dexport.bundle.drafts import writing
 from gen3dexport.bundle.golden import Trajectories
 from gen3dexport.bundle.manifest import BASELINE, Manifest, Unquantized, digest, write_manifest
-from gen3dexport.bundle.program import Lowered, ProgramRecord, recorded, specs
+from gen3dexport.bundle.program import Lowered, ProgramRecord, program_record, specs
 from gen3dexport.export import Captured
 from gen3dexport.models import Request
 from gen3dexport.models.declaration import State, Weights
+from gen3dexport.observe import Observation, golden_calls, golden_loop, observe
 from gen3dexport.plan import Plan, require_ready
 from gen3dexport.provenance import host, versions
 from gen3dexport.quantization.module_rules import quantize_by_rules
-from gen3dexport.record import Recording, golden_calls, golden_loop, record
 from gen3dexport.sizing import check_rules
 
 OnStage = Callable[[str, str], None]
@@ -36,7 +36,7 @@ def build(plan: Plan, out: Path, on_stage: OnStage = lambda component, stage: No
     """Build the bundle `out`; an existing bundle there is replaced only when the new one is whole.
 
     Args:
-        on_stage: called with (component, stage) as stages begin: load, record, quantize, lower, cached.
+        on_stage: called with (component, stage) as stages begin: load, observe, quantize, lower, cached.
 
     Raises:
         GenExportError: of the stage that failed; nothing is left behind but the stage cache.
@@ -116,7 +116,7 @@ def _unquantized(plan: Plan, name: str, states: list[State], draft: Path, on_sta
 
 
 def _component(plan: Plan, name: str, states: list[State], on_stage: OnStage) -> Path:
-    """The stage cache's entry of one component, made if it is not there: load, record, quantize, export and lower."""
+    """The stage cache's entry of one component, made if it is not there: load, observe, quantize, export and lower."""
     key = stage_cache.key(_key_parts(plan, name, states), plan.backend, models.package(plan.recipe.family))
     found = stage_cache.find(key)
     if found is not None:
@@ -128,42 +128,42 @@ def _component(plan: Plan, name: str, states: list[State], on_stage: OnStage) ->
         weights: Weights = "random" if plan.recipe.random_weights else "stored"
         component = declared.load(plan.weights, weights, plan.allow_pickle)
         parameters = component.parameters
-        on_stage(name, "record")  # before quantize, which works in place
+        on_stage(name, "observe")  # before quantize, which works in place
         before = golden_states(plan, states)
         others = states[len(before) :]
-        recording = record(component, declared, before, plan.recipe.golden.assets, others)
+        observation = observe(component, declared, before, plan.recipe.golden.assets, others)
         on_stage(name, "quantize")
         rules = plan.modules.get(name, {})
-        component = quantize_by_rules(plan.backend, recording.component, plan.schemes[name], rules, plan.options)
+        component = quantize_by_rules(plan.backend, observation.component, plan.schemes[name], rules, plan.options)
         (kept := entry / golden.FOLDER).mkdir()
-        golden.write_calls(kept, name, golden_calls(recording, component))
-        if recording.trajectories and (loop := component.loop) is not None:
-            golden.write_trajectories(kept, name, Trajectories(loop.state, loop.time, recording.trajectories))
+        golden.write_calls(kept, name, golden_calls(observation, component))
+        if observation.trajectories and (loop := component.loop) is not None:
+            golden.write_trajectories(kept, name, Trajectories(loop.state, loop.time, observation.trajectories))
         on_stage(name, "lower")
         (entry / "programs").mkdir()
         lowered = plan.backend.lower(Captured(component), plan.options, entry / "programs")
         if rules:
             lowered = replace(lowered, facts={"modules": rules, **lowered.facts})
         if any(kind_of(extra) == "sampler" for extra in lowered.extra):
-            after = recording.states[0] if plan.recipe.golden.assets else None
+            after = observation.states[0] if plan.recipe.golden.assets else None
             golden.write_loop(kept, name, golden_loop(component, declared, states[0], after))
-        _write_entry(entry, recording, lowered, plan.schemes[name], parameters)
+        _write_entry(entry, observation, lowered, plan.schemes[name], parameters)
     return stage_cache.folder() / key
 
 
-def _write_entry(entry: Path, recording: Recording, lowered: Lowered, scheme: str, parameters: int) -> None:
-    golden.write_states(entry / _STATES, (*recording.states, *recording.calibrated))
-    name, (call, outputs) = recording.component.name, recording.calls[0]
-    inputs = {k: call[k] for k in recording.component.inputs}
+def _write_entry(entry: Path, observation: Observation, lowered: Lowered, scheme: str, parameters: int) -> None:
+    golden.write_states(entry / _STATES, (*observation.states, *observation.calibrated))
+    name, (call, outputs) = observation.component.name, observation.calls[0]
+    inputs = {k: call[k] for k in observation.component.inputs}
     own = specs(inputs), specs(outputs)
-    records = [recorded(name, lowered, *own, scheme=scheme)]
+    records = [program_record(name, lowered, *own, scheme=scheme)]
     for extra, twin in lowered.extra.items():
-        records.append(recorded(extra, twin, *own, component=name, kind=kind_of(extra), scheme=scheme))
+        records.append(program_record(extra, twin, *own, component=name, kind=kind_of(extra), scheme=scheme))
     text = json.dumps(
         {
             "component": name,
             "parameters": parameters,
-            "calls": recording.count,
+            "calls": observation.count,
             "programs": [r.model_dump(mode="json") for r in records],
         }
     )

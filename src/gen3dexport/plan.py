@@ -157,7 +157,7 @@ def make_plan(recipe: Recipe, target: Target, allow_pickle: bool = False) -> Pla
         elif scheme not in backend.SCHEMES:
             problems.append(f"{where}: unknown {scheme!r}{did_you_mean(scheme, backend.SCHEMES)}")
         elif scheme in CALIBRATED and recipe.calibration is None:
-            problems.append(f"{where}: {scheme} needs calibration.prompts, prompts to record activations with")
+            problems.append(f"{where}: {scheme} needs calibration.prompts, prompts to observe activations with")
     known = {kind: [scale.name for scale in kinds.of(kind).SCALES] for kind in settings.asset_kinds}
     problems += [f"{recipe.name} on {target.name}: {problem}" for problem in unknown_scores(plan.budgets, known)]
     if problems:

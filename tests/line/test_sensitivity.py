@@ -25,9 +25,9 @@ def trials(tiny_recipe: Path) -> Trials:
 
 def test_a_trial_is_what_its_definition_says(trials: Trials) -> None:
     choice = Choice("fp32", (("blocks.*.mlp", "bf16"),))
-    recording = trials.recordings["flow"]
+    observation = trials.observations["flow"]
     signal = noise = 0.0
-    for inputs, outputs in recording.calls:
+    for inputs, outputs in observation.calls:
         given = {k: torch.from_numpy(v) for k, v in inputs.items()}
         found = trials.quantized("flow", choice).run(given)["v"].double().numpy()
         signal += (outputs["v"].astype(float) ** 2).sum()
@@ -47,7 +47,7 @@ def test_loss_is_that_of_the_asset(trials: Trials) -> None:
 
 
 def test_the_recorded_model_stays_float32(trials: Trials) -> None:
-    module = trials.recordings["flow"].component.module
+    module = trials.observations["flow"].component.module
     before = {k: v.clone() for k, v in module.state_dict().items()}
     trials.loss({"flow": Choice("bf16", (("out_layer", "fp16"),))})
     assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())

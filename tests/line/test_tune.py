@@ -32,7 +32,7 @@ class Planted:
 
     def __init__(self, losses: Mapping[str, float]) -> None:
         self.losses = losses
-        self.recordings = {"flow": SimpleNamespace(count=8), "text": SimpleNamespace(count=1)}
+        self.observations = {"flow": SimpleNamespace(count=8), "text": SimpleNamespace(count=1)}
 
     def loss(self, choices: Mapping[str, Choice]) -> float:
         return sum(self.losses[pattern] for choice in choices.values() for pattern, _ in choice.modules)

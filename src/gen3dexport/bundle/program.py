@@ -80,7 +80,7 @@ def specs(tensors: Mapping[str, Any]) -> dict[str, TensorSpec]:
     return {k: TensorSpec(shape=tuple(v.shape), dtype=str(v.dtype).removeprefix("torch.")) for k, v in tensors.items()}
 
 
-def recorded(
+def program_record(
     name: str,
     lowered: Lowered,
     inputs: Mapping[str, TensorSpec],

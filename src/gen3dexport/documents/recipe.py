@@ -34,7 +34,7 @@ class ComponentChoice(Record):
 
 
 class Golden(Record):
-    """What is recorded with the float32 eager model and kept in the bundle.
+    """What is observed of the float32 eager model and kept in the bundle.
 
     Attributes:
         prompts: one asset each; the first one's network calls become the components' golden data.
@@ -48,7 +48,7 @@ class Golden(Record):
 
 
 class Calibration(Record):
-    """What static int8 schemes record the ranges of activations with: whole runs of the float32 eager pipeline.
+    """What static int8 schemes observe the ranges of activations with: whole runs of the float32 eager pipeline.
 
     Attributes:
         prompts: one asset each; others than the golden ones, so that these judge what was not calibrated on.

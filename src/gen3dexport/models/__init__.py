@@ -34,7 +34,7 @@ class Request:
         features: condition features [L, C] that replace the pipeline's own encoder, e.g. of an image.
         image: what to make an asset of, where the pipeline takes an image: a file's path, an uint8 array
             [H, W, 3 or 4], or a Pillow image.
-        stand_in: that golden data is recorded: the family makes up, from the seed, what the request lacks (a picture,
+        stand_in: that golden data is made: the family makes up, from the seed, what the request lacks (a picture,
             token ids, features), and with `random` also what networks without trained weights cannot decide.
     """
 

@@ -18,7 +18,7 @@ class Scheme:
         half: torch's name of the half-precision dtype of the blocks; "" for other schemes.
         group: inputs of a layer that share a scale; 0 where an output channel has one scale.
         multiple: what a layer's inputs must be a multiple of.
-        calibrated: whether ranges of activations are recorded before quantizing.
+        calibrated: whether ranges of activations are observed before quantizing.
         embeddings: whether embeddings that a rule names take it: their rows have a scale each.
         compute: least compute capability of a CUDA GPU whose matrix units take its products, e.g. 89; 0 for any.
     """
@@ -79,7 +79,7 @@ SCHEMES: Mapping[str, Scheme] = {
 }
 
 CALIBRATED = tuple(name for name, scheme in SCHEMES.items() if scheme.calibrated)
-"""Schemes whose ranges of activations are recorded before quantizing."""
+"""Schemes whose ranges of activations are observed before quantizing."""
 
 OF_EMBEDDINGS = tuple(name for name, scheme in SCHEMES.items() if scheme.embeddings)
 """Schemes that an embedding takes: in int8 its rows have a scale each, and activations do not matter."""

@@ -20,11 +20,11 @@ from gen3dexport.build import first_states, golden_states
 from gen3dexport.errors import AccuracyError, UsageError
 from gen3dexport.models.component import Component
 from gen3dexport.models.declaration import State
+from gen3dexport.observe import Eager, Observation, observe, run_eager
 from gen3dexport.plan import Plan
 from gen3dexport.quantization.calibration import CONVOLUTIONS
 from gen3dexport.quantization.module_rules import generic, layers_of, quantize_by_rules
 from gen3dexport.quantization.schemes import CALIBRATED, OF_EMBEDDINGS
-from gen3dexport.record import Eager, Recording, record, run_eager
 
 Rules = Mapping[str, str]
 
@@ -38,10 +38,10 @@ class Choice:
 
 
 class Trials:
-    """The recorded float32 pipeline of a plan, to try quantizations on.
+    """The observed float32 pipeline of a plan, to try quantizations on.
 
     Args:
-        on_stage: called with (component, "load") and (component, "record").
+        on_stage: called with (component, "load") and (component, "observe").
 
     Raises:
         UsageError: when the recipe makes no assets (random weights, or `golden.assets` is off).
@@ -52,7 +52,7 @@ class Trials:
             why = "has random weights" if plan.recipe.random_weights else "makes no assets (golden.assets is off)"
             raise UsageError(f"recipe {plan.recipe.name}: {why}, so there is no loss to measure")
         self.plan = plan
-        self.recordings: dict[str, Recording] = {}
+        self.observations: dict[str, Observation] = {}
         self.before: dict[str, tuple[State, ...]] = {}
         with tempfile.TemporaryDirectory(prefix="gen3dexport-") as scratch:
             calibrates = any(scheme in CALIBRATED for scheme in plan.backend.SCHEMES)
@@ -62,10 +62,10 @@ class Trials:
         for name in plan.schemes:
             on_stage(name, "load")
             component = plan.declared[name].load(plan.weights, "stored", plan.allow_pickle)
-            on_stage(name, "record")
+            on_stage(name, "observe")
             self.before[name] = states
-            self.recordings[name] = record(component, plan.declared[name], states, True, others)
-            states, others = self.recordings[name].states, self.recordings[name].calibrated
+            self.observations[name] = observe(component, plan.declared[name], states, True, others)
+            states, others = self.observations[name].states, self.observations[name].calibrated
         self.assets = [plan.family.make_assets(state, plan.settings) for state in states]
         self._tried: dict[tuple[str, Choice], Component] = {}
 
@@ -76,9 +76,9 @@ class Trials:
             UsageError: when the target refuses the choice.
         """
         if choice == Choice():
-            return self.recordings[name].component
+            return self.observations[name].component
         if (name, choice) not in self._tried:
-            own = self.recordings[name].component
+            own = self.observations[name].component
             twin = replace(own, module=copy.deepcopy(own.module))
             backend, options = self.plan.backend, self.plan.options
             made = quantize_by_rules(backend, twin, choice.scheme, dict(choice.modules), options)
@@ -87,10 +87,10 @@ class Trials:
         return self._tried[name, choice]
 
     def snr_db(self, name: str, choice: Choice) -> float:
-        """Signal to noise of the component's outputs over its recorded calls: 10 log10(|float32|^2 / |error|^2)."""
+        """Signal to noise of the component's outputs over its observed calls: 10 log10(|float32|^2 / |error|^2)."""
         component = self.quantized(name, choice)
         signal = noise = 0.0
-        for inputs, outputs in self.recordings[name].calls:
+        for inputs, outputs in self.observations[name].calls:
             found = run_eager(component, inputs)
             for key, expected in outputs.items():
                 signal += float(np.square(expected, dtype=np.float64).sum())
@@ -121,7 +121,7 @@ class Trials:
 
     def groups(self, name: str, scheme: str) -> dict[str, list[str]]:
         """Layers that `scheme` could take, by pattern: a layer of a repeated block stands for all its twins."""
-        component = self.recordings[name].component
+        component = self.observations[name].component
         linear = (nn.Linear,) if scheme.startswith("int") else (nn.Linear, *CONVOLUTIONS)
         taken: tuple[type[nn.Module], ...] = CONVOLUTIONS if scheme in CALIBRATED else linear
         taken += (nn.Embedding,) if scheme in OF_EMBEDDINGS else ()

@@ -150,7 +150,7 @@ def _greedy(trials: Trials, rows: Sequence[Layer], goal: Goal, on_stage: OnStage
 
 def _cost(trials: Trials, row: Layer, loss: float, snr_db: float, saved_bytes: int, minimize: str) -> float:
     """Loss per byte saved, or per multiplication where time counts; noise decides between equal losses."""
-    calls = trials.recordings[row.component].count
+    calls = trials.observations[row.component].count
     gain = row.parameters * calls if minimize == "latency" else saved_bytes
     return (loss + 10 ** (-snr_db / 10)) / gain
 

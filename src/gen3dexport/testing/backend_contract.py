@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 from torch import Tensor, nn
 
 from gen3dexport.backends import Program, refused_for
-from gen3dexport.bundle.program import Lowered, ProgramRecord, recorded, specs
+from gen3dexport.bundle.program import Lowered, ProgramRecord, program_record, specs
 from gen3dexport.errors import UsageError, VerificationError
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component
@@ -86,7 +86,7 @@ class _Convolutions(nn.Module):
 
 
 def tiny_component(convolutions: bool = False) -> Component:
-    """A small network with seeded weights and inputs, of linear layers, or of convolutions with recorded ranges."""
+    """A small network with seeded weights and inputs, of linear layers, or of convolutions with observed ranges."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         if convolutions:
@@ -134,7 +134,9 @@ def write(backend: ModuleType, options: Any, scheme: str, folder: Path) -> Writt
     quantized = backend.quantize(replace(made, module=copy.deepcopy(made.module)), scheme, options)
     expected = quantized.run()["y"].float().numpy()
     lowered = backend.lower(Captured(quantized), options, folder)
-    record = recorded("tiny", lowered, specs(made.inputs), specs({"y": torch.from_numpy(expected)}), scheme=scheme)
+    record = program_record(
+        "tiny", lowered, specs(made.inputs), specs({"y": torch.from_numpy(expected)}), scheme=scheme
+    )
     return Written(quantized, lowered, record, folder, fp32, expected)
 
 

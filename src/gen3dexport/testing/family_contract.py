@@ -24,7 +24,7 @@ from gen3dexport.export import export_module
 from gen3dexport.models import Family, Request
 from gen3dexport.models.declaration import Declaration, State
 from gen3dexport.models.weights import WeightFiles
-from gen3dexport.record import Eager
+from gen3dexport.observe import Eager
 
 
 def run_through(

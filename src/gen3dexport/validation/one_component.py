@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gen3dexport import backends
 from gen3dexport.backends import Program
-from gen3dexport.bundle.program import ProgramRecord, recorded, specs
+from gen3dexport.bundle.program import ProgramRecord, program_record, specs
 from gen3dexport.documents.target import Target
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.export import Captured
@@ -37,5 +37,5 @@ def through(
         component = quantize_by_rules(backend, component, scheme, rules or {}, options)
     inputs, outputs = specs(component.inputs), specs(component.run())
     lowered = backend.lower(Captured(component), options, folder)
-    record = recorded(component.name, lowered, inputs, outputs, scheme=scheme)
+    record = program_record(component.name, lowered, inputs, outputs, scheme=scheme)
     return record, backend.load(folder, record)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gen3dexport.backends import aotinductor
-from gen3dexport.bundle.program import ProgramRecord, recorded, specs
+from gen3dexport.bundle.program import ProgramRecord, program_record, specs
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component
 
@@ -41,7 +41,7 @@ def build(folder: Path) -> None:
     component = Component("block", Block().eval(), {"x": torch.randn(1, 24, 32)}, ("y",))
     lowered = aotinductor.lower(Captured(component), aotinductor.Options(), folder)
     outputs = component.run()
-    record = recorded(component.name, lowered, specs(component.inputs), specs(outputs))
+    record = program_record(component.name, lowered, specs(component.inputs), specs(outputs))
     (folder / "record.json").write_text(record.model_dump_json())
     save_file({**component.inputs, **{k: v.detach() for k, v in outputs.items()}}, folder / "golden.safetensors")
 

@@ -29,7 +29,7 @@ from gen3dexport.backends.aotinductor.gpu_table import GPUS
 from gen3dexport.backends.aotinductor.inspect_package import check_weights, read_package
 from gen3dexport.backends.aotinductor.program import OnDevice
 from gen3dexport.backends.aotinductor.sampler import sampler
-from gen3dexport.bundle.program import Lowered, ProgramRecord, recorded, specs
+from gen3dexport.bundle.program import Lowered, ProgramRecord, program_record, specs
 from gen3dexport.errors import ExportError, MissingError, UsageError, VerificationError
 from gen3dexport.export import Captured, export_module
 from gen3dexport.models.component import Component
@@ -78,7 +78,7 @@ def quantized(component: Component, scheme: str, options: aotinductor.Options) -
 
 def record(component: Component, lowered: Lowered) -> ProgramRecord:
     kept = replace(lowered, facts=json.loads(json.dumps(lowered.facts)))  # as a manifest keeps them
-    return recorded(component.name, kept, specs(component.inputs), specs(component.run()))
+    return program_record(component.name, kept, specs(component.inputs), specs(component.run()))
 
 
 # The packages of this module: name -> (component, scheme, options, largest relative L2 error against its eager model).
@@ -549,7 +549,7 @@ def test_sampler_is_one_program(golden_sampler: tuple[Component, dict[str, Tenso
     extra = lowered.extra["flow_sampler"]
     assert extra.facts["network_calls"] == len(tensors["mid.calls"]) > extra.facts["steps"] == 6
     assert extra.facts["package_bytes"] < 1.3 * lowered.facts["package_bytes"]  # it holds the network once
-    program = aotinductor.load(tmp_path, recorded("flow_sampler", extra, {}, {}))
+    program = aotinductor.load(tmp_path, program_record("flow_sampler", extra, {}, {}))
     inputs = {"x": tensors["in.noise"], "cond": tensors["in.cond"], "neg_cond": tensors["in.neg_cond"]}
     found = torch.as_tensor(program({k: program.xp.asarray(v.numpy()) for k, v in inputs.items()})["x"])
     torch.testing.assert_close(found, tensors["out.samples"], rtol=1e-4, atol=1e-4)

@@ -24,7 +24,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from gen3dexport.backends import executorch
-from gen3dexport.bundle.program import Lowered, ProgramRecord, TensorSpec, recorded, specs
+from gen3dexport.bundle.program import Lowered, ProgramRecord, TensorSpec, program_record, specs
 from gen3dexport.errors import ExportError, MissingError, UsageError, VerificationError
 from gen3dexport.export import Captured, export_module
 from gen3dexport.models.component import Component
@@ -63,7 +63,7 @@ def made_by(module: nn.Module, folder: Path, *inputs: Tensor, **options: Any) ->
 
 
 def record_of(part: Component, lowered: Lowered) -> ProgramRecord:
-    return recorded("part", lowered, specs(part.inputs), specs(part.run()))
+    return program_record("part", lowered, specs(part.inputs), specs(part.run()))
 
 
 # Rules against torch

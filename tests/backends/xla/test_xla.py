@@ -33,7 +33,7 @@ from gen3dexport.backends.xla.hlo import cycles  # noqa: E402
 from gen3dexport.backends.xla.network import network  # noqa: E402
 from gen3dexport.backends.xla.operators import convolution, einsum_attention, rules  # noqa: E402
 from gen3dexport.backends.xla.roofline import roofline  # noqa: E402
-from gen3dexport.bundle.program import Lowered, ProgramRecord, TensorSpec, recorded  # noqa: E402
+from gen3dexport.bundle.program import Lowered, ProgramRecord, TensorSpec, program_record  # noqa: E402
 from gen3dexport.errors import ExportError, MissingError, UsageError, VerificationError  # noqa: E402
 from gen3dexport.export import Captured  # noqa: E402
 from gen3dexport.models.component import Component  # noqa: E402
@@ -208,7 +208,7 @@ def test_sampler_is_one_program(golden_sampler: tuple[Component, dict[str, Tenso
 
 
 def record(name: str, lowered: Lowered) -> ProgramRecord:
-    return recorded(name, lowered, {}, {})
+    return program_record(name, lowered, {}, {})
 
 
 @pytest.fixture(scope="module")

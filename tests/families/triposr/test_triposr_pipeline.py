@@ -19,7 +19,7 @@ from triposr_tiny import GOLDEN, KNOBS, checkpoint, recipe
 from gen3dexport.assets.mesh import Mesh
 from gen3dexport.models import Request, triposr
 from gen3dexport.models.image_preparation import sample_image
-from gen3dexport.record import Eager
+from gen3dexport.observe import Eager
 from gen3dexport.testing import FamilyContract
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -60,7 +60,9 @@ def _found(mesh: Mesh, whole: Mesh) -> np.ndarray:
 
     Matrix products of other sizes move a corner by up to 1e-5.
     """
-    distance, nearest = KDTree(whole.vertices[whole.faces].reshape(-1, 9)).query(mesh.vertices[mesh.faces].reshape(-1, 9))
+    distance, nearest = KDTree(whole.vertices[whole.faces].reshape(-1, 9)).query(
+        mesh.vertices[mesh.faces].reshape(-1, 9)
+    )
     assert distance.max() < 1e-4 and len(np.unique(nearest)) == len(mesh.faces)
     return np.isin(np.arange(len(whole.faces)), nearest)
 

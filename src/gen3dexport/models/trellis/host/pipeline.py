@@ -163,7 +163,7 @@ def _conditions(flow: str, state: State, settings: Settings) -> dict[str, Array]
 def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
     """What is known before any network ran: noise of both stages, and token ids, pixels or given features.
 
-    Where golden data of random weights is recorded, whose occupancy means nothing, a ball's shell stands in for it.
+    Where golden data of random weights is made, whose occupancy means nothing, a ball's shell stands in for it.
 
     Raises:
         UsageError: for an empty or too long prompt, an image without a subject, or features of another shape.

@@ -128,7 +128,7 @@ def _occupied_corners(occupancy: np.ndarray) -> np.ndarray:
 def shell(budget: Budget, resolution: int) -> Coords:
     """Voxels [N, 3] of the largest ball's surface that fits `budget`: in number and neighbours like an object's.
 
-    What golden data of networks without trained weights is recorded with, for their occupancy means nothing.
+    What golden data of networks without trained weights is made with, for their occupancy means nothing.
     """
     centre = np.indices((resolution,) * 3).reshape(3, -1).T - (resolution - 1) / 2
     distance = np.sqrt((centre**2).sum(1))

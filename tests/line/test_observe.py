@@ -1,4 +1,4 @@
-"""What a recording keeps of a component's calls."""
+"""What an observation keeps of a component's calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gen3dexport.bundle.golden import write_calls
 from gen3dexport.bundle.program import ProgramRecord, TensorSpec
 from gen3dexport.errors import VerificationError
 from gen3dexport.models.component import Component
-from gen3dexport.record import Recording, golden_calls, run_eager
+from gen3dexport.observe import Observation, golden_calls, run_eager
 from gen3dexport.validation.measure import _real_rows
 
 
@@ -29,14 +29,14 @@ class Double(nn.Module):
         return 2 * x + self.more
 
 
-def recording(rows: int | None) -> tuple[Recording, np.ndarray]:
+def observation(rows: int | None) -> tuple[Observation, np.ndarray]:
     x = np.arange(24, dtype=np.float32).reshape(1, 6, 4)
     component = Component("double", Double(), {"x": torch.from_numpy(x)}, ("y",))
-    return Recording(component, (({"x": x}, {"y": 2 * x}),), 1, (), rows=rows), x
+    return Observation(component, (({"x": x}, {"y": 2 * x}),), 1, (), rows=rows), x
 
 
 def test_golden_outputs_have_no_padding_and_are_kept_once(tmp_path: Path) -> None:
-    made, x = recording(rows=4)
+    made, x = observation(rows=4)
     write_calls(tmp_path, "double", golden_calls(made, made.component))
     tensors = load_file(tmp_path / "double.safetensors")
     assert set(tensors) == {"0.in.x", "0.fp32.y"}
@@ -45,7 +45,7 @@ def test_golden_outputs_have_no_padding_and_are_kept_once(tmp_path: Path) -> Non
 
 
 def test_golden_outputs_of_a_quantized_component(tmp_path: Path) -> None:
-    made, x = recording(rows=None)
+    made, x = observation(rows=None)
     quantized = Component("double", Double(0.5), made.component.inputs, ("y",))
     write_calls(tmp_path, "double", golden_calls(made, quantized))
     tensors = load_file(tmp_path / "double.safetensors")

@@ -1,4 +1,4 @@
-"""Recording: the float32 eager pipeline, run on the golden prompts, keeps each component's real calls and results."""
+"""Observe: the float32 eager pipeline, run on the golden prompts, keeps each component's real calls and results."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d)
 
 
 @dataclass(frozen=True)
-class Recording:
+class Observation:
     """What one component did in the float32 eager pipeline.
 
     Attributes:
@@ -86,13 +86,13 @@ class Recording:
     rows: int | None = None
 
 
-def record(
+def observe(
     component: Component,
     declared: Declaration,
     states: Sequence[State],
     assets: bool,
     calibration: Sequence[State] = (),
-) -> Recording:
+) -> Observation:
     """Run `component`'s part of the pipeline for every golden prompt.
 
     Args:
@@ -120,7 +120,7 @@ def record(
                 eager = Eager(component, once=not assets)
                 calibrated.append(declared.step(state, eager, xp))
         made = replace(made, ranges=observed.ranges())
-    return Recording(
+    return Observation(
         component=made,
         calls=tuple(calls),
         count=len(first.calls),
@@ -131,15 +131,15 @@ def record(
     )
 
 
-def golden_calls(recording: Recording, quantized: Component) -> list[Call]:
+def golden_calls(observation: Observation, quantized: Component) -> list[Call]:
     """The kept calls of a component, with what the quantized one gives; outputs have their real rows alone."""
     return [
         Call(
             inputs,
-            {name: without_padding(value, recording.rows) for name, value in outputs.items()},
-            {name: without_padding(value, recording.rows) for name, value in run_eager(quantized, inputs).items()},
+            {name: without_padding(value, observation.rows) for name, value in outputs.items()},
+            {name: without_padding(value, observation.rows) for name, value in run_eager(quantized, inputs).items()},
         )
-        for inputs, outputs in recording.calls
+        for inputs, outputs in observation.calls
     ]
 
 
