@@ -20,7 +20,7 @@ from gen3dexport.models.trellis.networks.golden_sets import read_golden
 from gen3dexport.models.trellis.networks.held_context import FlowContext, hold_context
 from gen3dexport.networks.clip import ClipTokenEncoder
 from gen3dexport.networks.dino import DinoTokenEncoder
-from gen3dexport.quantization.module_rules import quantize_by_rules
+from gen3dexport.quantization.rules import quantize_by_rules
 from gen3dexport.runtime.pipeline import to_numpy
 
 ENCODERS = ("dinov2", "clip")

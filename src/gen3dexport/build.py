@@ -25,7 +25,7 @@ from gen3dexport.models.declaration import State, Weights
 from gen3dexport.observe import Observation, golden_calls, golden_loop, observe
 from gen3dexport.plan import Plan, require_ready
 from gen3dexport.provenance import host, versions
-from gen3dexport.quantization.module_rules import quantize_by_rules
+from gen3dexport.quantization.rules import quantize_by_rules
 from gen3dexport.sizing import check_rules
 
 OnStage = Callable[[str, str], None]
@@ -96,15 +96,15 @@ def _assets(plan: Plan, states: list[State]) -> list[golden.Assets]:
 
 def compared(plan: Plan, name: str) -> bool:
     """Whether a budget compares this component's program with its own unquantized one."""
-    quantized = plan.schemes[name] not in ("fp32", plan.budgets.baseline) or name in plan.modules
+    quantized = plan.schemes[name] not in ("fp32", plan.budgets.baseline) or name in plan.rules
     return plan.budgets.gates and quantized
 
 
 def _unquantized(plan: Plan, name: str, states: list[State], draft: Path, on_stage: OnStage) -> Unquantized:
     """The component lowered without quantization; its files into the draft only where a budget needs to run it."""
     baseline = plan.budgets.baseline
-    modules = {other: rules for other, rules in plan.modules.items() if other != name}
-    own = plan.with_schemes({**plan.schemes, name: baseline}, modules)
+    others = {other: rules for other, rules in plan.rules.items() if other != name}
+    own = plan.with_schemes({**plan.schemes, name: baseline}, others)
     entry = _component(own, name, states, lambda component, stage: on_stage(component, f"{stage} ({baseline})"))
     records = (ProgramRecord(**p) for p in json.loads((entry / "entry.json").read_text())["programs"])
     record = next(r for r in records if r.kind == "component")
@@ -133,7 +133,7 @@ def _component(plan: Plan, name: str, states: list[State], on_stage: OnStage) ->
         others = states[len(before) :]
         observation = observe(component, declared, before, plan.recipe.golden.assets, others)
         on_stage(name, "quantize")
-        rules = plan.modules.get(name, {})
+        rules = plan.rules.get(name, {})
         component = quantize_by_rules(plan.backend, observation.component, plan.schemes[name], rules, plan.options)
         (kept := entry / golden.FOLDER).mkdir()
         golden.write_calls(kept, name, golden_calls(observation, component))
@@ -143,7 +143,7 @@ def _component(plan: Plan, name: str, states: list[State], on_stage: OnStage) ->
         (entry / "programs").mkdir()
         lowered = plan.backend.lower(Captured(component), plan.options, entry / "programs")
         if rules:
-            lowered = replace(lowered, facts={"modules": rules, **lowered.facts})
+            lowered = replace(lowered, facts={"rules": rules, **lowered.facts})
         if any(kind_of(extra) == "sampler" for extra in lowered.extra):
             after = observation.states[0] if plan.recipe.golden.assets else None
             golden.write_loop(kept, name, golden_loop(component, declared, states[0], after))
@@ -194,7 +194,7 @@ def _key_parts(plan: Plan, name: str, states: list[State]) -> Mapping[str, Any]:
         "random_weights": plan.recipe.random_weights,
         "assets": plan.recipe.golden.assets,
         "scheme": plan.schemes[name],
-        "modules": list(plan.modules.get(name, {}).items()),
+        "rules": list(plan.rules.get(name, {}).items()),
         "backend": plan.target.backend,
         "options": plan.options.model_dump(mode="json"),
         "states": [{k: _array_digest(v) for k, v in sorted(state.items())} for state in states],

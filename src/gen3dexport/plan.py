@@ -35,7 +35,7 @@ class Plan:
         weights: the folder of the checkpoint.
         declared: the pipeline's components by name, in the order they run.
         schemes: quantization scheme by component, in the order the components run.
-        modules: exceptions to it by component, pattern -> scheme; only components that have some.
+        rules: exceptions to it by component, pattern -> scheme; only components that have some.
         allow_pickle: whether weights may be read from a pickle (tensors only) where there is no safetensors file.
     """
 
@@ -48,7 +48,7 @@ class Plan:
     weights: Path
     declared: dict[str, Declaration]
     schemes: dict[str, str]
-    modules: dict[str, dict[str, str]]
+    rules: dict[str, dict[str, str]]
     allow_pickle: bool = False
 
     @property
@@ -66,9 +66,9 @@ class Plan:
         """Whether a scheme of this plan needs the ranges of a calibration."""
         return any(scheme in CALIBRATED for _, scheme in _asked(self))
 
-    def with_schemes(self, schemes: Mapping[str, str], modules: Mapping[str, dict[str, str]]) -> Plan:
+    def with_schemes(self, schemes: Mapping[str, str], rules: Mapping[str, dict[str, str]]) -> Plan:
         """This plan with other schemes and exceptions."""
-        return replace(self, schemes=dict(schemes), modules={k: dict(v) for k, v in modules.items() if v})
+        return replace(self, schemes=dict(schemes), rules={k: dict(v) for k, v in rules.items() if v})
 
 
 def read_target(name: str) -> Target:
@@ -133,7 +133,7 @@ def make_plan(recipe: Recipe, target: Target, allow_pickle: bool = False) -> Pla
         if name not in (*declared, *settings.left_out)
     ]
     schemes = {name: recipe.scheme(name, target) for name in declared}
-    modules = {name: recipe.modules(name) for name in declared if recipe.modules(name)}
+    rules = {name: recipe.rules(name) for name in declared if recipe.rules(name)}
     plan = Plan(
         recipe=recipe,
         target=target,
@@ -144,7 +144,7 @@ def make_plan(recipe: Recipe, target: Target, allow_pickle: bool = False) -> Pla
         weights=weights,
         declared=declared,
         schemes=schemes,
-        modules=modules,
+        rules=rules,
         allow_pickle=allow_pickle,
     )
     reason = getattr(backend, "NO_BATCHED_GUIDANCE", None)
@@ -169,8 +169,8 @@ def _asked(plan: Plan) -> Iterator[tuple[str, str]]:
     """Every field that names a scheme, with the scheme."""
     for name, scheme in plan.schemes.items():
         yield f"components.{name}.scheme", scheme
-        for pattern, other in plan.modules.get(name, {}).items():
-            yield f"components.{name}.modules.{pattern}", other
+        for pattern, other in plan.rules.get(name, {}).items():
+            yield f"components.{name}.rules.{pattern}", other
     if plan.budgets.gates:
         yield "budgets.baseline", plan.budgets.baseline
 

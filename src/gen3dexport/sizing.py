@@ -12,8 +12,8 @@ from gen3dexport.errors import UsageError
 from gen3dexport.export import export_module
 from gen3dexport.models.component import Component
 from gen3dexport.plan import Plan
-from gen3dexport.quantization.module_rules import exceptions
 from gen3dexport.quantization.quantize import convolutions
+from gen3dexport.quantization.rules import exceptions
 from gen3dexport.quantization.schemes import SCHEMES
 
 
@@ -44,7 +44,7 @@ def check_rules(plan: Plan) -> None:
         UsageError: with every rule that matches nothing.
     """
     problems = []
-    for name, rules in plan.modules.items():
+    for name, rules in plan.rules.items():
         component = plan.declared[name].load(plan.weights, "shapes")
         try:
             exceptions(component, rules)
@@ -58,7 +58,7 @@ def _row(component: Component, scheme: str, plan: Plan) -> dict[str, Any]:
     """One component: its parameters, bytes, operators and what the target cannot take."""
     exported = export_module(component.module, tuple(component.inputs.values()), component.name)
     operators = Counter(str(n.target) for n in exported.graph.nodes if n.op == "call_function")
-    rules = plan.modules.get(component.name, {})
+    rules = plan.rules.get(component.name, {})
     chosen, total = exceptions(component, rules), component.parameters
     largest = max(
         (
@@ -78,7 +78,7 @@ def _row(component: Component, scheme: str, plan: Plan) -> dict[str, Any]:
     return {
         "name": component.name,
         "scheme": scheme,
-        "modules": rules,
+        "rules": rules,
         "parameters": total,
         "bytes": size,
         "expected_peak_bytes": 4 * total + size + 2 * largest,

@@ -21,8 +21,8 @@ from gen3dexport.models.trellis.networks.golden_sets import read_golden
 from gen3dexport.plan import Plan, make_plan, read_recipe, read_target
 from gen3dexport.quantization.calibration import observing
 from gen3dexport.quantization.int8_convolution import Int8Convolution
-from gen3dexport.quantization.module_rules import quantize_by_rules
 from gen3dexport.quantization.quantize import convolutions
+from gen3dexport.quantization.rules import quantize_by_rules
 from gen3dexport.search.trials import Choice, Trials
 from gen3dexport.sizing import describe
 

@@ -35,7 +35,7 @@ class Planted:
         self.observations = {"flow": SimpleNamespace(count=8), "text": SimpleNamespace(count=1)}
 
     def loss(self, choices: Mapping[str, Choice]) -> float:
-        return sum(self.losses[pattern] for choice in choices.values() for pattern, _ in choice.modules)
+        return sum(self.losses[pattern] for choice in choices.values() for pattern, _ in choice.rules)
 
 
 def _row(pattern: str, loss: float, saved: int, **fields: Any) -> Layer:
@@ -47,7 +47,7 @@ def _found(rows: list[Layer], max_loss: float, minimize: str = "size") -> list[d
     trials: Any = Planted({row.pattern: row.loss or 0 for row in rows})
     path = _greedy(trials, rows, Goal(minimize, max_loss), lambda component, stage: None)
     assert all(loss == trials.loss(choices) <= max_loss for choices, loss in path)
-    return [{name: dict(choice.modules) for name, choice in choices.items()} for choices, _ in path]
+    return [{name: dict(choice.rules) for name, choice in choices.items()} for choices, _ in path]
 
 
 def test_the_cheapest_layers_come_first_and_what_costs_too_much_is_skipped() -> None:
@@ -122,7 +122,7 @@ def test_the_best_is_within_the_loss_and_of_one_kind() -> None:
         best([*found, _candidate("d", estimated((1, "roofline")), 0)], Goal("latency"))
 
 
-MIXED = {"flow": ComponentChoice(scheme="fp32", modules={"blocks.*.mlp": "bf16"})}
+MIXED = {"flow": ComponentChoice(scheme="fp32", rules={"blocks.*.mlp": "bf16"})}
 RESULT = Tuned(
     recipe="trellis-tiny",
     target="eager",
@@ -174,7 +174,7 @@ def test_the_recipe_is_for_its_target_and_wins_over_wider_exceptions(tiny_recipe
     assert recipe.name == "trellis-tiny-tuned"
     assert (recipe.golden.seed, recipe.knobs.sampler.steps) == (7, 3)
     assert recipe.scheme("flow", read_target("eager")) == recipe.scheme("decoder", read_target("eager")) == "fp32"
-    assert recipe.modules("flow") == {"blocks.*.mlp": "bf16"}
+    assert recipe.rules("flow") == {"blocks.*.mlp": "bf16"}
     assert read_recipe(str(path), read_target("onnx")).modules("flow") == {}
 
 

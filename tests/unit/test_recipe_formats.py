@@ -21,6 +21,8 @@ slat_sampler:
   guidance: batched
 voxels: {budget: 512, on_overflow: coarsen}
 decoders: [gaussian]
+components:
+  flow: {modules: {out_layer: bf16}}
 golden:
   prompts: [a chair]
 targets:
@@ -33,6 +35,15 @@ def old(tmp_path: Path) -> Path:
     path = tmp_path / "old.yaml"
     path.write_text(OLD)
     return path
+
+
+def test_rules_of_format_1(old: Path) -> None:
+    assert read_recipe(str(old)).rules("flow") == {"out_layer": "bf16"}
+    assigned = read_recipe(str(old), assignments=["components.flow.modules={blocks.0: fp16}"])
+    assert assigned.rules("flow") == {"blocks.0": "fp16"}
+    old.write_text(OLD.replace("bf16}", "3}"))
+    with pytest.raises(UsageError, match=r"old\.yaml:13: components\.flow\.rules\.out_layer: .*string"):
+        read_recipe(str(old))
 
 
 def test_knobs_of_format_1(old: Path) -> None:
@@ -74,4 +85,6 @@ def test_errors_of_format_1_name_the_line(old: Path, line: str, bad: str, number
 def test_a_key_of_format_1_in_format_2_is_named(old: Path) -> None:
     old.write_text(OLD.replace("schema: 1", "schema: 2"))
     with pytest.raises(UsageError, match=r"sampler: unknown key; this format has it as knobs\.sampler"):
+        read_recipe(str(old))
+    with pytest.raises(UsageError, match=r"modules: unknown key; this format has it as components\.flow\.rules"):
         read_recipe(str(old))

@@ -39,7 +39,7 @@ def show_plan(plan: Mapping[str, Any]) -> None:
         table.add_row(c["name"], c["scheme"], f"{c['parameters'] / 1e6:.2f} M", *sizes, inputs)
     console.print(table)
     for c in plan["components"]:
-        for pattern, scheme in c["modules"].items():
+        for pattern, scheme in c["rules"].items():
             console.print(f"{c['name']}: {pattern} {scheme}", markup=False)
     console.print(f"sizes are estimated from {plan['by']}")
     for c in plan["components"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin
 
@@ -71,11 +71,11 @@ def with_overrides(data: CommentedMap, overrides: Mapping[str, Any]) -> Commente
     return data
 
 
-def parse(data: CommentedMap, model: type[Model], path: Path | str, moved: Mapping[str, str] | None = None) -> Model:
+def parse(data: CommentedMap, model: type[Model], path: Path | str, moved: Callable[[str], str] = str) -> Model:
     """`data` as a `model`.
 
     Args:
-        moved: keys that stand elsewhere in this format, dotted path -> dotted path, for the error.
+        moved: a key of an earlier format, as a dotted path -> where it stands in this one, for the error.
 
     Raises:
         UsageError: with every problem: file, line, dotted path, what is wrong and the nearest known key.
@@ -83,16 +83,16 @@ def parse(data: CommentedMap, model: type[Model], path: Path | str, moved: Mappi
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        problems = [_describe(detail, data, model, path, moved or {}) for detail in error.errors()]
+        problems = [_describe(detail, data, model, path, moved) for detail in error.errors()]
         raise UsageError.of(sorted(problems)) from None
 
 
-def _describe(detail: Any, data: Any, model: type[BaseModel], path: Path | str, moved: Mapping[str, str]) -> str:
+def _describe(detail: Any, data: Any, model: type[BaseModel], path: Path | str, moved: Callable[[str], str]) -> str:
     location: Sequence[str | int] = detail["loc"]
     key = ".".join(map(str, location))
     where = f"{path}:{_line(data, location)}: {key}"
-    if detail["type"] == "extra_forbidden" and key in moved:
-        return f"{where}: unknown key; this format has it as {moved[key]}"
+    if detail["type"] == "extra_forbidden" and moved(key) != key:
+        return f"{where}: unknown key; this format has it as {moved(key)}"
     if detail["type"] == "extra_forbidden":
         return f"{where}: unknown key{did_you_mean(str(location[-1]), _known_keys(model, location[:-1]))}"
     if detail["type"] == "missing":

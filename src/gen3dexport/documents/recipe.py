@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,14 +24,14 @@ class ComponentChoice(Record):
     Attributes:
         scheme: quantization scheme; the target's default when not set. It covers the linear layers of the repeated
             blocks; what lies around them (first and last layers), norms and embeddings stay in float32.
-        modules: exceptions, pattern -> scheme. A pattern (`blocks.*.mlp`, `out_layer`) takes the layers whose
+        rules: exceptions, pattern -> scheme. A pattern (`blocks.*.mlp`, `out_layer`) takes the layers whose
             name, or the name of a module around them, it fits: `*` stands for anything inside one part of a name, `**`
             for any number of parts (`**.to_q`); of two that fit, the last wins. It may take layers that `scheme`
             leaves, convolutions too in half precision, embeddings in int8, and gives float32 back with `fp32`.
     """
 
     scheme: str | None = None
-    modules: dict[str, str] = {}
+    rules: dict[str, str] = {}
 
 
 class Golden(Record):
@@ -91,14 +92,14 @@ class Recipe(Record):
         choice = self.components.get(component, ComponentChoice())
         return choice.scheme or target.default_scheme
 
-    def modules(self, component: str) -> dict[str, str]:
+    def rules(self, component: str) -> dict[str, str]:
         """The exceptions to a component's scheme, pattern -> scheme."""
-        return self.components.get(component, ComponentChoice()).modules
+        return self.components.get(component, ComponentChoice()).rules
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words that a recipe is checked against and that other modules know.
+    """Words that a recipe is checked against and that others know.
 
     Attributes:
         knobs: family -> the model of its knobs.
@@ -114,6 +115,8 @@ MOVED = {key: f"knobs.{key}" for key in ("sampler", "slat_sampler", "voxels", "d
     "budgets.f_score": "budgets.scores.mesh.f_score",
 }
 """Dotted paths of format 1 -> where they stand in format 2."""
+_RULES = re.compile(r"^(components\.[^.]+)\.modules\b")
+"""Rules in format 1."""
 
 
 def read_recipe(
@@ -143,7 +146,7 @@ def read_recipe(
     data = with_overrides(data, overrides)
     family = data.get("family")
     model = _with_knobs(vocabulary.knobs(family)) if isinstance(family, str) else Recipe
-    return parse(data, model, path, MOVED)
+    return parse(data, model, path, _moved)
 
 
 def _with_knobs(knobs: type[Record]) -> type[Recipe]:
@@ -153,6 +156,7 @@ def _with_knobs(knobs: type[Record]) -> type[Recipe]:
 
 def _moved(path: str) -> str:
     """A dotted path of format 1 in format 2."""
+    path = _RULES.sub(r"\1.rules", path)
     for old, new in MOVED.items():
         if path == old or path.startswith(f"{old}."):
             return new + path[len(old) :]
@@ -181,6 +185,11 @@ def _converted(data: CommentedMap) -> CommentedMap:
             where = where[key]
         where[last] = value
         where.lc.add_kv_line_col(last, line)
+    for choice in made.get("components", {}).values():
+        if isinstance(choice, CommentedMap) and "modules" in choice:
+            line = choice.lc.data["modules"]
+            choice["rules"] = choice.pop("modules")
+            choice.lc.add_kv_line_col("rules", line)
     return made
 
 

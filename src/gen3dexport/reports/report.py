@@ -100,7 +100,7 @@ def _program(manifest: Manifest, program: ProgramRecord, measured: MeasuredProgr
         name=program.name,
         component=program.component,
         kind=program.kind,
-        scheme=program.scheme + _exceptions(program.facts.get("modules", {})),
+        scheme=program.scheme + _exceptions(program.facts.get("rules", {})),
         parameters=manifest.parameters[program.component],
         program_bytes=own,
         weights_bytes=manifest.bytes_of(program) - own,

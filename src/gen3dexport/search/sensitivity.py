@@ -72,7 +72,7 @@ def loss_text(made: Sequence[str]) -> str:
 
 
 def _row(trials: Trials, name: str, scheme: str, pattern: str, layers: Sequence[str]) -> Layer:
-    choice = Choice(modules=((pattern, scheme),))
+    choice = Choice(rules=((pattern, scheme),))
     module = trials.observations[name].component.module
     parameters = sum(p.numel() for layer in layers for p in module.get_submodule(layer).parameters())
     row = Layer(component=name, scheme=scheme, pattern=pattern, layers=len(layers), parameters=parameters)

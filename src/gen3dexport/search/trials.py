@@ -23,7 +23,7 @@ from gen3dexport.models.declaration import State
 from gen3dexport.observe import Eager, Observation, observe, run_eager
 from gen3dexport.plan import Plan
 from gen3dexport.quantization.calibration import CONVOLUTIONS
-from gen3dexport.quantization.module_rules import generic, layers_of, quantize_by_rules
+from gen3dexport.quantization.rules import generic, layers_of, quantize_by_rules
 from gen3dexport.quantization.schemes import CALIBRATED, OF_EMBEDDINGS
 
 Rules = Mapping[str, str]
@@ -34,7 +34,7 @@ class Choice:
     """What one component is quantized to: a scheme, and exceptions by pattern."""
 
     scheme: str = "fp32"
-    modules: tuple[tuple[str, str], ...] = ()
+    rules: tuple[tuple[str, str], ...] = ()
 
 
 class Trials:
@@ -81,7 +81,7 @@ class Trials:
             own = self.observations[name].component
             twin = replace(own, module=copy.deepcopy(own.module))
             backend, options = self.plan.backend, self.plan.options
-            made = quantize_by_rules(backend, twin, choice.scheme, dict(choice.modules), options)
+            made = quantize_by_rules(backend, twin, choice.scheme, dict(choice.rules), options)
             self._tried = {key: kept for key, kept in self._tried.items() if key[0] != name}
             self._tried[name, choice] = made
         return self._tried[name, choice]

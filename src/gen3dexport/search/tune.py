@@ -54,7 +54,7 @@ def tune(plan: Plan, goal: Goal, on_stage: OnStage = lambda component, stage: No
     trials = Trials(plan, on_stage)
     found = sensitivity(trials, on_trial=on_stage)
     tried = [_trial(trials, name, choices, True) for name, choices in _uniform(trials).items()]
-    if plan.modules:  # a mixture already: judged with the others, no uniform scheme to beat
+    if plan.rules:  # a mixture already: judged with the others, no uniform scheme to beat
         tried.append(_trial(trials, "recipe", _own(plan, rules=True), False))
     path = []
     for k, (choices, loss) in enumerate(_greedy(trials, found.rows, goal, on_stage), 1):
@@ -106,7 +106,7 @@ def _uniform(trials: Trials) -> dict[str, dict[str, Choice]]:
 
 def _own(plan: Plan, rules: bool) -> dict[str, Choice]:
     """The recipe's own choices, with or without its rules inside components."""
-    own = {n: Choice(s, tuple(plan.modules.get(n, {}).items()) if rules else ()) for n, s in plan.schemes.items()}
+    own = {n: Choice(s, tuple(plan.rules.get(n, {}).items()) if rules else ()) for n, s in plan.schemes.items()}
     return {name: choice for name, choice in own.items() if choice != Choice()}
 
 
@@ -140,7 +140,7 @@ def _greedy(trials: Trials, rows: Sequence[Layer], goal: Goal, on_stage: OnStage
         if saved.get((name, pattern), 0) >= gain:
             continue
         rules = {**taken.get(name, {}), pattern: row.scheme}
-        choices = {other: Choice(modules=tuple(own.items())) for other, own in {**taken, name: rules}.items()}
+        choices = {other: Choice(rules=tuple(own.items())) for other, own in {**taken, name: rules}.items()}
         on_stage(name, f"try {pattern} {row.scheme}")
         if (loss := trials.loss(choices)) <= goal.max_loss:
             taken[name], saved[name, pattern] = rules, gain
@@ -167,7 +167,7 @@ def _trial(trials: Trials, name: str, choices: Choices, uniform: bool, loss: flo
 
 
 def _component_choice(choice: Choice) -> ComponentChoice:
-    return ComponentChoice(scheme=choice.scheme, modules=dict(choice.modules))
+    return ComponentChoice(scheme=choice.scheme, rules=dict(choice.rules))
 
 
 def with_choices(plan: Plan, choices: Mapping[str, ComponentChoice]) -> Plan:
@@ -175,7 +175,7 @@ def with_choices(plan: Plan, choices: Mapping[str, ComponentChoice]) -> Plan:
     full = {name: choices.get(name, ComponentChoice(scheme="fp32")) for name in plan.schemes}
     recipe = plan.recipe.model_copy(update={"components": full, "budgets": Budgets()})
     own = replace(plan, recipe=recipe, target=plan.target.model_copy(update={"budgets": Budgets()}))
-    return own.with_schemes({n: c.scheme or "fp32" for n, c in full.items()}, {n: c.modules for n, c in full.items()})
+    return own.with_schemes({n: c.scheme or "fp32" for n, c in full.items()}, {n: c.rules for n, c in full.items()})
 
 
 def _built(plan: Plan, point: Tried, minimize: str) -> Built:

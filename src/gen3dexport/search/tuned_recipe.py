@@ -26,7 +26,7 @@ def tuned_recipe(recipe: str, assignments: Sequence[str], result: Tuned, compone
     for name in components:
         own = chosen.choices.get(name, ComponentChoice(scheme="fp32"))
         exceptions[f"components.{name}.scheme"] = own.scheme
-        exceptions[f"components.{name}.modules"] = CommentedMap(own.modules)
+        exceptions[f"components.{name}.rules"] = CommentedMap(own.rules)
     targets = data.setdefault("targets", CommentedMap())
     key = result.target if result.target in documents("targets") else result.backend  # a YAML file's own name
     before = targets.pop(key, CommentedMap())  # last, so that it wins over wider exceptions

@@ -13,7 +13,7 @@ from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component
 from gen3dexport.plan import backend_options
-from gen3dexport.quantization.module_rules import quantize_by_rules
+from gen3dexport.quantization.rules import quantize_by_rules
 
 
 def through(

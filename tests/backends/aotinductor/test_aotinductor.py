@@ -36,7 +36,7 @@ from gen3dexport.models.component import Component
 from gen3dexport.models.trellis.networks.golden_sets import read_golden
 from gen3dexport.networks.bert import BertTokenEncoder
 from gen3dexport.plan import backend_options, read_target
-from gen3dexport.quantization.module_rules import quantize_by_rules
+from gen3dexport.quantization.rules import quantize_by_rules
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "trellis"
 CPU = aotinductor.Options()

@@ -1,7 +1,7 @@
 """From a torch.export graph to a JAX function of its weights.
 
 The graph is decomposed to core ATen (attention is kept whole, see `operators`), checked for operators that would be
-silently wrong, and then interpreted node by node with JAX arrays: first with this backend's own rules, then with
+silently wrong, and then interpreted node by node with JAX arrays: first with this backend's own lowerings, then with
 torchax's. Imports torch and JAX: import it inside functions only.
 """
 
@@ -25,7 +25,7 @@ _STATE = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 
 
 @dataclass(frozen=True)
-class Rules:
+class Lowerings:
     """How a graph becomes JAX.
 
     Attributes:
@@ -53,9 +53,9 @@ class Graph:
     weights: Mapping[str, Tensor]
     constants: Mapping[str, Tensor]
 
-    def call(self, state: Mapping[str, Any], inputs: Sequence[Any], rules: Rules) -> list[Any]:
+    def call(self, state: Mapping[str, Any], inputs: Sequence[Any], lowerings: Lowerings) -> list[Any]:
         """Outputs as JAX arrays; `state` has the weights and constants as JAX arrays or layers of a stack."""
-        graph = self.program.graph if rules.kernels is None else fuse(self.program.graph, rules.kernels)
+        graph = self.program.graph if lowerings.kernels is None else fuse(self.program.graph, lowerings.kernels)
         remaining = iter(inputs)
         values = []
         for spec, node in zip(
@@ -63,7 +63,7 @@ class Graph:
         ):
             value = next(remaining) if spec.kind is InputKind.USER_INPUT else state.get(str(spec.target))
             values.append(value.array() if isinstance(value, Layer) and not in_place(node) else value)
-        interpreter = _JaxInterpreter(self.program.graph_module, graph, rules, self.name)
+        interpreter = _JaxInterpreter(self.program.graph_module, graph, lowerings, self.name)
         return list(interpreter.run(*values, enable_io_processing=False))
 
 
@@ -119,15 +119,15 @@ def plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 class _JaxInterpreter(fx.Interpreter):
     """Runs a graph of ATen operators on JAX arrays."""
 
-    def __init__(self, module: fx.GraphModule, graph: fx.Graph, rules: Rules, name: str) -> None:
+    def __init__(self, module: fx.GraphModule, graph: fx.Graph, lowerings: Lowerings, name: str) -> None:
         super().__init__(module, graph=graph)
-        self.rules = rules.operators
+        self.lowerings = lowerings.operators
         self.name = name
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
         if not isinstance(target, torch._ops.OpOverload):
             return super().call_function(target, args, kwargs)  # operator.getitem, Python arithmetic, kernels
-        rule = self.rules.get(target) or _torchax_rule(target)
+        rule = self.lowerings.get(target) or _torchax_rule(target)
         if rule is None:
             raise ExportError(
                 f"{self.name}: operator {target} has no XLA rule; write it with other operators or add a rule to "

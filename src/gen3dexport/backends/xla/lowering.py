@@ -20,12 +20,12 @@ import jax.numpy as jnp
 import torch
 from jax import ShapeDtypeStruct
 
-from gen3dexport.backends.xla.capture import Rules
+from gen3dexport.backends.xla.capture import Lowerings
 from gen3dexport.backends.xla.chips import CHIPS, Chip, Requires
 from gen3dexport.backends.xla.compile_tpu import Compiled, Unknown, compile_tpu, tpu_devices
 from gen3dexport.backends.xla.fuse import Kernels
 from gen3dexport.backends.xla.network import Network, network
-from gen3dexport.backends.xla.operators import rules
+from gen3dexport.backends.xla.operators import lowerings
 from gen3dexport.backends.xla.roofline import Cost, roofline
 from gen3dexport.backends.xla.sampler import sample
 from gen3dexport.backends.xla.weights import dtype_of, write_weights
@@ -105,9 +105,9 @@ def input_specs(component: Component) -> Specs:
 def _drafts(component: Component, made: Network, options: Options) -> list[Draft]:
     """The component, its sampler if it has a loop, and both again with Pallas kernels if these find work in it."""
     inputs = input_specs(component)
-    function = _calling(component, made, Rules(rules()))
+    function = _calling(component, made, Lowerings(lowerings()))
     kernels = Kernels(options.attention_min_keys)
-    fast = _calling(component, made, Rules(rules(), kernels))
+    fast = _calling(component, made, Lowerings(lowerings(), kernels))
     if options.pallas:
         jax.eval_shape(fast, made.state, inputs)  # tracing fills kernels.used
     used = {name: [*calls] for name, calls in kernels.used.items()}
@@ -128,7 +128,7 @@ def _drafts(component: Component, made: Network, options: Options) -> list[Draft
     return drafts
 
 
-def _calling(component: Component, made: Network, chosen: Rules) -> Function:
+def _calling(component: Component, made: Network, chosen: Lowerings) -> Function:
     order, outputs = tuple(component.inputs), component.outputs
 
     def component_program(state: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:

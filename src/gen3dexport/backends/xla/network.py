@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array, ShapeDtypeStruct, lax
 from torch import Tensor, nn
 
-from gen3dexport.backends.xla.capture import Graph, Rules, capture, plain
+from gen3dexport.backends.xla.capture import Graph, Lowerings, capture, plain
 from gen3dexport.backends.xla.rows import Layer
 from gen3dexport.backends.xla.weights import shape_of
 from gen3dexport.errors import ExportError
@@ -29,13 +29,13 @@ class Network:
 
     Attributes:
         name: the component's.
-        call: (state, inputs, rules) -> outputs; `state` has an array for every key of `sources`.
+        call: (state, inputs, lowerings) -> outputs; `state` has an array for every key of `sources`.
         sources: the tensors of each key: one, or one per block, which are stacked along a new first axis.
         blocks: number of repeated blocks, 0 without a stack.
     """
 
     name: str
-    call: Callable[[State, Sequence[Any], Rules], list[Array]]
+    call: Callable[[State, Sequence[Any], Lowerings], list[Array]]
     sources: Mapping[str, Source]
     blocks: int
 
@@ -59,7 +59,10 @@ def _whole(captured: Captured) -> Network:
     name = captured.component.name
     graph = capture(captured.whole, name)
     return Network(
-        name, lambda state, inputs, rules: graph.call(state, inputs, rules), {**graph.weights, **graph.constants}, 0
+        name,
+        lambda state, inputs, lowerings: graph.call(state, inputs, lowerings),
+        {**graph.weights, **graph.constants},
+        0,
     )
 
 
@@ -77,14 +80,14 @@ def _scanned(captured: Captured, stack: Stack) -> Network:
         sources |= {f"{part}.{key}": value for key, value in {**graph.weights, **graph.constants}.items()}
     sources |= {f"block.{key}": value for key, value in block.constants.items()}
 
-    def call(state: State, inputs: Sequence[Any], rules: Rules) -> list[Array]:
-        x, *shared = before.call(_part(state, "before"), inputs, rules)
+    def call(state: State, inputs: Sequence[Any], lowerings: Lowerings) -> list[Array]:
+        x, *shared = before.call(_part(state, "before"), inputs, lowerings)
         own = _part(state, "block")
         constants = {key: own[key] for key in block.constants}
 
         def body(x: Array, index: Array) -> tuple[Array, None]:
             weights = {key: Layer(own[key], index) for key in columns}
-            (out,) = block.call({**constants, **weights}, [x, *shared], rules)
+            (out,) = block.call({**constants, **weights}, [x, *shared], lowerings)
             if (out.shape, out.dtype) != (x.shape, x.dtype):
                 raise ExportError(
                     f"{name}: a block takes {x.dtype}{list(x.shape)} and gives {out.dtype}{list(out.shape)}; "
@@ -93,7 +96,7 @@ def _scanned(captured: Captured, stack: Stack) -> Network:
             return out, None
 
         x, _ = lax.scan(body, x, jnp.arange(len(stack.weights), dtype=jnp.int32))
-        return after.call(_part(state, "after"), [x, *shared], rules)
+        return after.call(_part(state, "after"), [x, *shared], lowerings)
 
     return Network(name, call, sources, len(stack.weights))
 

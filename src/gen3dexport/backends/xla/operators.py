@@ -1,4 +1,4 @@
-"""Rules for ATen operators where torchax has none or one that suits a TPU badly. Imports torch and JAX."""
+"""Lowerings for ATen operators where torchax has none or one that suits a TPU badly. Imports torch and JAX."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _aten = torch.ops.aten
 _TILE = 8  # rows of a float32 tile
 
 
-def rules() -> dict[Any, Callable[..., Any]]:
-    """This backend's rules by operator."""
+def lowerings() -> dict[Any, Callable[..., Any]]:
+    """This backend's lowerings by operator."""
     return {
         _aten.scaled_dot_product_attention.default: einsum_attention,
         _aten.mm.default: matmul,
@@ -115,7 +115,7 @@ def convolution(
     if not transposed and groups == 1 and weight.ndim == 5:
         out = _planes(x, weight, stride, padding, dilation)
     else:
-        from torchax.ops.jaten import _aten_convolution  # torchax names its rules privately
+        from torchax.ops.jaten import _aten_convolution  # torchax names its lowerings privately
 
         return _aten_convolution(x, weight, bias, stride, padding, dilation, transposed, output_padding, groups)
     return out if bias is None else out + bias.reshape(-1, 1, 1, 1)

@@ -55,7 +55,7 @@ def exceptions(component: Component, rules: Mapping[str, str]) -> dict[str, str]
         matched = [layer for layer in layers if _matches(layer, pattern)]
         if scheme not in OF_EMBEDDINGS:
             if matched and {*matched} <= tables:
-                where, taken = f"components.{component.name}.modules: {pattern!r}", ", ".join(OF_EMBEDDINGS)
+                where, taken = f"components.{component.name}.rules: {pattern!r}", ", ".join(OF_EMBEDDINGS)
                 problems.append(f"{where}: an embedding takes {taken}, not {scheme}")
                 continue
             matched = [layer for layer in matched if layer not in tables]
@@ -63,7 +63,7 @@ def exceptions(component: Component, rules: Mapping[str, str]) -> dict[str, str]
         if not matched:
             known = {path for layer in layers for path in _paths(generic(component, layer))}
             problems.append(
-                f"components.{component.name}.modules: {pattern!r} matches no layer of {component.name}"
+                f"components.{component.name}.rules: {pattern!r} matches no layer of {component.name}"
                 f"{did_you_mean(pattern, known) if known else ', which has none'}"
             )
     if problems:

@@ -19,8 +19,8 @@ from gen3dexport.models.trellis.networks.golden_sets import read_golden
 from gen3dexport.networks.bert import BertTokenEncoder
 from gen3dexport.quantization.int8_embedding import Int8Embedding
 from gen3dexport.quantization.int8_linear import Int8Linear
-from gen3dexport.quantization.module_rules import embeddings, exceptions, generic, layers_of, quantize_by_rules
 from gen3dexport.quantization.quantize import InDtype, linears
+from gen3dexport.quantization.rules import embeddings, exceptions, generic, layers_of, quantize_by_rules
 from gen3dexport.runtime.pipeline import to_numpy
 from gen3dexport.tensor_error import tensor_error
 
@@ -172,14 +172,14 @@ def test_a_rule_for_one_block_is_no_stack(flow: Component, rule: dict[str, str])
 
 
 def test_a_build_with_rules(tiny_recipe: Path, tmp_path: Path, cli: Cli) -> None:
-    rules = 'components.flow.modules={"blocks.*.mlp": bf16, out_layer: bf16}'
+    rules = 'components.flow.rules={"blocks.*.mlp": bf16, out_layer: bf16}'
     open_ = ("budgets.relative_l2=1", "budgets.relative_l2_fp32=1", "budgets.scores.voxels.iou=0")
     arguments = ("build", tiny_recipe, rules, *open_)
     code, out, error = cli(*arguments, "-t", "eager", "-o", tmp_path / "b", "--json")
     assert code == 0, error
     flow = json.loads(out)["components"][0]
     assert flow["scheme"] == "fp32 and 2 rules"
-    assert flow["facts"]["modules"] == {"blocks.*.mlp": "bf16", "out_layer": "bf16"}
+    assert flow["facts"]["rules"] == {"blocks.*.mlp": "bf16", "out_layer": "bf16"}
     assert float(flow["errors"]["fp32"]["v"]["relative_l2"]) > 1e-5
 
 
@@ -188,7 +188,7 @@ def test_a_build_with_rules(tiny_recipe: Path, tmp_path: Path, cli: Cli) -> None
     ("rule", "message"),
     [
         ("{blocks.*.mpl: bf16}", "'blocks.*.mpl' matches no layer of flow; did you mean 'blocks.*.mlp'?"),
-        ("{blocks.*.mlp: bf15}", "components.flow.modules.blocks.*.mlp: unknown 'bf15'; did you mean 'bf16'?"),
+        ("{blocks.*.mlp: bf15}", "components.flow.rules.blocks.*.mlp: unknown 'bf15'; did you mean 'bf16'?"),
     ],
 )
 def test_a_bad_rule_stops_before_any_weight_is_read(
@@ -197,7 +197,7 @@ def test_a_bad_rule_stops_before_any_weight_is_read(
     from gen3dexport.models.trellis.networks import loading
 
     monkeypatch.setattr(loading, "read_weights", lambda *_: pytest.fail("weights were read"))
-    code, _, error = cli(command, tiny_recipe, f"components.flow.modules={rule}", "-t", "eager")
+    code, _, error = cli(command, tiny_recipe, f"components.flow.rules={rule}", "-t", "eager")
     assert code == 2
     assert message in error
 
@@ -205,6 +205,6 @@ def test_a_bad_rule_stops_before_any_weight_is_read(
 def test_a_plan_counts_what_rules_take(tiny_recipe: Path, cli: Cli) -> None:
     sizes: dict[str, Any] = {}
     for name, rule in (("none", "{}"), ("half", "{blocks.*.mlp: bf16}")):
-        _, out, _ = cli("plan", tiny_recipe, f"components.flow.modules={rule}", "-t", "eager", "--json")
+        _, out, _ = cli("plan", tiny_recipe, f"components.flow.rules={rule}", "-t", "eager", "--json")
         sizes[name] = json.loads(out)["components"][0]["bytes"]
     assert sizes["none"] - sizes["half"] == 2 * (2 * 2 * 64 * 256)  # two matrices of 64 x 256 in each of two blocks
