@@ -47,7 +47,7 @@ def eager_logits(captions: list[str]) -> list[np.ndarray]:
     states = [plan.family.begin(plan.settings, Request(c, k), files, numpy_xp) for k, c in enumerate(captions)]
     for declared in plan.declared.values():
         program = Eager(declared.load(plan.weights))
-        states = [declared.step(state, program, numpy_xp) for state in states]
+        states = [declared.advance(state, program, numpy_xp) for state in states]
     return [occupancy_logits(state) for state in states]
 
 

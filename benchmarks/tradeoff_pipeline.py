@@ -98,7 +98,7 @@ class EagerAssets(Assets):
                 ) -> State:
                     return {output: module(*(inputs[key] for key in order)).float()}
 
-                step = partial(declared.step, state, program, self.xp)
+                step = partial(declared.advance, state, program, self.xp)
                 state = self.timed(name, step)
         return state
 

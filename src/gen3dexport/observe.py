@@ -102,7 +102,7 @@ def observe(
     after, trajectories = [], []
     for state in states:
         eager = Eager(component, once=not assets)
-        after.append(declared.step(state, eager, xp))
+        after.append(declared.advance(state, eager, xp))
         first = first or eager
         if component.loop is not None and declared.loop is not None and assets:
             final = declared.loop.output(after[-1])
@@ -118,7 +118,7 @@ def observe(
         with observing(component) as observed:
             for state in calibration:
                 eager = Eager(component, once=not assets)
-                calibrated.append(declared.step(state, eager, xp))
+                calibrated.append(declared.advance(state, eager, xp))
         made = replace(made, ranges=observed.ranges())
     return Observation(
         component=made,
@@ -158,5 +158,5 @@ def golden_loop(quantized: Component, declared: Declaration, before: State, afte
     inputs, state = declared.loop.inputs(before, xp), quantized.loop.state
     if after is None:
         return Call(inputs)
-    own = declared.step(before, Eager(quantized), xp)
+    own = declared.advance(before, Eager(quantized), xp)
     return Call(inputs, {state: declared.loop.output(after)}, {state: declared.loop.output(own)})

@@ -163,10 +163,10 @@ def test_steps_that_call_otherwise_are_found(host: Host, tmp_path: Path) -> None
     def run(*changed: Any) -> Any:
         return run_through(family, settings, changed, weights, tmp_path)
 
-    idle = replace(declared[0], step=lambda state, program, xp: state)
+    idle = replace(declared[0], advance=lambda state, program, xp: state)
     with pytest.raises(AssertionError, match="was not called"):
         contract.test_calls_are_what_is_declared((idle,), run(idle))
-    listing = replace(declared[0], step=lambda state, program, xp: {**state, "seen": ["flow"]})
+    listing = replace(declared[0], advance=lambda state, program, xp: {**state, "seen": ["flow"]})
     with pytest.raises(AssertionError):
         contract.test_states_are_arrays(run(listing))
     with pytest.raises(AssertionError):

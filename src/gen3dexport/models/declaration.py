@@ -58,20 +58,20 @@ class Declaration:
         name: unique in the pipeline, e.g. `flow`; names the program's files.
         checkpoint: where its weights lie: a path relative to the weights folder, without ending, or a package's name.
         inputs: names of its inputs, in the order of its network's forward; outputs: of what that returns.
-        step: (state, program, array namespace) -> the state after the component's part of the pipeline.
+        advance: (state, program, array namespace) -> the state after the component's part of the pipeline.
         load: the network as a component.
         rows: state after the component -> real rows of its outputs [B, T, ...]; None where nothing is padded.
         loop: its sampler loop, if it has one.
         batched: the knob that makes one call take both branches of guidance, where the settings do so.
         cacheable: whether its outputs depend on the request's prompt or image alone.
-        host_files: weights folder -> files that its step reads at run time, by their name in the bundle.
+        host_files: weights folder -> files that it reads at run time, by their name in the bundle.
     """
 
     name: str
     checkpoint: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    step: Callable[[State, Call, Any], State]
+    advance: Callable[[State, Call, Any], State]
     load: Load
     rows: Callable[[State], int | None] = _no_rows
     loop: SamplerLoop | None = None

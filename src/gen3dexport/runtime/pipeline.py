@@ -128,7 +128,7 @@ class LoadedBundle:
             program, before = self.component(name), state
 
             def step(name: str = name, program: Program = program, before: State = before) -> State:
-                return self.declared[name].step(before, program, program.xp)
+                return self.declared[name].advance(before, program, program.xp)
 
             state = on_component(name, step)
         return state

@@ -107,7 +107,7 @@ class Trials:
         states: list[Any] = list(self.before[changed[0]])
         for name in list(self.plan.schemes)[start:]:
             program = Eager(self.quantized(name, choices.get(name, Choice())))
-            states = [self.plan.declared[name].step(s, program, xp) for s in states]
+            states = [self.plan.declared[name].advance(s, program, xp) for s in states]
         try:
             found = [self.plan.family.make_assets(state, self.plan.settings) for state in states]
         except AccuracyError:

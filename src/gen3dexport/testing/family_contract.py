@@ -35,7 +35,7 @@ def run_through(
     programs = []
     for one in declared:
         programs.append(Eager(one.load(weights)))
-        states.append(one.step(states[-1], programs[-1], xp))
+        states.append(one.advance(states[-1], programs[-1], xp))
     return states, programs
 
 

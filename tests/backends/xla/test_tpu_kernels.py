@@ -25,7 +25,7 @@ from gen3dexport.backends.xla.fuse import Kernels  # noqa: E402
 from gen3dexport.backends.xla.int8_kernel import int8_linear  # noqa: E402
 from gen3dexport.backends.xla.network import network  # noqa: E402
 from gen3dexport.backends.xla.operators import einsum_attention, rules  # noqa: E402
-from gen3dexport.backends.xla.rows import Layer, Step, apply  # noqa: E402
+from gen3dexport.backends.xla.rows import Layer, RowOperation, apply  # noqa: E402
 from gen3dexport.backends.xla.weights import dtype_of  # noqa: E402
 from gen3dexport.export import Captured  # noqa: E402
 from gen3dexport.models.component import Component  # noqa: E402
@@ -83,12 +83,12 @@ def test_int8_kernel_equals_its_formula(rows: int, inputs: int, outputs: int) ->
     scale = jnp.abs(random(jax.random.key(2), (2, outputs))) * 0.01
     read = (random(jax.random.key(3), (1, inputs)), random(jax.random.key(4), (inputs,)))
     beside = tuple(random(jax.random.key(5 + i), (outputs,) if i < 2 else (rows, outputs)) for i in range(3))
-    before = (Step("norm", 1e-6), Step("multiply", takes=True), Step("add", takes=True))
+    before = (RowOperation("norm", 1e-6), RowOperation("multiply", takes=True), RowOperation("add", takes=True))
     after = (
-        Step("add", takes=True),
-        Step("gelu_erf" if rows == 1 else "gelu_tanh"),
-        Step("multiply", takes=True),
-        Step("add", takes=True),
+        RowOperation("add", takes=True),
+        RowOperation("gelu_erf" if rows == 1 else "gelu_tanh"),
+        RowOperation("multiply", takes=True),
+        RowOperation("add", takes=True),
     )
     block = jnp.int32(1)
     with force_tpu_interpret_mode():

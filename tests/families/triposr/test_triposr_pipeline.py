@@ -51,7 +51,7 @@ def _made(weights: Path, request: Request | None = None, **knobs: Any) -> tuple[
     programs = []
     for one in triposr.components(settings):
         programs.append(Eager(one.load(weights)))
-        state = one.step(state, programs[-1], xp)
+        state = one.advance(state, programs[-1], xp)
     return state, triposr.make_assets(state, settings)["mesh"], programs
 
 

@@ -21,7 +21,7 @@ from torch import fx
 from gen3dexport.backends.xla import attention_kernel, int8_kernel
 from gen3dexport.backends.xla.attention_kernel import Heads
 from gen3dexport.backends.xla.int8_layer import INT8_LINEAR
-from gen3dexport.backends.xla.rows import LANES, Operation, Step, Weight
+from gen3dexport.backends.xla.rows import LANES, Operation, RowOperation, Weight
 
 _aten = torch.ops.aten
 _ELEMENTWISE: dict[Any, Operation] = {_aten.mul.Tensor: "multiply", _aten.add.Tensor: "add"}
@@ -212,7 +212,7 @@ def _int8_linear(graph: fx.Graph, node: Node, kernels: Kernels) -> None:
     source, before, read = _before(x)
     last, after, beside = _after(node)
     if bias is not None:
-        after, beside = [Step("add", takes=True), *after], [bias, *beside]
+        after, beside = [RowOperation("add", takes=True), *after], [bias, *beside]
     rows = math.prod(_shape(node)[:-1])
     with graph.inserting_after(last):
         arrays = (source, weight, scale, tuple(read), tuple(beside))
@@ -226,7 +226,11 @@ def _int8_linear(graph: fx.Graph, node: Node, kernels: Kernels) -> None:
 
 
 def linear(
-    arrays: Sequence[Any], before: Sequence[Step], after: Sequence[Step], shape: Sequence[int], dtype: Any
+    arrays: Sequence[Any],
+    before: Sequence[RowOperation],
+    after: Sequence[RowOperation],
+    shape: Sequence[int],
+    dtype: Any,
 ) -> Array:
     """The int8 kernel on rows of any number of axes."""
     x, weight, scale, read, beside = arrays
@@ -234,9 +238,9 @@ def linear(
     return out.reshape(shape)
 
 
-def _before(node: Node) -> tuple[Node, list[Step], list[Node]]:
+def _before(node: Node) -> tuple[Node, list[RowOperation], list[Node]]:
     """What `node` is computed from, and by which steps: modulation, and the layer norm that it is applied to."""
-    steps: list[Step] = []
+    steps: list[RowOperation] = []
     arrays: list[Node] = []
     value = node
     while len(value.users) == 1:
@@ -253,15 +257,15 @@ def _before(node: Node) -> tuple[Node, list[Step], list[Node]]:
     x, shape, weight, bias, epsilon = value.args[0].args
     if value.args[1] != 0 or len(value.users) > 1 or list(shape) != [_shape(value)[-1]]:
         return (value, steps, arrays) if steps else (node, [], [])
-    own = [(Step("multiply", takes=True), weight), (Step("add", takes=True), bias)]
+    own = [(RowOperation("multiply", takes=True), weight), (RowOperation("add", takes=True), bias)]
     own = [(step, array) for step, array in own if array is not None]
-    steps = [Step("norm", epsilon), *(step for step, _ in own), *steps]
+    steps = [RowOperation("norm", epsilon), *(step for step, _ in own), *steps]
     return _uncast(x), steps, [*(array for _, array in own), *arrays]
 
 
-def _after(node: Node) -> tuple[Node, list[Step], list[Node]]:
+def _after(node: Node) -> tuple[Node, list[RowOperation], list[Node]]:
     """The last of the operations that follow `node` row by row, these as steps, and their arrays."""
-    steps: list[Step] = []
+    steps: list[RowOperation] = []
     arrays: list[Node] = []
     last = value = node
     while len(value.users) == 1:
@@ -270,7 +274,7 @@ def _after(node: Node) -> tuple[Node, list[Step], list[Node]]:
             value = user
             continue
         if _is(user, _aten.gelu.default):
-            steps.append(Step("gelu_tanh" if user.kwargs.get("approximate") == "tanh" else "gelu_erf"))
+            steps.append(RowOperation("gelu_tanh" if user.kwargs.get("approximate") == "tanh" else "gelu_erf"))
         elif (found := _step(user, value)) is not None:
             steps.append(found[1])
             arrays += [found[2]] if found[1].takes else []
@@ -280,7 +284,7 @@ def _after(node: Node) -> tuple[Node, list[Step], list[Node]]:
     return last, steps, arrays
 
 
-def _step(node: Node, value: Node | None = None) -> tuple[Node, Step, Any] | None:
+def _step(node: Node, value: Node | None = None) -> tuple[Node, RowOperation, Any] | None:
     """`node` as a product or sum of rows (`value`, or whichever is not one row) and something beside them."""
     if node.target not in _ELEMENTWISE or node.kwargs:
         return None
@@ -291,10 +295,10 @@ def _step(node: Node, value: Node | None = None) -> tuple[Node, Step, Any] | Non
     if not isinstance(left, fx.Node) or _shape(left) != _shape(node) or _dtype(left) is not _dtype(node):
         return None
     if isinstance(right, int | float):
-        return left, Step(operation, float(right)), None
+        return left, RowOperation(operation, float(right)), None
     if not _is_row(right, node) and _shape(right) != _shape(node):
         return None
-    return left, Step(operation, takes=True), right
+    return left, RowOperation(operation, takes=True), right
 
 
 def _is_row(value: Any, like: Node) -> bool:

@@ -20,7 +20,7 @@ from gen3dexport.backends.xla.rows import (
     LANES,
     VMEM,
     Layer,
-    Step,
+    RowOperation,
     Weight,
     apply,
     block_of,
@@ -44,9 +44,9 @@ def int8_linear(
     x: Array,
     weight: Weight,
     scale: Weight,
-    before: Sequence[Step] = (),
+    before: Sequence[RowOperation] = (),
     read: Sequence[Weight] = (),
-    after: Sequence[Step] = (),
+    after: Sequence[RowOperation] = (),
     beside: Sequence[Weight] = (),
     dtype: Any = None,
 ) -> Array:
@@ -106,7 +106,11 @@ def int8_linear(
 
 
 def _kernel(
-    before: Sequence[Step], after: Sequence[Step], first: Sequence[bool], second: Sequence[bool], tall: int
+    before: Sequence[RowOperation],
+    after: Sequence[RowOperation],
+    first: Sequence[bool],
+    second: Sequence[bool],
+    tall: int,
 ) -> Callable[..., None]:
     """`first` and `second`: for each array of `before` (scale and those of `after`), whether one row is all."""
 

@@ -21,7 +21,7 @@ Operation = Literal["norm", "multiply", "add", "gelu_tanh", "gelu_erf"]
 
 
 @dataclass(frozen=True)
-class Step:
+class RowOperation:
     """One operation on rows in float32.
 
     Attributes:
@@ -77,7 +77,7 @@ def row_of(ref: Any, own: Any) -> Array:
     return ref[...] if ref.shape[0] == 1 else ref[pl.ds(own[0], 1), :]
 
 
-def apply(steps: Sequence[Step], x: Array, arrays: Sequence[Array]) -> Array:
+def apply(steps: Sequence[RowOperation], x: Array, arrays: Sequence[Array]) -> Array:
     """`steps` on x [R, C] float32; `arrays` in the order of the steps that take one."""
     remaining = iter(arrays)
     for step in steps:

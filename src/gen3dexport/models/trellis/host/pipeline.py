@@ -67,7 +67,7 @@ def _encoder(name: str, settings: Settings) -> Declaration:
         settings.checkpoints[name],
         conditioning.inputs_of(settings),
         ("features",),
-        step=lambda state, program, xp: conditioning.encode(state, program, settings, xp),
+        advance=lambda state, program, xp: conditioning.encode(state, program, settings, xp),
         load=_loaded("encoder", name, settings),
         cacheable=True,
         host_files=partial(conditioning.host_files, settings),
@@ -81,7 +81,7 @@ def _context(name: str, settings: Settings, flow: str) -> Declaration:
         settings.checkpoints[name],
         ("cond",),
         ("context",),
-        step=lambda state, program, xp: conditioning.hold(name, state, program),
+        advance=lambda state, program, xp: conditioning.hold(name, state, program),
         load=_loaded("context", name, settings),
         cacheable=True,
     )
@@ -112,7 +112,7 @@ def _decoder(name: str, settings: Settings) -> Declaration:
         settings.checkpoints[name],
         ("z",),
         ("logits",),
-        step=lambda state, program, xp: state | {"logits": program({"z": state["z"]})["logits"]},
+        advance=lambda state, program, xp: state | {"logits": program({"z": state["z"]})["logits"]},
         load=_loaded("structure_decoder", name, settings),
     )
 
@@ -128,7 +128,7 @@ def _slat_flow(name: str, settings: Settings) -> Declaration:
         settings.checkpoints[name],
         ("x", "t", settings.slat.condition_input, *FLOW_TABLES),
         ("v",),
-        step=lambda state, program, xp: slat_stage.run_flow(state, program, settings, xp),
+        advance=lambda state, program, xp: slat_stage.run_flow(state, program, settings, xp),
         load=_loaded("flow", name, settings),
         rows=partial(slat_stage.output_rows, name),
         loop=SamplerLoop(inputs, lambda state: np.asarray(state["slat"])),
@@ -142,7 +142,7 @@ def _slat_decoder(name: str, settings: Settings) -> Declaration:
         settings.checkpoints[name],
         ("feats", *slat_stage.decoder_tables(name)),
         ("feats",),
-        step=lambda state, program, xp: slat_stage.run_decoder(name, state, program, settings, xp),
+        advance=lambda state, program, xp: slat_stage.run_decoder(name, state, program, settings, xp),
         load=_loaded("slat_decoder", name, settings),
         rows=partial(slat_stage.output_rows, name),
     )

@@ -21,7 +21,7 @@ OnOverflow = Literal["error", "coarsen"]
 
 BUCKETS = (4096, 8192, 16384, 32768)
 """Budgets that recipes offer; TRELLIS was trained on at most 32,768 voxels."""
-_STEP = 8  # other budgets are rounded up to a multiple of this
+_MULTIPLE = 8  # other budgets are rounded up to a multiple of this
 
 
 @dataclass(frozen=True)
@@ -122,4 +122,4 @@ def _too_many(coords: Coords, budget: Budget) -> str:
 
 
 def _round_up(count: int) -> int:
-    return -(-count // _STEP) * _STEP
+    return -(-count // _MULTIPLE) * _MULTIPLE
