@@ -42,7 +42,7 @@ def program(name: str = "flow", **fields: Any) -> ProgramReport:
     known: dict[str, Any] = {
         "name": name,
         "component": name,
-        "kind": "component",
+        "role": "component",
         "scheme": "fp32",
         "parameters": 1_230_000,
         "program_bytes": 1_000_000,

@@ -107,7 +107,7 @@ def _unquantized(plan: Plan, name: str, states: list[State], draft: Path, on_sta
     own = plan.with_schemes({**plan.schemes, name: baseline}, others)
     entry = _component(own, name, states, lambda component, stage: on_stage(component, f"{stage} ({baseline})"))
     records = (ProgramRecord(**p) for p in json.loads((entry / "entry.json").read_text())["programs"])
-    record = next(r for r in records if r.kind == "component")
+    record = next(r for r in records if r.role == "component")
     if plan.budgets.allow_slowdown is not None:
         for file in record.files:
             stage_cache.place(entry / "programs" / file, draft / BASELINE / file)
@@ -144,7 +144,7 @@ def _component(plan: Plan, name: str, states: list[State], on_stage: OnStage) ->
         lowered = plan.backend.lower(Captured(component), plan.options, entry / "programs")
         if rules:
             lowered = replace(lowered, facts={"rules": rules, **lowered.facts})
-        if any(kind_of(extra) == "sampler" for extra in lowered.extra):
+        if any(role_of(extra) == "sampler" for extra in lowered.extra):
             after = observation.states[0] if plan.recipe.golden.assets else None
             golden.write_loop(kept, name, golden_loop(component, declared, states[0], after))
         _write_entry(entry, observation, lowered, plan.schemes[name], parameters)
@@ -158,7 +158,7 @@ def _write_entry(entry: Path, observation: Observation, lowered: Lowered, scheme
     own = specs(inputs), specs(outputs)
     records = [program_record(name, lowered, *own, scheme=scheme)]
     for extra, twin in lowered.extra.items():
-        records.append(program_record(extra, twin, *own, component=name, kind=kind_of(extra), scheme=scheme))
+        records.append(program_record(extra, twin, *own, component=name, role=role_of(extra), scheme=scheme))
     text = json.dumps(
         {
             "component": name,
@@ -170,8 +170,8 @@ def _write_entry(entry: Path, observation: Observation, lowered: Lowered, scheme
     (entry / "entry.json").write_text(text)
 
 
-def kind_of(extra: str) -> Literal["sampler", "twin"]:
-    """Kind of a further program: the sampler loop as one program, or a twin of the component for the device alone."""
+def role_of(extra: str) -> Literal["sampler", "twin"]:
+    """Role of a further program: the sampler loop as one program, or a twin of the component for the device alone."""
     return "sampler" if extra.endswith("_sampler") else "twin"
 
 

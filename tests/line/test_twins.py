@@ -25,7 +25,7 @@ def test_a_twin_runs_on_its_device(
     assert cli("build", tiny_recipe, "--target", "eager", "-o", tmp_path / "tiny")[0] == 0
     loaded = load(tmp_path / "tiny")
     own = loaded.manifest.component("flow")
-    twin = own.model_copy(update={"name": "flow_pallas", "kind": "twin"})
+    twin = own.model_copy(update={"name": "flow_pallas", "role": "twin"})
     loaded.manifest = loaded.manifest.model_copy(update={"programs": (*loaded.manifest.programs, twin)})
     for here, expected in ((False, own), (True, twin)):
         monkeypatch.setattr(eager, "runs_here", lambda record, here=here: here and record is twin, raising=False)
@@ -88,8 +88,8 @@ def test_jax_says_which_programs_run_here() -> None:
 def test_an_asset_is_estimated_by_the_twin() -> None:
     calls = {"flow": 10, "decoder": 1}
 
-    def row(name: str, component: str, kind: str, value: float) -> ProgramReport:
-        return program(name, component=component, kind=kind, latency=estimated((value, "roofline")))
+    def row(name: str, component: str, role: str, value: float) -> ProgramReport:
+        return program(name, component=component, role=role, latency=estimated((value, "roofline")))
 
     rows = [row("flow", "flow", "component", 5.0), row("decoder", "decoder", "component", 3.0)]
     assert estimated_asset(calls, rows) == estimated((53.0, "roofline"))

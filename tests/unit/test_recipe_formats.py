@@ -72,7 +72,7 @@ def test_a_plan_of_format_1(old: Path) -> None:
         ("  steps: 3", "  stesp: 3", 8, "knobs.slat_sampler.stesp: unknown key; did you mean 'steps'?"),
         ("sampler: {steps: 7}", "sampler: {steps: many}", 6, "knobs.sampler.steps: input should be a valid integer"),
         ("decoders: [gaussian]", "decoders: [surfels]", 11, "knobs.decoders.0: input should be"),
-        ("golden:", "goldn:", 12, "goldn: unknown key; did you mean 'golden'?"),
+        ("golden:", "goldn:", 14, "goldn: unknown key; did you mean 'golden'?"),
     ],
 )
 def test_errors_of_format_1_name_the_line(old: Path, line: str, bad: str, number: int, message: str) -> None:

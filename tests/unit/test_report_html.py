@@ -89,7 +89,7 @@ REPORT = report(
         part("decoder", peak_memory=Unmeasured(reason="no such system")),
         part(
             "flow_tpu",
-            kind="twin",
+            role="twin",
             errors=Errors(),
             missing="no TPU here",
             latency=estimated((0.58, "roofline"), (0.61, "xla")),

@@ -67,7 +67,7 @@ def test_a_report_is_read_as_it_was_written() -> None:
     beside = BesideUnquantized(scheme="fp32", bytes=8, size_ratio=0.5, slowdown=estimated((-0.5, "roofline")))
     parts = (
         program("flow", unquantized=beside, errors=Errors(fp32={"v": NOT_FINITE})),
-        program("flow_tpu", kind="twin", latency=estimated((1, "a"), (2, "b")), peak_memory=UNKNOWN, missing="no TPU"),
+        program("flow_tpu", role="twin", latency=estimated((1, "a"), (2, "b")), peak_memory=UNKNOWN, missing="no TPU"),
     )
     found = report(components=parts, pipeline=measurement().pipeline)
     data = json.loads(found.to_json())

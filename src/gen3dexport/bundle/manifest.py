@@ -81,16 +81,16 @@ class Manifest(Record):
 
     def component(self, name: str) -> ProgramRecord:
         """The program that is the component itself (not its sampler loop or twin)."""
-        return next(p for p in self.programs if p.component == name and p.kind == "component")
+        return next(p for p in self.programs if p.component == name and p.role == "component")
 
     def twin(self, name: str) -> ProgramRecord | None:
         """The form of the component's program for its device alone, which the device runs; None without one."""
-        return next((p for p in self.programs if p.component == name and p.kind == "twin"), None)
+        return next((p for p in self.programs if p.component == name and p.role == "twin"), None)
 
     @property
     def components(self) -> tuple[str, ...]:
         """Names of the components in pipeline order."""
-        return tuple(p.component for p in self.programs if p.kind == "component")
+        return tuple(p.component for p in self.programs if p.role == "component")
 
     def has_baseline(self, unquantized: Unquantized) -> bool:
         """Whether the files of an unquantized program are in the bundle."""

@@ -57,7 +57,7 @@ class ProgramRecord(Record):
 
     name: str
     component: str
-    kind: Literal["component", "sampler", "twin"] = "component"
+    role: Literal["component", "sampler", "twin"] = "component"
     files: tuple[str, ...]
     inputs: dict[str, TensorSpec]
     outputs: dict[str, TensorSpec]
@@ -87,14 +87,14 @@ def program_record(
     outputs: Mapping[str, TensorSpec],
     *,
     component: str | None = None,
-    kind: Literal["component", "sampler", "twin"] = "component",
+    role: Literal["component", "sampler", "twin"] = "component",
     scheme: str = "fp32",
 ) -> ProgramRecord:
     """The record of a lowered program: what it knows of itself, else what its component takes and gives."""
     return ProgramRecord(
         name=name,
         component=component or name,
-        kind=kind,
+        role=role,
         files=lowered.files,
         inputs=dict(lowered.inputs or inputs),
         outputs=dict(lowered.outputs or outputs),

@@ -36,11 +36,11 @@ def show_manifest(manifest: Manifest, folder: Path) -> None:
     )
     if manifest.random_weights:
         console.print("[yellow]random weights: sizes only[/yellow]")
-    table = columns("program", "kind", "scheme", "parameters", "size", "files", "inputs")
+    table = columns("program", "role", "scheme", "parameters", "size", "files", "inputs")
     for p in manifest.programs:
         parameters = f"{manifest.parameters[p.component] / 1e6:.2f} M"
         inputs = ", ".join(f"{k} {s.dtype} {'x'.join(map(str, s.shape))}" for k, s in p.inputs.items())
-        table.add_row(p.name, p.kind, p.scheme, parameters, size_text(manifest.bytes_of(p)), ", ".join(p.files), inputs)
+        table.add_row(p.name, p.role, p.scheme, parameters, size_text(manifest.bytes_of(p)), ", ".join(p.files), inputs)
     console.print(table)
     for p in manifest.programs:
         for key, value in {**p.requires, **p.facts}.items():

@@ -23,13 +23,13 @@ class Golden:
         component: the network with the stored weights; its example inputs are the stored ones. None for host work.
         tensors: every stored tensor by full name (`in.x`, `mid.block0`, `out.v`).
         extra: further settings (the sampler's).
-        kind: what the folder exercises (`ss_flow`, `sampler`, ...).
+        subject: what the folder exercises (`ss_flow`, `sampler`, ...).
     """
 
     component: Component | None
     tensors: dict[str, Tensor]
     extra: dict[str, Any]
-    kind: str
+    subject: str
 
     def expected(self) -> dict[str, Tensor]:
         """The stored outputs that the network itself computes."""

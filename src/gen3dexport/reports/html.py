@@ -182,7 +182,7 @@ def _programs(components: Sequence[ProgramReport]) -> str:
     rows = [
         (
             escape(c.name),
-            escape(c.kind),
+            escape(c.role),
             escape(c.scheme),
             f"{c.parameters / 1e6:,.2f} M",
             _megabytes(c.program_bytes),
@@ -191,7 +191,7 @@ def _programs(components: Sequence[ProgramReport]) -> str:
         )
         for c in components
     ]
-    head = ("program", "kind", "scheme", "#parameters", "#program", "#weights beside it", "~peak memory")
+    head = ("program", "role", "scheme", "#parameters", "#program", "#weights beside it", "~peak memory")
     return table(head, rows) if rows else f"<p>{_unmeasured(None)}</p>"
 
 

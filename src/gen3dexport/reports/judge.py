@@ -99,7 +99,7 @@ def exit_code(report: Report) -> int:
 
 def _accuracy(budgets: Budgets, components: Sequence[ProgramReport], pipeline: Pipeline) -> list[Asked]:
     asked = []
-    missing = next((c.missing for c in components if c.kind == "component" and c.missing), None)
+    missing = next((c.missing for c in components if c.role == "component" and c.missing), None)
     limits: dict[Against, float | None] = {"quantized": budgets.relative_l2, "fp32": budgets.relative_l2_fp32}
     for reference, limit in limits.items():
         if limit is not None:
@@ -131,7 +131,7 @@ def _score(kind: str, name: str, limit: float, pipeline: Pipeline) -> Asked:
 
 
 def _cost(budgets: Budgets, components: Sequence[ProgramReport], pipeline: Pipeline, size_bytes: int) -> list[Asked]:
-    networks = [c for c in components if c.kind == "component"]
+    networks = [c for c in components if c.role == "component"]
     compared = any(c.unquantized for c in components)
     asked = []
     if budgets.latency_ms is not None:

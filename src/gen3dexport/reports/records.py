@@ -236,7 +236,7 @@ class ProgramReport(Record):
 
     name: str
     component: str
-    kind: Literal["component", "sampler", "twin"]
+    role: Literal["component", "sampler", "twin"]
     scheme: str
     parameters: int
     program_bytes: int
@@ -312,7 +312,7 @@ class Report(Record):
     @property
     def networks(self) -> tuple[ProgramReport, ...]:
         """The programs that are components themselves, in pipeline order."""
-        return tuple(c for c in self.components if c.kind == "component")
+        return tuple(c for c in self.components if c.role == "component")
 
     def to_json(self) -> str:
         """The text of `report.json`."""

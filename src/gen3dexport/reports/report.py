@@ -99,7 +99,7 @@ def _program(manifest: Manifest, program: ProgramRecord, measured: MeasuredProgr
     return ProgramReport(
         name=program.name,
         component=program.component,
-        kind=program.kind,
+        role=program.role,
         scheme=program.scheme + _exceptions(program.facts.get("rules", {})),
         parameters=manifest.parameters[program.component],
         program_bytes=own,
@@ -129,7 +129,7 @@ def _unquantized(
 ) -> BesideUnquantized | None:
     """The program beside its unquantized one, where a budget compares them."""
     found = manifest.unquantized.get(program.component)
-    if found is None or program.kind != "component":
+    if found is None or program.role != "component":
         return None
     slowdown = measured.slowdown or Unmeasured(reason=program.unmeasured or missing or "it was not timed")
     return against_unquantized(program, manifest.bytes_of(program), found, slowdown)
@@ -146,8 +146,8 @@ def _pipeline(manifest: Manifest, measured: Pipeline, components: Sequence[Progr
 def estimated_asset(calls: Mapping[str, int], components: Sequence[ProgramReport]) -> Estimated | None:
     """The time of one asset as calls times estimates, for each cost model that every component has; of a component's
     twin where there is one, for that is what the device runs."""
-    twins = {c.component: c for c in components if c.kind == "twin"}
-    networks = [twins.get(c.component, c) for c in components if c.kind == "component"]
+    twins = {c.component: c for c in components if c.role == "twin"}
+    networks = [twins.get(c.component, c) for c in components if c.role == "component"]
     models = [
         {e.by: e.value for e in c.latency.estimates} if isinstance(c.latency, Estimated) else {} for c in networks
     ]

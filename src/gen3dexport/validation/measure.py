@@ -132,7 +132,7 @@ def _real_rows(record: ProgramRecord, name: str, found: np.ndarray, expected: np
 def golden_calls(loaded: LoadedBundle, record: ProgramRecord) -> list[golden.Call]:
     """The golden calls of a program; outputs are their real rows."""
     folder = loaded.folder / golden.FOLDER
-    if record.kind == "sampler":
+    if record.role == "sampler":
         # The loop as one program: its inputs are the conditions of both branches and the first call's state.
         return [golden.read_loop(folder, record.component)]
     return golden.read_calls(folder, record.component)

@@ -48,7 +48,7 @@ def compare(family: str, folder: Path, target: str | None, scheme: str, toleranc
             run = _lowered(golden.component, resolved, scheme, Path(scratch))
         found, expected = agreement.outputs(golden, run)
     if tolerance is None:
-        tolerance = SAMPLER if golden.kind == "sampler" else NETWORK
+        tolerance = SAMPLER if golden.subject == "sampler" else NETWORK
         if resolved is not None:
             tolerance = QUANTIZED if scheme != "fp32" else LOWERED
     rows = [_row(name, found[name], value) for name, value in expected.items()]

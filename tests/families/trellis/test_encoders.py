@@ -45,7 +45,7 @@ def _network(kind: str, encoder: Encoder, place: Path | None) -> Any:
 
 def _example(encoder: Encoder) -> torch.Tensor:
     generator = torch.Generator().manual_seed(1)
-    if encoder.kind == "dinov2":
+    if encoder.architecture == "dinov2":
         return torch.randn(1, 3, encoder.image_size, encoder.image_size, generator=generator)
     return torch.randint(0, encoder.config["vocab_size"], (1, encoder.condition[0]), generator=generator)
 
@@ -153,7 +153,7 @@ def test_choice_of_the_folder(tmp_path: Path) -> None:
     place = tmp_path / "mine"
     assert read_encoder(tmp_path, NAMES["clip"], "none", True) is None
     assert read_encoder(tmp_path, NAMES["clip"], str(place), False) == (
-        Encoder(kind="clip", config=_read(tmp_path, "clip", str(place))[0].config, tokenizer=True),
+        Encoder(architecture="clip", config=_read(tmp_path, "clip", str(place))[0].config, tokenizer=True),
         f"{place}/model",
     )
     with pytest.raises(UsageError, match=r"no config.json; copy config.json, model.safetensors of facebook"):

@@ -42,7 +42,7 @@ def inputs_of(settings: Settings) -> tuple[str, ...]:
     """Input names of the encoder."""
     if settings.encoder is None:
         return ("ids", "mask")
-    return ("image",) if settings.encoder.kind == "dinov2" else ("ids",)
+    return ("image",) if settings.encoder.architecture == "dinov2" else ("ids",)
 
 
 def host_files(settings: Settings, folder: Path) -> dict[str, Path]:
@@ -67,7 +67,7 @@ def _stood_in(settings: Settings, request: Request) -> tuple[Request, np.ndarray
         return replace(request, features=rng.standard_normal(shape, dtype=np.float32)), None
     if settings.encoder is None or settings.encoder.tokenizer:
         return request, None
-    if settings.encoder.kind == "dinov2":
+    if settings.encoder.architecture == "dinov2":
         return replace(request, image=sample_image(request.seed)), None
     return request, rng.integers(0, settings.encoder.config["vocab_size"], (2, settings.condition[0]))
 

@@ -11,32 +11,32 @@ from typing import Any, Literal
 from gen3dexport.documents.record import Record
 from gen3dexport.errors import UsageError
 
-Kind = Literal["dinov2", "clip"]
+Architecture = Literal["dinov2", "clip"]
 
 
 class Encoder(Record):
     """The network that makes the condition features; stored in the settings.
 
     Attributes:
-        kind: DINOv2 with registers, of an image; CLIP's text model, of a prompt.
+        architecture: DINOv2 with registers, of an image; CLIP's text model, of a prompt.
         config: its configuration, in the names of its released `config.json`.
         tokenizer: whether the bundle has its tokenizer; False where only the size of the programs counts.
     """
 
-    kind: Kind
+    architecture: Architecture
     config: dict[str, Any]
     tokenizer: bool = False
 
     @property
     def component(self) -> str:
         """Its name in the pipeline."""
-        return "image_encoder" if self.kind == "dinov2" else "text_encoder"
+        return "image_encoder" if self.architecture == "dinov2" else "text_encoder"
 
     @property
     def condition(self) -> tuple[int, int]:
         """Tokens and width of its features."""
         c = self.config
-        if self.kind == "clip":
+        if self.architecture == "clip":
             return c["max_position_embeddings"], c["hidden_size"]
         return 1 + c["num_register_tokens"] + (c["image_size"] // c["patch_size"]) ** 2, c["hidden_size"]
 
@@ -48,7 +48,7 @@ class Encoder(Record):
 
 @dataclass(frozen=True)
 class _Released:
-    kind: Kind
+    architecture: Architecture
     repository: str
     config: Mapping[str, Any]
 
@@ -87,7 +87,7 @@ _RELEASED = {
         },
     ),
 }
-_MODEL_TYPES: dict[Kind, tuple[str, ...]] = {
+_MODEL_TYPES: dict[Architecture, tuple[str, ...]] = {
     "dinov2": ("dinov2_with_registers",),
     "clip": ("clip", "clip_text_model"),
 }
@@ -96,7 +96,7 @@ _MODEL_TYPES: dict[Kind, tuple[str, ...]] = {
 def component_of(name: str | None) -> str | None:
     """The component that an encoder is, by the name that `pipeline.json` gives it; None for one unknown here."""
     released = _RELEASED.get(name or "")
-    return None if released is None else Encoder(kind=released.kind, config={}).component
+    return None if released is None else Encoder(architecture=released.architecture, config={}).component
 
 
 def read_encoder(
@@ -129,13 +129,17 @@ def read_encoder(
         return _read(place, released, random_weights), checkpoint
     if chosen is not None:
         raise UsageError(f"encoder: {place}: no config.json; {how_to_get(name)} and name that folder")
-    return (Encoder(kind=released.kind, config=dict(released.config)), f"{own}/model") if random_weights else None
+    return (
+        (Encoder(architecture=released.architecture, config=dict(released.config)), f"{own}/model")
+        if random_weights
+        else None
+    )
 
 
 def how_to_get(name: str) -> str:
     """What a user does to have the encoder of that name."""
     released = _RELEASED[name]
-    files = "config.json, model.safetensors" + (", tokenizer.json" if released.kind == "clip" else "")
+    files = "config.json, model.safetensors" + (", tokenizer.json" if released.architecture == "clip" else "")
     return f"copy {files} of {released.repository} into a folder"
 
 
@@ -144,14 +148,14 @@ def _read(place: Path, released: _Released, random_weights: bool) -> Encoder:
     try:
         given = json.loads(path.read_text())
         model_type = given["model_type"]
-        given = given.get("text_config", given) if released.kind == "clip" else given
+        given = given.get("text_config", given) if released.architecture == "clip" else given
         config = {key: given.get(key, value) for key, value in released.config.items()}
     except (OSError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path}: not a configuration of the transformers library ({error!r})") from error
-    if model_type not in _MODEL_TYPES[released.kind]:
-        known = " or ".join(_MODEL_TYPES[released.kind])
+    if model_type not in _MODEL_TYPES[released.architecture]:
+        known = " or ".join(_MODEL_TYPES[released.architecture])
         raise UsageError(f"{path}: model_type {model_type}, and this pipeline takes {known} ({released.repository})")
     tokenizer = (place / "tokenizer.json").is_file()
-    if released.kind == "clip" and not tokenizer and not random_weights:
+    if released.architecture == "clip" and not tokenizer and not random_weights:
         raise UsageError(f"{place / 'tokenizer.json'}: not found; copy it from {released.repository}")
-    return Encoder(kind=released.kind, config=config, tokenizer=tokenizer)
+    return Encoder(architecture=released.architecture, config=config, tokenizer=tokenizer)

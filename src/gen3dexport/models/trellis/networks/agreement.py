@@ -42,14 +42,14 @@ def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
     """
     stored = {name: tensor.numpy() for name, tensor in golden.tensors.items()}
     if golden.component is None:
-        found = ops(stored) if golden.kind == "ops" else flexicubes(stored, golden.extra["res"])
+        found = ops(stored) if golden.subject == "ops" else flexicubes(stored, golden.extra["res"])
         return found, _expected(stored, found)
-    if golden.kind == "sampler":
+    if golden.subject == "sampler":
         found = _sampler(golden, stored, run)
         return found, _expected(stored, found)
     results = run({name: tensor.numpy() for name, tensor in golden.component.inputs.items()})
     if "in.coords" in stored:
-        results = _decoded(golden.component.module, results, coords_of(golden.tensors), golden.kind)
+        results = _decoded(golden.component.module, results, coords_of(golden.tensors), golden.subject)
     elif "out.coords" in stored:  # what the host makes of the logits
         results["coords"] = np.argwhere(results["logits"][:, 0] > 0).astype(np.int32)
     if "mean" in results:  # the encoders' deterministic latent is their mean

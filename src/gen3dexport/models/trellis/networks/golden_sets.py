@@ -34,8 +34,8 @@ def read_golden(folder: Path) -> Golden:
     try:
         config = json.loads((folder / "config.json").read_text())
         meta = json.loads((folder / "meta.json").read_text())
-        kind = meta.get("kind", folder.name)
-        name, args = ("", {}) if kind in _HOST else (config["name"], config["args"])
+        subject = meta.get("kind", folder.name)
+        name, args = ("", {}) if subject in _HOST else (config["name"], config["args"])
     except FileNotFoundError as error:
         raise UsageError(
             f"{error.filename}: not found; a golden folder has config.json, meta.json, "
@@ -46,7 +46,7 @@ def read_golden(folder: Path) -> Golden:
     tensors = load_file(folder / "io.safetensors")
     extra = config.get("extra", {})
     if not name:
-        return Golden(None, tensors, extra, kind)
+        return Golden(None, tensors, extra, subject)
     known = {**_SIGNATURES, **slat_golden.OUTPUTS}
     if name not in known:
         raise UsageError(f"{folder}: network class {name!r} is not known; there are {', '.join(known)}")
@@ -56,9 +56,11 @@ def read_golden(folder: Path) -> Golden:
     if name in slat_golden.OUTPUTS:
         fold_convolutions(module)
         example = slat_golden.inputs(module, tensors)
-        return Golden(Component(folder.name, module, example, slat_golden.OUTPUTS[name], stack), tensors, extra, kind)
-    if kind == "sampler":  # its network is called with the noise first, at t = 1
+        return Golden(
+            Component(folder.name, module, example, slat_golden.OUTPUTS[name], stack), tensors, extra, subject
+        )
+    if subject == "sampler":  # its network is called with the noise first, at t = 1
         tensors = {"in.x": tensors["in.noise"], "in.t": torch.tensor([1000.0]), **tensors}
     inputs, outputs = _SIGNATURES[name]
     example = {k: tensors[f"in.{k}"] for k in inputs}
-    return Golden(Component(folder.name, module, example, outputs, stack), tensors, extra, kind)
+    return Golden(Component(folder.name, module, example, outputs, stack), tensors, extra, subject)

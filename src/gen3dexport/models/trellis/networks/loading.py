@@ -140,7 +140,7 @@ def encoder(
     else:
         place = (folder / declared.checkpoint).parent if weights == "stored" else None
         with _device(weights):
-            module = (dino_encoder if released.kind == "dinov2" else clip_encoder)(released.config, place)
+            module = (dino_encoder if released.architecture == "dinov2" else clip_encoder)(released.config, place)
     component = Component(declared.name, module, {}, declared.outputs, stack=getattr(module, "stack", None))
     return _with_shapes(component, declared, weights, _encoder_shapes(settings))
 
@@ -270,7 +270,11 @@ def _with_shapes(component: Component, declared: Declaration, weights: Weights, 
 
 def _encoder_shapes(settings: Settings) -> Shapes:
     ids = torch.zeros(1, settings.condition[0], dtype=torch.int64, device="meta")
-    image = () if settings.encoder is None or settings.encoder.kind != "dinov2" else (settings.encoder.image_size,) * 2
+    image = (
+        ()
+        if settings.encoder is None or settings.encoder.architecture != "dinov2"
+        else (settings.encoder.image_size,) * 2
+    )
     return {"ids": ids, "mask": ids, "image": (1, 3, *image)}
 
 

@@ -38,7 +38,7 @@ def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
         run: inputs by name -> outputs by name of its network.
     """
     makers = {"image_tokenizer": _image_tokenizer, "decoder_renderer": _decoder_renderer, "e2e": _whole}
-    made = makers.get(golden.kind, _network)(golden, run)
+    made = makers.get(golden.subject, _network)(golden, run)
     found = {name: value for name, value in made.items() if _stored(golden, name) is not None}
     return found, {name: value for name in found if (value := _stored(golden, name)) is not None}
 
