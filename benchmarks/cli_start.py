@@ -71,7 +71,7 @@ def main() -> None:
             rows[name] |= {"commit": commit(source), "above_bare_s": median[name] - median["bare Python"]}
     ratio = rows["here"]["above_bare_s"] / rows["base"]["above_bare_s"]
     result = {
-        "kind": "measured",
+        "basis": "measured",
         "arguments": arguments,
         "runs": options.runs,
         "rows": rows,

@@ -80,7 +80,7 @@ def build(arch: str, scheme: str, blocks: int) -> dict[str, Any]:
         "peak_rss_bytes_children": children.ru_maxrss * 1024,
         "load_average": os.getloadavg()[0],
         "cores": os.cpu_count(),
-        "latency": {"kind": "unmeasured", "reason": lowered.unmeasured or "this script builds only"},
+        "latency": {"basis": "unmeasured", "reason": lowered.unmeasured or "this script builds only"},
         **{k: facts.get(k) for k in ("package_bytes", "cubins", "kernels", "attention", "operators", "weights")},
         **needs.model_dump(include={"torch", "cuda"}),
         "triton": facts["triton"],

@@ -131,7 +131,7 @@ def main() -> None:
     rows = [{"variant": name, **turns.row(found["eager fp32"])} for name, turns in found.items()]
     table = Table("variant", "MB", "p50 ms", "p90", "min", "× eager fp32", "rel. L2", "cosine")
     for row in rows:
-        if row["kind"] == "measured":
+        if row["basis"] == "measured":
             times = (f"{row['p50_ms']:.1f}", f"{row['p90_ms']:.1f}", f"{row['min_ms']:.1f}", f"{row['ratio']:.2f}")
             table.add_row(
                 row["variant"],

@@ -80,7 +80,7 @@ def main() -> None:
         loss = rows[0]["iou"] - row["iou"]
         table.add_row(row["name"], f"{row['iou']:.4f}", f"{loss:+.4f}", f"{row['worst']:.3f}", f"{row['seconds']:.0f}")
     Console().print(table)
-    result_file.write(RESULT, __file__, {"kind": "measured", "captions": len(captions), "rows": rows})
+    result_file.write(RESULT, __file__, {"basis": "measured", "captions": len(captions), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def main() -> None:
         rows += [{"component": name, "variant": v, **t.row(found["eager fp32"])} for v, t in found.items()]
     table = Table("component", "variant", "MB", "p50 ms", "p90", "× eager fp32", "rel. L2")
     for row in rows:
-        if row["kind"] == "measured":
+        if row["basis"] == "measured":
             numbers = (f"{row['bytes'] / 1e6:.2f}", f"{row['p50_ms']:.2f}", f"{row['p90_ms']:.2f}")
             table.add_row(
                 row["component"], row["variant"], *numbers, f"{row['ratio']:.2f}", f"{row['relative_l2']:.1e}"

@@ -30,7 +30,7 @@ def tradeoff(content: Content) -> str:
 
 
 def _tradeoff(rows: Sequence[Content], error: str, name: str) -> str:
-    measured = [row for row in rows if row["kind"] == "measured"]
+    measured = [row for row in rows if row["basis"] == "measured"]
     head = ("variant", "MB", "MB while running", "peak MB", "ms", "× eager fp32", name)
     return table(head, [(row["variant"], *_weighed(row, error)) for row in measured])
 
@@ -43,7 +43,7 @@ def _weighed(row: Content, error: str) -> tuple[str, ...]:
 def _missing(rows: Sequence[Content]) -> str:
     reasons: dict[str, list[str]] = {}
     for row in rows:
-        if row["kind"] == "unmeasured":
+        if row["basis"] == "unmeasured":
             reasons.setdefault(row["reason"], []).append(row["variant"])
     return "\n".join(f"Unmeasured ({reason}): {len(names)} variants." for reason, names in reasons.items())
 
@@ -55,7 +55,7 @@ def turns(content: Content) -> str:
     rows = []
     for row in content["rows"]:
         name = ((row["component"],) if named else ()) + (row["variant"],)
-        if row["kind"] == "measured":
+        if row["basis"] == "measured":
             times = f"{row['p50_ms']:.1f}", f"{row['p90_ms']:.1f}", f"{row['ratio']:.2f}"
             rows.append((*name, megabytes(row["bytes"]), *times, small(row["relative_l2"])))
         else:

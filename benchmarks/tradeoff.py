@@ -71,7 +71,7 @@ def others(variants: Sequence[Variant], device: str) -> list[dict[str, Any]]:
     """Rows of variants of another device."""
     reasons = {"cuda": "no GPU", "cpu": "measured by --device cpu"}
     return [
-        {"variant": v.name, "kind_of": v.kind, "device": v.device, "kind": "unmeasured", "reason": reasons[v.device]}
+        {"variant": v.name, "kind_of": v.kind, "device": v.device, "basis": "unmeasured", "reason": reasons[v.device]}
         for v in variants
         if v.device != device
     ]
@@ -116,7 +116,7 @@ def show(
     """One table; below it, what is unmeasured and why."""
     table, missing = Table("variant", *columns, title=title), {}
     for row in rows:
-        if row["kind"] == "measured":
+        if row["basis"] == "measured":
             table.add_row(row["variant"], *(cell(row) for cell in columns.values()))
         else:
             missing.setdefault(row["reason"], []).append(row["variant"])
@@ -126,7 +126,7 @@ def show(
 
 
 def _memory(key: str) -> Callable[[Any], str]:
-    return lambda r: f"{r[key]['bytes'] / 1e6:.0f}" if r[key]["kind"] == "measured" else "unmeasured"
+    return lambda r: f"{r[key]['bytes'] / 1e6:.0f}" if r[key]["basis"] == "measured" else "unmeasured"
 
 
 COMMON: dict[str, Callable[[Any], str]] = {

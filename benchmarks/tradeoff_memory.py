@@ -40,13 +40,13 @@ class Memory:
             return {"peak_memory": self._given_out(), "running_memory": self._given_out()}
         assert self.running is not None, "facts are asked after the first call"
         running = self.running.read().model_dump()
-        if running["kind"] == "measured" and self.first["kind"] == "measured":
+        if running["basis"] == "measured" and self.first["basis"] == "measured":
             running["bytes"] = max(0, running["bytes"] + (self.running.start or 0) - (self.loading.start or 0))
             self.first["bytes"] = max(self.first["bytes"], running["bytes"])
         return {"peak_memory": self.first, "running_memory": running}
 
     def _given_out(self) -> dict[str, Any]:
-        return {"kind": "measured", "bytes": max(0, self._on_gpu() - self.before), "where": "device"}
+        return {"basis": "measured", "bytes": max(0, self._on_gpu() - self.before), "where": "device"}
 
     @staticmethod
     def _on_gpu() -> int:

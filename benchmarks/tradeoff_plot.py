@@ -40,7 +40,7 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
 
 
 def _measured(rows: Sequence[Row]) -> list[Row]:
-    return [r for r in rows if r["kind"] == "measured" and r["running_memory"]["kind"] == "measured"]
+    return [r for r in rows if r["basis"] == "measured" and r["running_memory"]["basis"] == "measured"]
 
 
 def _panel(figure: Any, axis: Any, rows: Sequence[Row], texts: tuple[str, str, str, str]) -> None:

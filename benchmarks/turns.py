@@ -43,11 +43,11 @@ class Turns:
     def row(self, reference: Turns) -> dict[str, Any]:
         """Percentiles, the ratio to the reference's median, and the error against its outputs."""
         if self.reason is not None:
-            return {"kind": "unmeasured", "reason": self.reason}
+            return {"basis": "unmeasured", "reason": self.reason}
         p50, p90, p99 = (float(np.percentile(self.times, q)) for q in (50, 90, 99))
         errors = [tensor_error(self.outputs[k], v) for k, v in reference.outputs.items()]
         return {
-            "kind": "measured",
+            "basis": "measured",
             "bytes": self.bytes,
             "calls": len(self.times),
             "p50_ms": p50,

@@ -32,7 +32,7 @@ def describe(plan: Plan) -> dict[str, Any]:
         "parameters": sum(r["parameters"] for r in rows),
         "bytes": sum(r["bytes"] for r in rows),
         "expected_peak_bytes": max(r["expected_peak_bytes"] for r in rows),
-        "kind": "estimated",
+        "basis": "estimated",
         "by": "shapes: float32 weights, the lowered copy, and twice the largest activation",
     }
 

@@ -36,8 +36,8 @@ def flow() -> Component:
 
 
 def row(name: str, kind: str, **facts: Any) -> dict[str, Any]:
-    memory = {"kind": "measured", "bytes": facts.pop("bytes", 2_000_000)}
-    shared = {"variant": name, "kind_of": kind, "kind": "measured", "running_memory": memory}
+    memory = {"basis": "measured", "bytes": facts.pop("bytes", 2_000_000)}
+    shared = {"variant": name, "kind_of": kind, "basis": "measured", "running_memory": memory}
     return shared | {"p50_ms": 5.0, "loss": 0.01, "relative_l2": 0.01} | facts
 
 
@@ -83,7 +83,7 @@ def test_the_reference_is_always_measured_and_other_devices_say_why_not() -> Non
     assert [v.name for v in chosen] == ["eager fp32", "executorch bundle"]
     missing = tradeoff.others(variants.PIPELINES, "cpu")
     assert {r["variant"] for r in missing} == {v.name for v in variants.PIPELINES if v.device == "cuda"}
-    assert {(r["kind"], r["reason"]) for r in missing} == {("unmeasured", "no GPU")}
+    assert {(r["basis"], r["reason"]) for r in missing} == {("unmeasured", "no GPU")}
 
 
 HELD = """
@@ -111,7 +111,7 @@ def test_the_picture_shows_measured_rows(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     from PIL import Image
 
-    missing = {"variant": "cuda", "kind_of": "eager", "kind": "unmeasured", "reason": "no GPU"}
+    missing = {"variant": "cuda", "kind_of": "eager", "basis": "unmeasured", "reason": "no GPU"}
     rows = [row("eager fp32", "eager", loss=0.0), row("bundle", "bundle", p50_ms=2.0), missing]
     tradeoff_plot.draw({"pipeline": rows, "blocks": [row("eager fp32", "eager", relative_l2=0.0)]}, tmp_path / "a.png")
     tradeoff_plot.draw({"pipeline": rows}, tmp_path / "b.png")

@@ -108,7 +108,7 @@ def test_a_smaller_program_passes_and_the_bundle_holds_only_it(tiny_recipe: Path
     assert decoder["unquantized"] is None  # it is not quantized
     size = flow["program_bytes"] + flow["weights_bytes"]
     assert flow["unquantized"]["size_ratio"] == pytest.approx(size / flow["unquantized"]["bytes"])
-    assert flow["unquantized"]["slowdown"]["kind"] == "measured"
+    assert flow["unquantized"]["slowdown"]["basis"] == "measured"
     assert _budget(report, "size_ratio")["value"] == flow["unquantized"]["size_ratio"] < 0.9
     assert _budget(report, "allow_slowdown")["verdict"] == "pass"
     assert sorted(p.name for p in (tmp_path / "b" / "programs").iterdir()) == ["decoder.pt2", "flow.pt2"]
@@ -132,7 +132,7 @@ def test_not_smaller_fails(tiny_recipe: Path, tmp_path: Path, cli: Cli, plant: C
     code, report = _build(cli, tiny_recipe, tmp_path / "b", "budgets.size_ratio=0.99")
     assert code == 6
     budget = _budget(report, "size_ratio")
-    assert (budget["verdict"], budget["kind"], budget["reason"]) == ("fail", "measured", "flow")
+    assert (budget["verdict"], budget["basis"], budget["reason"]) == ("fail", "measured", "flow")
     assert budget["value"] > 1
 
 
@@ -141,7 +141,7 @@ def test_slower_fails(tiny_recipe: Path, tmp_path: Path, cli: Cli, plant: Callab
     code, report = _build(cli, tiny_recipe, tmp_path / "b", "budgets.allow_slowdown=0.5")
     assert code == 6
     budget = _budget(report, "allow_slowdown")
-    assert (budget["verdict"], budget["kind"], budget["reason"]) == ("fail", "measured", "flow")
+    assert (budget["verdict"], budget["basis"], budget["reason"]) == ("fail", "measured", "flow")
     assert budget["value"] > 0.5
 
 
@@ -178,7 +178,7 @@ def test_a_bundle_is_judged_where_its_stage_cache_is_not(
     report, manifest = json.loads(out), read_manifest(tmp_path / "elsewhere")
     assert code == 0
     budget = _budget(report, "allow_slowdown")
-    assert (budget["verdict"], budget["kind"]) == ("pass", "measured")
+    assert (budget["verdict"], budget["basis"]) == ("pass", "measured")
     assert sorted(p.name for p in (tmp_path / "elsewhere" / "baseline").iterdir()) == ["flow.pt2"]
     assert manifest.files["baseline/flow.pt2"].bytes == manifest.unquantized["flow"].bytes
     assert report["size_bytes"] == sum((tmp_path / "elsewhere" / "programs" / f"{n}.pt2").stat().st_size for n in NAMES)
@@ -203,7 +203,7 @@ def test_a_size_budget_ships_no_baseline(tiny_recipe: Path, tmp_path: Path, cli:
     assert code == 0 and not (tmp_path / "b" / "baseline").exists()
     assert _budget(report, "size_ratio")["verdict"] == "pass"  # its size is recorded
     slowdown = report["components"][0]["unquantized"]["slowdown"]
-    assert slowdown["kind"] == "unmeasured" and "budgets.allow_slowdown" in slowdown["reason"]
+    assert slowdown["basis"] == "unmeasured" and "budgets.allow_slowdown" in slowdown["reason"]
 
 
 def _record(estimates: dict[str, float]) -> ProgramRecord:
@@ -220,7 +220,7 @@ def test_estimates_pass_only_where_they_are_accepted() -> None:
     for accept in (False, True):
         budgets = Budgets(allow_slowdown=0, accept_estimates=accept)
         (budget,) = judge(budgets, [program(unquantized=beside)], pipeline(), 4)
-        assert (budget.name, budget.kind, budget.by) == ("allow_slowdown", "estimated", "roofline")
+        assert (budget.name, budget.basis, budget.by) == ("allow_slowdown", "estimated", "roofline")
         verdicts[accept] = budget.verdict
     assert verdicts == {False: "unmeasured", True: "pass"}
 

@@ -144,7 +144,7 @@ def test_quality_of_other_kinds_is_shown_and_its_first_score_judged(
     assert code == 8
     rows = {r["metric"]: r for r in json.loads(out)["rows"] if not r["program"]}
     assert rows["gaussians.ssim"]["verdict"] == "pass" and rows["gaussians.psnr"]["verdict"] is None
-    assert rows["gaussians.psnr"]["a"] == {"kind": "measured", "value": "inf"}
+    assert rows["gaussians.psnr"]["a"] == {"basis": "measured", "value": "inf"}
     assert rows["mesh.f_score"]["verdict"] == "not judged" and rows["mesh.f_score"]["reason"] == "only in A"
     code, out = comparison(a, _whole(quality=(), missing="no GPU here"), "--max-quality-loss", "1%")
     assert code == 8 and "no GPU here" in out

@@ -51,7 +51,7 @@ DELEGATION = {"operators_inside": 90, "operators_outside": 7, "flops_share": 0.9
 
 
 def budget(name: str, verdict: Verdict, **fields: Any) -> Judged:
-    base = {"name": name, "limit": 0.02, "value": 0.01, "unit": "", "kind": "measured", "by": None, "floor": False}
+    base = {"name": name, "limit": 0.02, "value": 0.01, "unit": "", "basis": "measured", "by": None, "floor": False}
     return Judged(**{**base, "verdict": verdict, "reason": None, "exit_code": 5, **fields})
 
 
@@ -80,8 +80,8 @@ REPORT = report(
     budgets=(
         budget("relative_l2", "pass"),
         budget("voxels.iou", "fail", limit=0.9, value=0.8, floor=True),
-        budget("latency_ms", "unmeasured", kind="estimated", by="roofline v5e", reason="estimates are not accepted"),
-        budget("peak_memory_mb", "unmeasured", value=None, kind="unmeasured", reason="no such device"),
+        budget("latency_ms", "unmeasured", basis="estimated", by="roofline v5e", reason="estimates are not accepted"),
+        budget("peak_memory_mb", "unmeasured", value=None, basis="unmeasured", reason="no such device"),
     ),
     components=(
         part("text_encoder", errors=EXACT),

@@ -82,11 +82,11 @@ def test_a_report_is_read_as_it_was_written() -> None:
 @pytest.mark.parametrize(
     "latency",
     [
-        {"kind": "unmeasured"},
-        {"kind": "estimated", "estimates": []},
-        {"kind": "measured", "p50_ms": 3.0},
-        {"kind": "unmeasured", "reason": "no GPU", "p50_ms": 3.0},
-        {"kind": "guessed", "value": 3.0},
+        {"basis": "unmeasured"},
+        {"basis": "estimated", "estimates": []},
+        {"basis": "measured", "p50_ms": 3.0},
+        {"basis": "unmeasured", "reason": "no GPU", "p50_ms": 3.0},
+        {"basis": "guessed", "value": 3.0},
     ],
 )
 def test_a_number_is_measured_estimated_or_unmeasured_and_nothing_else(latency: dict[str, Any]) -> None:

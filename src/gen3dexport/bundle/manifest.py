@@ -25,7 +25,7 @@ from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.documents.record import Record
 from gen3dexport.errors import UsageError, VerificationError
 
-SCHEMA = 1
+SCHEMA = 2
 BASELINE = "baseline"
 """Folder of the unquantized programs that a budget compares with; they are no part of the bundle's programs."""
 REPORTS = ("report.json", "report.md", "report.html", "junit.xml")
@@ -112,7 +112,7 @@ def read_manifest(bundle: Path) -> Manifest:
 
     Raises:
         UsageError: when the folder is not a bundle.
-        VerificationError: when the manifest is damaged or of a newer format.
+        VerificationError: when the manifest is damaged or of another format.
     """
     path = bundle / "manifest.json"
     if not path.is_file():
@@ -122,10 +122,9 @@ def read_manifest(bundle: Path) -> Manifest:
         version = data["schema"]
     except (ValueError, KeyError, TypeError) as error:
         raise VerificationError(f"{path}: damaged ({error!r}); build the bundle again") from error
-    if not isinstance(version, int) or version > SCHEMA:
-        raise VerificationError(
-            f"{path}: format {version}, and this gen3dexport reads up to {SCHEMA}; upgrade gen3dexport"
-        )
+    if version != SCHEMA:
+        remedy = "build the bundle again" if version in range(SCHEMA) else "upgrade gen3dexport"
+        raise VerificationError(f"{path}: format {version!r}, and this gen3dexport reads {SCHEMA}; {remedy}")
     try:
         return Manifest.model_validate(data)
     except ValidationError as error:

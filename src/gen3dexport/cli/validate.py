@@ -88,7 +88,7 @@ def show_report(report: Report, folder: Path, manifest: Manifest, place: Path | 
         table = columns("budget", "limit", "value", "", "verdict")
         for b in report.budgets:
             verdict = Text(b.verdict + (f": {b.reason}" if b.reason else ""), COLOURS[b.verdict])
-            table.add_row(b.name, limit_text(b), value_text(b), b.kind, verdict)
+            table.add_row(b.name, limit_text(b), value_text(b), b.basis, verdict)
         console.print(table)
     console.print(f"bundle: {folder} ({size_text(sum(f.bytes for f in manifest.files.values()))})")
     if place is not None:

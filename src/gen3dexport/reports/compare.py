@@ -153,7 +153,7 @@ def _row(one: Entry | None, other: Entry | None, thresholds: Thresholds, a: Repo
     assert entry is not None
     before, after = (None if e is None else number_of(e.value) for e in (one, other))
     change = relative = None
-    if one and other and one.value.kind == other.value.kind and before is not None and after is not None:
+    if one and other and one.value.basis == other.value.basis and before is not None and after is not None:
         change = after - before
         relative = change / abs(before) if before else None
     limit = thresholds.of(entry.group) if entry.group is not None else None
@@ -194,8 +194,8 @@ def _not_judged(a: Entry | None, b: Entry | None, accept_estimates: bool) -> str
     ]
     if unmeasured:
         return "; ".join(unmeasured)
-    if one.kind != other.kind:
-        return f"A is {one.kind} and B is {other.kind}"
+    if one.basis != other.basis:
+        return f"A is {one.basis} and B is {other.basis}"
     if isinstance(one, Estimated) and isinstance(other, Estimated):
         if one.worst.by != other.worst.by:
             return f"estimated by {one.worst.by} and by {other.worst.by}"

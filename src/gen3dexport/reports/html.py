@@ -117,7 +117,7 @@ def _budgets(budgets: Sequence[Judged]) -> str:
             _verdict(b.verdict),
             f"{'≥' if b.floor else '≤'} {_number(b.limit)} {escape(b.unit)}",
             f"{_number(b.value)} {escape(b.unit)}" if b.value is not None else "–",
-            _kind(b.kind) + (f" by {escape(b.by)}" if b.by else ""),
+            _basis(b.basis) + (f" by {escape(b.by)}" if b.by else ""),
             escape(b.reason or ""),
         )
         for b in budgets
@@ -197,7 +197,7 @@ def _programs(components: Sequence[ProgramReport]) -> str:
 
 def _peak(memory: PeakMemory) -> str:
     if isinstance(memory, MeasuredMemory):
-        return f"{_megabytes(memory.bytes)} {_kind('measured')}"
+        return f"{_megabytes(memory.bytes)} {_basis('measured')}"
     return _unmeasured(memory.reason)
 
 
@@ -216,12 +216,12 @@ def _times(latency: Latency) -> Row:
         case MeasuredTimes():
             cells = (f"{_number(t)} ms" for t in (latency.p50_ms, latency.p90_ms, latency.p99_ms, latency.mean_ms))
             how = f"{latency.warmup} warm-up, {latency.runs} runs, {latency.threads} threads"
-            return (_kind("measured"), *cells, how)
+            return (_basis("measured"), *cells, how)
         case Estimated():
             text = "; ".join(f"{_number(e.value)} ms by {escape(e.by)}" for e in latency.estimates)
-            return (_kind("estimated"), *none, text)
+            return (_basis("estimated"), *none, text)
         case Unmeasured():
-            return (_kind("unmeasured"), *none, escape(latency.reason))
+            return (_basis("unmeasured"), *none, escape(latency.reason))
 
 
 def _numerics(components: Sequence[ProgramReport]) -> str:
@@ -288,12 +288,12 @@ def _verdict(verdict: str, big: bool = False) -> str:
     return f'<span class="badge {_VERDICTS[verdict]}{" big" if big else ""}">{escape(verdict)}</span>'
 
 
-def _kind(kind: str) -> str:
-    return f'<span class="badge {escape(kind)}">{escape(kind)}</span>'
+def _basis(name: str) -> str:
+    return f'<span class="badge {escape(name)}">{escape(name)}</span>'
 
 
 def _unmeasured(reason: str | None) -> str:
-    return f"{_kind('unmeasured')} {escape(reason or 'no reason given')}"
+    return f"{_basis('unmeasured')} {escape(reason or 'no reason given')}"
 
 
 def _number(value: float | None, digits: int = 3) -> str:

@@ -76,7 +76,7 @@ def verdict(asked: Asked, accept_estimates: bool) -> Judged:
         limit=asked.limit,
         value=value,
         unit=asked.unit,
-        kind=asked.found.kind,
+        basis=asked.found.basis,
         by=by,
         floor=asked.floor,
         verdict=result,

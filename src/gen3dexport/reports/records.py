@@ -38,14 +38,14 @@ _Score = Annotated[Score, PlainSerializer(_score_fields, when_used="json")]
 class Measured(Record):
     """A number that was measured."""
 
-    kind: Literal["measured"] = "measured"
+    basis: Literal["measured"] = "measured"
     value: Number
 
 
 class Estimated(Record):
     """A number that no device measured, by every cost model that knows it."""
 
-    kind: Literal["estimated"] = "estimated"
+    basis: Literal["estimated"] = "estimated"
     estimates: tuple[Estimate, ...] = Field(min_length=1)
 
     @property
@@ -57,14 +57,14 @@ class Estimated(Record):
 class Unmeasured(Record):
     """A number that is not known, and why."""
 
-    kind: Literal["unmeasured"] = "unmeasured"
+    basis: Literal["unmeasured"] = "unmeasured"
     reason: str
 
 
 class MeasuredTimes(Record):
     """Percentiles in milliseconds over `runs` calls, after `warmup` that do not count, on so many CPU threads."""
 
-    kind: Literal["measured"] = "measured"
+    basis: Literal["measured"] = "measured"
     threads: int
     warmup: int
     runs: int
@@ -78,7 +78,7 @@ class MeasuredTimes(Record):
 class MeasuredMemory(Record):
     """The peak of what a program needed, in bytes of the host's memory or of its device's."""
 
-    kind: Literal["measured"] = "measured"
+    basis: Literal["measured"] = "measured"
     bytes: int
     where: Literal["host", "device"]
 
@@ -90,7 +90,7 @@ class MeasuredSlowdown(Record):
         p50_ms, unquantized_p50_ms: medians of both, in milliseconds; runs: turns; threads: of the CPU.
     """
 
-    kind: Literal["measured"] = "measured"
+    basis: Literal["measured"] = "measured"
     slowdown: float
     p50_ms: float
     unquantized_p50_ms: float
@@ -98,10 +98,10 @@ class MeasuredSlowdown(Record):
     threads: int
 
 
-Value = Annotated[Measured | Estimated | Unmeasured, Field(discriminator="kind")]
-Latency = Annotated[MeasuredTimes | Estimated | Unmeasured, Field(discriminator="kind")]
-PeakMemory = Annotated[MeasuredMemory | Unmeasured, Field(discriminator="kind")]
-Slowdown = Annotated[MeasuredSlowdown | Estimated | Unmeasured, Field(discriminator="kind")]
+Value = Annotated[Measured | Estimated | Unmeasured, Field(discriminator="basis")]
+Latency = Annotated[MeasuredTimes | Estimated | Unmeasured, Field(discriminator="basis")]
+PeakMemory = Annotated[MeasuredMemory | Unmeasured, Field(discriminator="basis")]
+Slowdown = Annotated[MeasuredSlowdown | Estimated | Unmeasured, Field(discriminator="basis")]
 
 
 class OutputError(Record):
@@ -227,7 +227,7 @@ class ProgramReport(Record):
     """One program in a report.
 
     Attributes:
-        name: of the program; component: that it is made of; kind: the component itself, its sampler loop or a twin.
+        name: of the program; component: that it is made of; role: the component itself, its sampler loop or a twin.
         program_bytes, weights_bytes: of the program's file, and of those beside it.
         facts: what its backend says of it, for people.
         estimates: of its backend's cost models, by quantity with its unit.
@@ -275,7 +275,7 @@ class Judged(Record):
     limit: float
     value: Number | None
     unit: str
-    kind: Literal["measured", "estimated", "unmeasured"]
+    basis: Literal["measured", "estimated", "unmeasured"]
     by: str | None
     floor: bool
     verdict: Verdict

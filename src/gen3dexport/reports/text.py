@@ -65,9 +65,9 @@ def to_markdown(report: Report) -> str:
         f"Measured on {report.device}." + (" **Random weights: sizes only.**" if report.random_weights else ""),
         "",
         *_table(
-            ("budget", "limit", "value", "kind", "verdict"),
+            ("budget", "limit", "value", "basis", "verdict"),
             [
-                (b.name, limit_text(b), value_text(b), b.kind, b.verdict + (f" ({b.reason})" if b.reason else ""))
+                (b.name, limit_text(b), value_text(b), b.basis, b.verdict + (f" ({b.reason})" if b.reason else ""))
                 for b in report.budgets
             ],
         ),
@@ -113,7 +113,7 @@ def to_junit(report: Report) -> str:
     )
     for b in budgets:
         case = ElementTree.SubElement(suite, "testcase", classname=f"gen3dexport.{report.target}", name=b.name)
-        text = f"{b.name}: {number(b.value)}, limit {number(b.limit)} {b.unit} ({b.kind})"
+        text = f"{b.name}: {number(b.value)}, limit {number(b.limit)} {b.unit} ({b.basis})"
         if b.verdict == "fail":
             ElementTree.SubElement(case, "failure", message=text)
         elif b.verdict == "unmeasured":

