@@ -183,9 +183,9 @@ def _truncate(bundle: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
-def _newer(bundle: Path) -> None:
+def _of_format(bundle: Path, number: int) -> None:
     path = bundle / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 99}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": number}))
 
 
 def _outside(bundle: Path) -> None:
@@ -200,7 +200,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a truncated program": (_truncate, "recorded"),
     "a missing program": (lambda b: (b / "programs" / "flow.pt2").unlink(), "missing"),
     "an extra file": (lambda b: (b / "programs" / "extra.pt2").write_text("x"), "not recorded"),
-    "a newer format": (_newer, "upgrade gen3dexport"),
+    "a newer format": (lambda b: _of_format(b, 99), "upgrade gen3dexport"),
+    "an older format": (lambda b: _of_format(b, 1), "build the bundle again"),
     "a damaged manifest": (lambda b: (b / "manifest.json").write_text("{"), "damaged"),
     "a path outside": (_outside, "outside the bundle"),
 }
