@@ -65,7 +65,7 @@ class Manifest(Record):
         files: every file but the manifest and the reports, by path relative to the bundle.
     """
 
-    schema_version: Literal[1] = Field(default=1, alias="schema")
+    schema_version: Literal[2] = Field(default=2, alias="schema")
     recipe: dict[str, Any]
     target: dict[str, Any]
     family: str
