@@ -1,6 +1,6 @@
 """Golden sets of the reference implementation against this package: eager, and lowered for targets.
 
-    python benchmarks/parity_table.py GOLDEN_FOLDER [--target eager --target executorch ...] [--set slat_flow ...]
+    python benchmarks/parity_table.py FAMILY GOLDEN_FOLDER [--target executorch ...] [--set slat_flow ...]
 
 Every target runs in a process of its own (torchax changes torch for the whole process). What is compared, and how much
 error is allowed, is `gen3dexport parity`'s; the table has the largest error of any output relative to that output's
@@ -20,19 +20,21 @@ from rich.table import Table
 
 RESULT = Path(__file__).parent / "results" / "parity.json"
 TARGETS = ("eager", "executorch", "tpu-v5e", "cpu-aoti", "onnx")
-LOWERED = ("ss_flow", "ss_dec", "slat_flow", "slat_dec_gs", "slat_dec_mesh")  # by default, where a target is given
 
 
-def compared(task: tuple[str, str, list[str]]) -> dict[str, Any]:
+def compared(task: tuple[str, str, str, list[str]]) -> dict[str, Any]:
     """Results by set, in a process for one target."""
+    from gen3dexport import models
     from gen3dexport.errors import GenExportError
     from gen3dexport.validation.parity import compare
 
-    folder, target, names = task
+    family, folder, target, names = task
     found: dict[str, Any] = {}
     for name in names:
+        if target != "eager" and models.find(family).agreement().read(Path(folder) / name).component is None:
+            continue  # the host's work alone
         try:
-            result = compare("trellis", Path(folder) / name, None if target == "eager" else target, "fp32", None)
+            result = compare(family, Path(folder) / name, None if target == "eager" else target, "fp32", None)
             found[name] = {key: result[key] for key in ("passed", "tolerance", "outputs")}
         except GenExportError as error:
             found[name] = {"passed": False, "error": str(error)}
@@ -52,18 +54,19 @@ def cell(found: dict[str, Any] | None) -> str:
 def main() -> int:
     """Run, print the table, write the JSON; 1 when a set does not agree."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("family")
     parser.add_argument("golden", type=Path)
     parser.add_argument("--target", action="append")
     parser.add_argument("--set", action="append")
     arguments = parser.parse_args()
     every = [path.parent.name for path in sorted(arguments.golden.glob("*/meta.json"))]
     rows: dict[str, Any] = result_file.read(RESULT).get("rows", {})
+    names = arguments.set or every
     context = multiprocessing.get_context("spawn")
     for target in arguments.target or TARGETS:
-        names = arguments.set or (every if target == "eager" else [n for n in every if n in LOWERED])
         with context.Pool(1) as pool:
-            for name, found in pool.apply(compared, [(str(arguments.golden), target, names)]).items():
-                rows.setdefault(name, {})[target] = {**found, "made": result_file.stamp()}
+            for name, found in pool.apply(compared, [(arguments.family, str(arguments.golden), target, names)]).items():
+                rows.setdefault(f"{arguments.family}/{name}", {})[target] = {**found, "made": result_file.stamp()}
         result_file.write(RESULT, __file__, {"rows": rows})
     targets = [target for target in TARGETS if any(target in row for row in rows.values())]
     table = Table("golden set", *targets)

@@ -56,11 +56,11 @@ def parity(found: Results) -> str:
 
 def released(found: Results) -> str:
     """Released sizes build."""
-    rows = found["trellis_released"]["rows"]
+    rows = found["trellis_image_large_released"]["rows"]
     components = list(dict.fromkeys(key.rsplit("/", 1)[1] for key in rows))
     cells = [(c, *(_built(rows.get(f"trellis-image-large/{target}/{c}")) for target in TARGETS)) for c in components]
     head = ("component", *(f"{name}: parameters, scheme, build, program" for name in TARGETS.values()))
-    return _with_source(found["trellis_released"], table(head, cells))
+    return _with_source(found["trellis_image_large_released"], table(head, cells))
 
 
 def _built(row: Mapping[str, Any] | None) -> str:

@@ -88,7 +88,7 @@ def released(content: Content) -> str:
     for key in sorted(content["rows"], key=lambda key: key.split("/")[1]):
         row, (_, target, component) = content["rows"][key], key.rsplit("/", 2)
         if "failed" in row:
-            rows.append((component, target, DASH, row["failed"], *(DASH,) * 5, stamp(row)))
+            rows.append((component, target, DASH, row["failed"], *(DASH,) * 6, stamp(row)))
             continue
         needs, latency = _estimates(component, row)
         peak = max(row["peak_resident_bytes"], row["children_peak_resident_bytes"])
@@ -104,11 +104,18 @@ def released(content: Content) -> str:
                 megabytes(row["program_bytes"]),
                 needs,
                 latency,
+                _measured(row),
                 stamp(row),
             )
         )
     head = ("component", "target", "parameters", "scheme", "build s", "peak GiB", "program MB")
-    return table((*head, "needs GiB, estimated", "ms a call, estimated", "made"), rows)
+    return table((*head, "needs GiB, estimated", "ms a call, estimated", "ms a call, measured", "made"), rows)
+
+
+def _measured(row: Content) -> str:
+    """Median and 90th percentile of a call on the building machine."""
+    found = row.get("latency", {})
+    return f"{found['p50_ms']:.0f} (p90 {found['p90_ms']:.0f})" if found.get("basis") == "measured" else DASH
 
 
 def _estimates(component: str, row: Content) -> tuple[str, str]:

@@ -22,7 +22,7 @@ def through(
     """The program of `component` from disk, and its record; quantizes the component in place.
 
     Args:
-        rules: schemes of single layers by pattern, see `module_rules`.
+        rules: schemes of single layers by pattern, see `quantization.rules`.
 
     Raises:
         MissingError: when the target's tools are not here.

@@ -1,12 +1,13 @@
-"""TRELLIS at its released size, random weights: build time, peak memory and size of every component, per target.
+"""A family at its released size, random weights: time and memory to build, size and time to run, per component.
 
-    python benchmarks/trellis_released.py [RECIPE] --target executorch --target tpu-v5e --target cuda-sm90 -o OUT.json
-    python benchmarks/trellis_released.py              # the table of what was measured before
+    python benchmarks/released.py RECIPE --target executorch --target tpu-v5e --target cuda-sm90
+    python benchmarks/released.py RECIPE               # the table of what was measured before
 
 Every component is built in a process of its own, which resumes from the stage cache what the components before it made,
-so that its peak memory is its own. Rows go into the JSON as they finish; rows of other runs that it has are kept.
-Memory is resident memory of the building process and, apart, the largest of its children (compilers). Programs are not
-run here: what they need at run time is planned by the backend or estimated by its cost model, and said so.
+so that its peak memory is its own. Rows go into benchmarks/results/RECIPE_released.json as they finish; rows of other
+runs that it has are kept. Memory is resident memory of the building process and, apart, the largest of its children
+(compilers). Programs are loaded from disk in another process and timed where this machine is the target's kind of
+device; elsewhere what they need and take is planned by the backend or estimated by its cost model, and said so.
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import result_file
+from cells import DASH
 from rich.console import Console
 from rich.table import Table
+
+RESULTS = Path(__file__).parent / "results"
 
 
 def build_until(recipe: str, target_name: str, assignments: list[str], wanted: str, out: str) -> None:
@@ -76,8 +81,41 @@ def build_until(recipe: str, target_name: str, assignments: list[str], wanted: s
             {key: program[key] for key in ("name", "files", "facts", "estimates", "unmeasured")}
             for program in facts["programs"]
         ],
-        "settings": {"voxels": plan.settings.slat.tokens, "cells": plan.settings.slat.coarse},
+        "knobs": plan.recipe.knobs.model_dump(mode="json", exclude_defaults=True),
+        "entry": str(entry),
     }
+    Path(out).write_text(json.dumps(row))
+
+
+def run(recipe: str, target_name: str, wanted: str, entry: str, out: str) -> None:
+    """Load the component's program of a stage cache entry, compare and time its first golden call, into `out`."""
+    from gen3dexport import backends
+    from gen3dexport.bundle import golden
+    from gen3dexport.bundle.program import ProgramRecord
+    from gen3dexport.errors import MissingError
+    from gen3dexport.plan import read_target
+    from gen3dexport.runtime.pipeline import to_numpy
+    from gen3dexport.tensor_error import tensor_error
+    from gen3dexport.validation.timing import HostPeak, time_calls
+
+    target, folder = read_target(target_name), Path(entry)
+    records = [ProgramRecord(**fields) for fields in json.loads((folder / "entry.json").read_text())["programs"]]
+    record = next(r for r in records if r.name == wanted)
+    call = golden.read_calls(folder / "golden", wanted)[0]
+    try:
+        memory = HostPeak()
+        program = backends.find(target.backend).load(folder / "programs", record)
+        inputs = {name: program.xp.asarray(value) for name, value in call.inputs.items()}
+        found = to_numpy(program(inputs))
+        errors = {name: tensor_error(found[name], value).relative_l2 for name, value in call.quantized.items()}
+        row: dict[str, Any] = {"relative_l2_quantized": errors}
+        if (reason := backends.stand_in(program)) is not None:
+            row |= {"basis": "unmeasured", "reason": reason}
+        else:
+            times = time_calls(lambda: to_numpy(program(inputs)), target.measure)
+            row |= {**times.model_dump(), "peak_memory": memory.read().model_dump()}
+    except MissingError as error:
+        row = {"basis": "unmeasured", "reason": str(error)}
     Path(out).write_text(json.dumps(row))
 
 
@@ -105,31 +143,37 @@ def fresh(folder: Path) -> Path:
 
 
 def measure(recipe: str, target: str, assignments: list[str], wanted: str) -> dict[str, Any]:
-    """One row, from a process of its own."""
+    """One row: a process that builds, and one that runs what was built."""
+    row = in_child(build_until, recipe, target, assignments, wanted)
+    if "failed" not in row:
+        row["latency"] = in_child(run, recipe, target, wanted, row.pop("entry"))
+    return row
+
+
+def in_child(work: Callable[..., None], *arguments: Any) -> dict[str, Any]:
+    """What `work` writes into the file that it is given last, in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="gen3dexport-") as scratch:
         out = Path(scratch) / "row.json"
-        child = multiprocessing.get_context("spawn").Process(
-            target=build_until, args=(recipe, target, assignments, wanted, str(out))
-        )
+        child = multiprocessing.get_context("spawn").Process(target=work, args=(*arguments, str(out)))
         child.start()
         child.join()
         if not out.is_file():
-            return {"failed": f"the building process ended with exit code {child.exitcode}"}
+            return {"failed": f"the process of {work.__name__} ended with exit code {child.exitcode}"}
         row: dict[str, Any] = json.loads(out.read_text())
         return row
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("recipe", nargs="?", default="trellis-image-large")
+    parser.add_argument("recipe")
     parser.add_argument("--target", action="append", default=[])
-    parser.add_argument("--component", action="append", help="only this one; those before it are recorded")
+    parser.add_argument("--component", action="append", help="only this one; those before it are not built")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a recipe's field")
-    parser.add_argument("-o", "--out", type=Path, default=Path("benchmarks/results/trellis_released.json"))
     options = parser.parse_args()
     from gen3dexport.plan import make_plan, read_recipe, read_target
 
-    rows = result_file.read(options.out).get("rows", {})
+    out = RESULTS / f"{options.recipe.replace('-', '_')}_released.json"
+    rows = result_file.read(out).get("rows", {})
     for name in options.target:
         target = read_target(name)
         plan = make_plan(read_recipe(options.recipe, target, ["random_weights=true", *options.set]), target)
@@ -139,7 +183,7 @@ def main() -> int:
             if row.get("build_seconds", 0) is None and key in rows:
                 continue  # it was in the cache; what building it took is known
             rows[key] = {**row, "assignments": options.set, "made": result_file.stamp()}
-            result_file.write(options.out, __file__, {"rows": rows, "random_weights": True})
+            result_file.write(out, __file__, {"rows": rows, "random_weights": True})
             print(key, row.get("failed") or line(row), flush=True)
             if "failed" in row:
                 return 1
@@ -149,8 +193,19 @@ def main() -> int:
 
 def table(rows: dict[str, Any]) -> Table:
     """Every component on every target; estimates say so."""
-    columns = ("component", "target", "parameters", "scheme", "build", "peak memory", "program", "needs", "one call")
-    found = Table(*columns, title="random weights; needs and one call by cost models")
+    columns = (
+        "component",
+        "target",
+        "parameters",
+        "scheme",
+        "build",
+        "peak memory",
+        "program",
+        "needs",
+        "estimated",
+        "measured",
+    )
+    found = Table(*columns, title="random weights; one call, needs by cost models")
     for key, row in rows.items():
         _, target, component = key.rsplit("/", 2)
         if "failed" in row:
@@ -169,9 +224,16 @@ def table(rows: dict[str, Any]) -> Table:
             f"{max(row['peak_resident_bytes'], row['children_peak_resident_bytes']) / 2**30:.1f} GiB",
             f"{row['program_bytes'] / 1e6:.0f} MB",
             f"{needs[0]['value'] / 2**30:.2f} GiB" if needs else program["unmeasured"],
-            ", ".join(calls) or "unmeasured",
+            ", ".join(calls) or DASH,
+            measured(row, DASH),
         )
     return found
+
+
+def measured(row: dict[str, Any], unknown: str) -> str:
+    """Median time of a call on this machine, or a word for none."""
+    latency = row.get("latency", {"basis": "unmeasured"})
+    return f"{latency['p50_ms']:.0f} ms" if latency.get("basis") == "measured" else unknown
 
 
 def line(row: dict[str, Any]) -> str:
@@ -180,7 +242,7 @@ def line(row: dict[str, Any]) -> str:
     peaks = (row["peak_resident_bytes"] / 1e9, row["children_peak_resident_bytes"] / 1e9)
     return (
         f"{row['parameters'] / 1e6:.0f} M {row['scheme']}: {taken}, peak {peaks[0]:.1f} GB "
-        f"(children {peaks[1]:.1f} GB), {row['program_bytes'] / 1e6:.0f} MB"
+        f"(children {peaks[1]:.1f} GB), {row['program_bytes'] / 1e6:.0f} MB, {measured(row, 'not timed here')}"
     )
 
 
