@@ -369,7 +369,7 @@ CASES: dict[Callable[[Place], list[str]], tuple[int, str]] = {
     not_a_bundle: (2, "not a bundle"),
     unknown_asset_format: (2, ".glb"),
     tampered_bundle: (7, "SHA-256 differs"),
-    truncated_bundle: (7, "recorded"),
+    truncated_bundle: (7, "the manifest says"),
     bundle_of_a_newer_schema: (7, "upgrade gen3dexport"),
     full_disk: (2, "the disk is full"),
     read_only_disk: (2, "cannot be written"),

@@ -197,9 +197,9 @@ def _outside(bundle: Path) -> None:
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a flipped byte": (_flip_a_byte, "SHA-256 differs"),
-    "a truncated program": (_truncate, "recorded"),
+    "a truncated program": (_truncate, "the manifest says"),
     "a missing program": (lambda b: (b / "programs" / "flow.pt2").unlink(), "missing"),
-    "an extra file": (lambda b: (b / "programs" / "extra.pt2").write_text("x"), "not recorded"),
+    "an extra file": (lambda b: (b / "programs" / "extra.pt2").write_text("x"), "not in the manifest"),
     "a newer format": (lambda b: _of_format(b, 99), "upgrade gen3dexport"),
     "an older format": (lambda b: _of_format(b, 1), "build the bundle again"),
     "a damaged manifest": (lambda b: (b / "manifest.json").write_text("{"), "damaged"),

@@ -132,25 +132,25 @@ def read_manifest(bundle: Path) -> Manifest:
 
 
 def verify(bundle: Path) -> Manifest:
-    """The manifest of a bundle whose every file has its recorded size and digest; nothing else is parsed.
+    """The manifest of a bundle whose every file has its size and digest; nothing else is parsed.
 
     Raises:
         UsageError: when the folder is not a bundle.
-        VerificationError: with every file that is missing, changed or not recorded.
+        VerificationError: with every file that is missing, changed or not in it.
     """
     manifest = read_manifest(bundle)
     problems = []
-    for name, recorded in manifest.files.items():
+    for name, listed in manifest.files.items():
         path = bundle / name
         if not path.resolve().is_relative_to(bundle.resolve()):
             problems.append(f"{name}: lies outside the bundle")
         elif not path.is_file():
             problems.append(f"{name}: missing")
-        elif path.stat().st_size != recorded.bytes:
-            problems.append(f"{name}: {path.stat().st_size} bytes, recorded {recorded.bytes}")
-        elif digest(path) != recorded.sha256:
-            problems.append(f"{name}: SHA-256 differs from the recorded one")
-    problems += [f"{name}: not recorded in the manifest" for name in sorted(_files(bundle) - manifest.files.keys())]
+        elif path.stat().st_size != listed.bytes:
+            problems.append(f"{name}: {path.stat().st_size} bytes, the manifest says {listed.bytes}")
+        elif digest(path) != listed.sha256:
+            problems.append(f"{name}: SHA-256 differs from the manifest's")
+    problems += [f"{name}: not in the manifest" for name in sorted(_files(bundle) - manifest.files.keys())]
     if problems:
         raise VerificationError(
             f"{bundle}: the bundle was changed or damaged; copy or build it again:\n  " + "\n  ".join(problems)

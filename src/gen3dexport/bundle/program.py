@@ -1,4 +1,4 @@
-"""Programs on disk: what a backend wrote, and what a bundle's manifest records of it. No vendor package."""
+"""Programs on disk: what a backend wrote, and what a bundle's manifest holds of it. No vendor package."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Lowered:
 
 
 class ProgramRecord(Record):
-    """One program as the manifest records it: enough to load and call it.
+    """One program as the manifest has it: enough to load and call it.
 
     Attributes:
         requires: the backend's own record of what `load` needs, see `required`; facts: for people alone.

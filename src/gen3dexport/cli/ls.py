@@ -121,8 +121,7 @@ def scheme_matrix() -> str:
     answers: dict[tuple[str, str], str | None] = {}
     for target in targets:
         backend, options = backends.find(target.backend), backend_options(target)
-        own = getattr(backend, "refused_for", lambda scheme, _, refused=backend.REFUSED: refused.get(scheme))
-        answers |= {(target.name, scheme): own(scheme, options) for scheme in known}
+        answers |= {(target.name, scheme): backends.refused_for(backend, scheme, options) for scheme in known}
     reasons = list(dict.fromkeys(reason for reason in answers.values() if reason))
     lines = [
         "# Schemes on targets",

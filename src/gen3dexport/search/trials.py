@@ -24,7 +24,7 @@ from gen3dexport.observe import Eager, Observation, observe, run_eager
 from gen3dexport.plan import Plan
 from gen3dexport.quantization.calibration import CONVOLUTIONS
 from gen3dexport.quantization.rules import generic, layers_of, quantize_by_rules
-from gen3dexport.quantization.schemes import CALIBRATED, OF_EMBEDDINGS
+from gen3dexport.quantization.schemes import CALIBRATED, OF_EMBEDDINGS, SCHEMES
 
 Rules = Mapping[str, str]
 
@@ -122,7 +122,7 @@ class Trials:
     def groups(self, name: str, scheme: str) -> dict[str, list[str]]:
         """Layers that `scheme` could take, by pattern: a layer of a repeated block stands for all its twins."""
         component = self.observations[name].component
-        linear = (nn.Linear,) if scheme.startswith("int") else (nn.Linear, *CONVOLUTIONS)
+        linear = (nn.Linear,) if SCHEMES[scheme].covers == "linears" else (nn.Linear, *CONVOLUTIONS)
         taken: tuple[type[nn.Module], ...] = CONVOLUTIONS if scheme in CALIBRATED else linear
         taken += (nn.Embedding,) if scheme in OF_EMBEDDINGS else ()
         found: dict[str, list[str]] = {}
