@@ -175,7 +175,7 @@ def test_the_recipe_is_for_its_target_and_wins_over_wider_exceptions(tiny_recipe
     assert (recipe.golden.seed, recipe.knobs.sampler.steps) == (7, 3)
     assert recipe.scheme("flow", read_target("eager")) == recipe.scheme("decoder", read_target("eager")) == "fp32"
     assert recipe.rules("flow") == {"blocks.*.mlp": "bf16"}
-    assert read_recipe(str(path), read_target("onnx")).modules("flow") == {}
+    assert read_recipe(str(path), read_target("onnx")).rules("flow") == {}
 
 
 def test_the_command(
