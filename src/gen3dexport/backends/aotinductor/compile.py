@@ -52,9 +52,14 @@ def compile_package(program: ExportedProgram, path: Path, march: str, options: M
         ExportError: when the compiler refuses it.
     """
     name = re.sub(r"\W", "_", path.stem)
+    # Headers are compiled once where the user names a folder to keep them in; else they would fill /tmp. No byte of a
+    # package depends on it.
+    headers = {"aot_inductor.precompile_headers": "TORCHINDUCTOR_CACHE_DIR" in os.environ}
     with _workplace(name) as folder:
         try:
-            return _compile(program, name, path, march, _known({**options, **_settings(folder, name, march)}))
+            return _compile(
+                program, name, path, march, _known({**options, **headers, **_settings(folder, name, march)})
+            )
         except (GenExportError, OSError):
             raise
         except Exception as error:  # the compiler raises many types; the cause is kept
@@ -102,7 +107,6 @@ def _settings(folder: Path, name: str, march: str) -> dict[str, object]:
         "aot_inductor.force_mmap_weights": True,  # weights of any size, mapped and not linked (the limit was 2 GB)
         "aot_inductor.enable_line_tables": False,  # debugging sections, with paths of the building machine
         "always_keep_tensor_constants": True,  # small ones too, as weights that can be checked and not as literals
-        "aot_inductor.precompile_headers": False,  # each would fill /tmp for builds that are made once
         "cpp.march": march,
         "cpp.simdlen": LEVELS[march][0],
         "cpp.dynamic_threads": True,  # else the number of threads of the building process is compiled in
