@@ -53,10 +53,11 @@ def encoder_through(backend: ModuleType, kind: str, scheme: str, options: Any, f
     return lowered
 
 
-def halves_through(backend: ModuleType, scheme: str, options: Any, folder: Path) -> list[str]:
+def halves_through(backend: ModuleType, scheme: str, options: Any, folder: Path, blocks: int = 2) -> list[str]:
     """A flow whose keys and values of the context are a program of their own: both from disk, one after the other, are
-    the golden flow; the names of the flow's programs."""
+    the golden flow, cut to so many blocks; the names of the flow's programs."""
     golden = read_golden(GOLDEN / "ss_flow_text").component
+    golden.module.blocks = golden.module.blocks[:blocks]
     x, t, cond = (value[:1] for value in golden.inputs.values())
     expected = golden.run({"x": x, "t": t, "cond": cond})["v"].numpy()
     context = Component("flow_context", FlowContext(golden.module), {"cond": cond}, ("context",))

@@ -28,7 +28,7 @@ class Replacement:
         module: that holds the name.
         name: attribute path inside it.
         reason: why it is replaced.
-        make: the replacement, from the original.
+        make: the replacement, from the original; None where there is none.
     """
 
     module: str
@@ -72,6 +72,10 @@ def _sort_once(original: Callable[..., Any]) -> Callable[..., Any]:
     return partitions
 
 
+def _as_it_is(original: Callable[..., Any] | None) -> Callable[..., Any]:
+    return lambda self, memo: self
+
+
 def _short_text(original: Callable[..., Any]) -> Callable[..., Any]:
     return lambda self: f"{type(self).__name__} of {len(self.graph.nodes)} nodes"
 
@@ -94,6 +98,12 @@ REPLACEMENTS = (
         "GraphModule.__str__",
         "a debug message of the partitioner prints the whole graph once for each delegate, at any log level",
         _short_text,
+    ),
+    Replacement(
+        "torch.fx.traceback",
+        "NodeSource.__deepcopy__",
+        "every pass copies every node's history, which every pass lengthens; nothing changes one once it is made",
+        _as_it_is,
     ),
 )
 
@@ -119,5 +129,6 @@ def linear_build() -> Iterator[None]:
             *path, name = replacement.name.split(".")
             for part in path:
                 owner = getattr(owner, part)
-            stack.enter_context(mock.patch.object(owner, name, replacement.make(getattr(owner, name))))
+            made = replacement.make(getattr(owner, name, None))
+            stack.enter_context(mock.patch.object(owner, name, made, create=not hasattr(owner, name)))
         yield
