@@ -52,14 +52,10 @@ def compile_package(program: ExportedProgram, path: Path, march: str, options: M
         ExportError: when the compiler refuses it.
     """
     name = re.sub(r"\W", "_", path.stem)
-    # Headers are compiled once where the user names a folder to keep them in; else they would fill /tmp. No byte of a
-    # package depends on it.
-    headers = {"aot_inductor.precompile_headers": "TORCHINDUCTOR_CACHE_DIR" in os.environ}
-    with _workplace(name) as folder:
+    headers = os.environ.get("TORCHINDUCTOR_CACHE_DIR")  # as the user has it: `_workplace` sets its own
+    with _workplace(name) as folder, _headers_in(headers) as kept:
         try:
-            return _compile(
-                program, name, path, march, _known({**options, **headers, **_settings(folder, name, march)})
-            )
+            return _compile(program, name, path, march, _known({**options, **kept, **_settings(folder, name, march)}))
         except (GenExportError, OSError):
             raise
         except Exception as error:  # the compiler raises many types; the cause is kept
@@ -144,6 +140,23 @@ def _workplace(name: str) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _headers_in(folder: str | None) -> Iterator[dict[str, object]]:
+    """The option that has torch's headers compiled once and kept, where the user names a folder for the compiler to
+    keep things in: hundreds of MB, which torch itself would put into /tmp. No byte of a package depends on it."""
+    if folder is None:
+        yield {"aot_inductor.precompile_headers": False}
+        return
+    from torch._inductor import codecache
+
+    kept = Path(folder) / "precompiled_headers"
+    with (
+        mock.patch.object(codecache, "_HEADER_DIR", str(kept)),
+        mock.patch.object(codecache, "_HEADER_LOCK_DIR", str(kept / "locks")),
+    ):
+        yield {"aot_inductor.precompile_headers": True}
 
 
 _ALIGNMENT = 64  # of each weight of a CPU program; those of a GPU are aligned when they are copied there
