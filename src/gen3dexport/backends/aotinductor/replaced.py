@@ -126,14 +126,15 @@ def _compile_only(gpu: Gpu, weights: Weights) -> object:
 def _first_that_fits(gpu: Gpu, weights: Weights) -> object:
     from torch._inductor.runtime import triton_heuristics
 
-    original = triton_heuristics.CachingAutotuner._precompile_worker
+    original: Any = triton_heuristics.CachingAutotuner._precompile_worker
 
     def compile_one(kernel: Any) -> None:
         configs = kernel.configs or [None]  # None: it is compiled already
         for config in configs:
             kernel.configs = config and [config]
             try:
-                return original(kernel)
+                original(kernel)
+                return
             except triton_heuristics.NoTritonConfigsError:
                 if config is configs[-1]:
                     raise
