@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from gen3dexport.backends import Program
 from gen3dexport.bundle.program import Lowered, ProgramRecord, program_record, specs
@@ -41,16 +42,28 @@ class Case:
     program: Program
 
 
-def component(name: str) -> Component:
-    """A golden network, or a small text encoder with random weights."""
+def component(name: str, shallow: bool = False) -> Component:
+    """A golden network, or a small text encoder with random weights; `shallow` leaves one of blocks alike in a row."""
     if name != "text_encoder":
-        return read_golden(GOLDEN / name).component
+        made = read_golden(GOLDEN / name).component
+        if shallow:
+            make_shallow(made.module)
+        return made
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = BertTokenEncoder(60, 48, 2, 4, 96, 32).eval()
         ids = torch.randint(0, 60, (1, 11))
     mask = (torch.arange(11) < 7).long()[None]
     return Component("text_encoder", network, {"ids": ids, "mask": mask}, ("features",))
+
+
+def make_shallow(module: nn.Module) -> None:
+    """Leave the first of blocks alike in a row: every operator that the network has, in fewer copies."""
+    for name in {"blocks", "middle_block"} & {name for name, _ in module.named_children()}:
+        stack = getattr(module, name)
+        forms = [(type(block), [weight.shape for weight in block.state_dict().values()]) for block in stack]
+        kept = [block for i, block in enumerate(stack) if i == 0 or forms[i] != forms[i - 1]]
+        setattr(module, name, nn.Sequential(*kept) if isinstance(stack, nn.Sequential) else nn.ModuleList(kept))
 
 
 def calibrated(made: Component) -> Component:
@@ -60,9 +73,9 @@ def calibrated(made: Component) -> Component:
     return replace(made, ranges=observed.ranges())
 
 
-def lower(backend: ModuleType, name: str, scheme: str, folder: Path, **options: Any) -> Case:
+def lower(backend: ModuleType, name: str, scheme: str, folder: Path, shallow: bool = False, **options: Any) -> Case:
     """Lower the component `name` into `folder` and load it from there."""
-    made = component(name)
+    made = component(name, shallow)
     if scheme == "int8-static":
         made = calibrated(made)
     fp32 = _numpy(made.run())

@@ -35,14 +35,20 @@ NETWORKS = {"int8-static": "ss_dec"}  # the others are tried on the flow
 
 
 @pytest.fixture(scope="module")
-def flow(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Case]:
-    """The golden flow in a scheme, lowered once."""
+def golden(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Case]:
+    """A golden network in a scheme, shallow, lowered once."""
 
     @cache
-    def made(scheme: str) -> Case:
-        return lower(eager, NETWORKS.get(scheme, "ss_flow"), scheme, tmp_path_factory.mktemp(scheme), **NARROW)
+    def made(name: str, scheme: str = "fp32") -> Case:
+        return lower(eager, name, scheme, tmp_path_factory.mktemp(scheme), shallow=True, **NARROW)
 
     return made
+
+
+@pytest.fixture(scope="module")
+def flow(golden: Callable[..., Case]) -> Callable[[str], Case]:
+    """The golden flow, or the network that a scheme is for, in that scheme."""
+    return lambda scheme: golden(NETWORKS.get(scheme, "ss_flow"), scheme)
 
 
 def test_schemes_are_complete() -> None:
@@ -52,8 +58,8 @@ def test_schemes_are_complete() -> None:
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
-def test_every_component_round_trips(name: str, tmp_path: Path) -> None:
-    case = lower(eager, name, "fp32", tmp_path)
+def test_every_component_round_trips(name: str, golden: Callable[..., Case]) -> None:
+    case = golden(name)
     outputs = case.program({k: torch.from_numpy(v) for k, v in case.inputs.items()})
     assert outputs.keys() == case.fp32.keys()
     for key, value in case.fp32.items():
@@ -73,8 +79,8 @@ def test_every_scheme_round_trips(scheme: str, flow: Callable[[str], Case]) -> N
 
 
 @pytest.mark.parametrize("scheme", ["fp16", "bf16"])
-def test_convolutions_in_half_precision(scheme: str, tmp_path: Path) -> None:
-    case = lower(eager, "ss_dec", scheme, tmp_path)
+def test_convolutions_in_half_precision(scheme: str, golden: Callable[..., Case]) -> None:
+    case = golden("ss_dec", scheme)
     np.testing.assert_array_equal(case.program(case.inputs)["logits"], case.quantized["logits"])
     assert 0 < relative_l2(case.quantized["logits"], case.fp32["logits"]) < FLOORS[scheme]
 
@@ -121,7 +127,7 @@ np.save(folder / "v.npy", value)
 sys.path.insert(0, {str(Path(lowering.__file__).parent)!r})
 from lowering import lower
 (folder / "again").mkdir()
-again = lower(eager, "ss_flow", "int8-dynamic", folder / "again", min_features=32)
+again = lower(eager, "ss_flow", "int8-dynamic", folder / "again", shallow=True, min_features=32)
 digest = hashlib.sha256((folder / "again" / again.lowered.files[0]).read_bytes()).hexdigest()
 print(json.dumps({{"vendors": vendors, "digest": digest}}))
 """
@@ -132,16 +138,16 @@ print(json.dumps({{"vendors": vendors, "digest": digest}}))
     np.testing.assert_allclose(np.load(tmp_path / "v.npy"), case.quantized["v"], atol=1e-6)
 
 
-def test_files_tell_nothing_of_the_machine(tmp_path: Path) -> None:
-    case = lower(eager, "ss_dec", "fp32", tmp_path)
-    with zipfile.ZipFile(tmp_path / case.lowered.files[0]) as archive:
+def test_files_tell_nothing_of_the_machine(golden: Callable[..., Case]) -> None:
+    case = golden("ss_dec")
+    with zipfile.ZipFile(case.folder / case.lowered.files[0]) as archive:
         text = b"".join(archive.read(i) for i in archive.infolist() if i.filename.endswith(".json"))
     assert str(Path(torch.__file__).parent).encode() not in text
     assert str(Path(__file__).parents[3]).encode() not in text
 
 
-def test_bad_calls_name_every_input(tmp_path: Path) -> None:
-    case = lower(eager, "ss_dec", "fp32", tmp_path)
+def test_bad_calls_name_every_input(golden: Callable[..., Case]) -> None:
+    case = golden("ss_dec")
     with pytest.raises(UsageError, match="z is missing; x is not an input"):
         case.program({"x": case.inputs["z"]})
     with pytest.raises(UsageError, match=r"z is float64 \[1, 8, 4, 4\], the program takes float32 \[1, 8, 4, 4, 4\]"):

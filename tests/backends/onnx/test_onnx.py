@@ -68,7 +68,7 @@ def test_schemes_are_complete() -> None:
 
 @pytest.mark.parametrize("name", [*COMPONENTS, "slat_dec_gs"])  # the last has an input and an output of one name
 def test_every_component_agrees(name: str, tmp_path: Path) -> None:
-    case = lower(onnx, name, "fp32", tmp_path)
+    case = lower(onnx, name, "fp32", tmp_path, shallow=True)
     outputs = case.program({k: case.program.xp.asarray(v) for k, v in case.inputs.items()})
     assert outputs.keys() == case.fp32.keys()
     for key, value in case.fp32.items():
@@ -107,7 +107,7 @@ def test_int8_text_encoder_with_masked_tokens(activations: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("name", ["ss_dec", "ss_enc"])
 def test_static_int8_convolutions(name: str, tmp_path: Path) -> None:
-    case = lower(onnx, name, "int8-static", tmp_path)
+    case = lower(onnx, name, "int8-static", tmp_path, shallow=True)
     outputs = case.program(case.inputs)
     for key, expected in case.quantized.items():
         assert 1e-5 < relative_l2(outputs[key], case.fp32[key]) < 0.1  # random weights, a long chain of roundings
@@ -198,7 +198,7 @@ def test_facts_are_those_of_the_file(flow: Callable[[str], Case]) -> None:
 
 
 def test_opset_is_an_option(tmp_path: Path) -> None:
-    case = lower(onnx, "ss_dec", "fp32", tmp_path, opset=18)
+    case = lower(onnx, "ss_dec", "fp32", tmp_path, shallow=True, opset=18)
     assert case.lowered.facts["opset"] == 18
     assert relative_l2(case.program(case.inputs)["logits"], case.fp32["logits"]) < 1e-5
     with pytest.raises(ValidationError):
@@ -207,7 +207,7 @@ def test_opset_is_an_option(tmp_path: Path) -> None:
 
 def test_large_weights_go_to_their_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_lowering, "_INLINE_BYTES", 1000)
-    case = lower(onnx, "ss_dec", "fp32", tmp_path)
+    case = lower(onnx, "ss_dec", "fp32", tmp_path, shallow=True)
     assert case.lowered.files == ("ss_dec.onnx", "ss_dec.onnx.data")
     assert {p.name for p in tmp_path.iterdir()} == set(case.lowered.files)
     sizes = {p.suffix: p.stat().st_size for p in tmp_path.iterdir()}
@@ -285,7 +285,7 @@ def test_threads_come_from_the_target_or_the_environment(monkeypatch: pytest.Mon
     monkeypatch.setenv("OMP_NUM_THREADS", "many")
     with pytest.raises(UsageError, match="OMP_NUM_THREADS"):
         _threads(record())
-    case = lower(onnx, "ss_dec", "fp32", tmp_path, threads=1)
+    case = lower(onnx, "ss_dec", "fp32", tmp_path, shallow=True, threads=1)
     assert case.lowered.requires == Requires(threads=1)
     options = case.program.session.get_session_options()  # type: ignore[attr-defined]
     assert options.intra_op_num_threads == 1 and options.use_deterministic_compute

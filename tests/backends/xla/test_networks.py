@@ -26,5 +26,5 @@ def test_both_halves_of_a_flow(scheme: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
-def test_rules_inside_a_flow(rules: dict[str, str], tmp_path: Path) -> None:
+def test_rules_inside_a_network(rules: dict[str, str], tmp_path: Path) -> None:
     rules_through(xla, rules, OPTIONS, tmp_path)

@@ -52,9 +52,10 @@ def compile_package(program: ExportedProgram, path: Path, march: str, options: M
         ExportError: when the compiler refuses it.
     """
     name = re.sub(r"\W", "_", path.stem)
-    with _workplace(name) as folder:
+    headers = os.environ.get("TORCHINDUCTOR_CACHE_DIR")  # as the user has it: `_workplace` sets its own
+    with _workplace(name) as folder, _headers_in(headers) as kept:
         try:
-            return _compile(program, name, path, march, _known({**options, **_settings(folder, name, march)}))
+            return _compile(program, name, path, march, _known({**options, **kept, **_settings(folder, name, march)}))
         except (GenExportError, OSError):
             raise
         except Exception as error:  # the compiler raises many types; the cause is kept
@@ -102,7 +103,6 @@ def _settings(folder: Path, name: str, march: str) -> dict[str, object]:
         "aot_inductor.force_mmap_weights": True,  # weights of any size, mapped and not linked (the limit was 2 GB)
         "aot_inductor.enable_line_tables": False,  # debugging sections, with paths of the building machine
         "always_keep_tensor_constants": True,  # small ones too, as weights that can be checked and not as literals
-        "aot_inductor.precompile_headers": False,  # each would fill /tmp for builds that are made once
         "cpp.march": march,
         "cpp.simdlen": LEVELS[march][0],
         "cpp.dynamic_threads": True,  # else the number of threads of the building process is compiled in
@@ -140,6 +140,23 @@ def _workplace(name: str) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _headers_in(folder: str | None) -> Iterator[dict[str, object]]:
+    """The option that has torch's headers compiled once and kept, where the user names a folder for the compiler to
+    keep things in: hundreds of MB, which torch itself would put into /tmp. No byte of a package depends on it."""
+    if folder is None:
+        yield {"aot_inductor.precompile_headers": False}
+        return
+    from torch._inductor import codecache
+
+    kept = Path(folder) / "precompiled_headers"
+    with (
+        mock.patch.object(codecache, "_HEADER_DIR", str(kept)),
+        mock.patch.object(codecache, "_HEADER_LOCK_DIR", str(kept / "locks")),
+    ):
+        yield {"aot_inductor.precompile_headers": True}
 
 
 _ALIGNMENT = 64  # of each weight of a CPU program; those of a GPU are aligned when they are copied there

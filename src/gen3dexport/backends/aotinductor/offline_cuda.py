@@ -40,6 +40,7 @@ OPTIONS: Mapping[str, object] = {
     "max_autotune_gemm": False,
     "max_autotune_gemm_backends": "ATEN",  # integer products choose among templates even without autotuning
     "coordinate_descent_tuning": False,
+    "dynamic_scale_rblock": False,  # more configurations to time
     "triton.autotune_at_compile_time": True,  # makes the compiler emit the block that is replaced above
 }
 """Compiler options that keep it from timing or computing on the device."""

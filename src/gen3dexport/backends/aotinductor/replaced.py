@@ -1,7 +1,7 @@
 """Every name of torch and Triton that the build without a GPU replaces: one table, each row with its reason.
 
 Each row was left out on each of the versions in `toolchain.CHECKED`: the build then fails, or (CUDA_HOME, compiler
-flags) works only on machines that happen to be set up right.
+flags) works only on machines that happen to be set up right, or (`_precompile_worker`) compiles what it throws away.
 """
 
 from __future__ import annotations
@@ -117,10 +117,29 @@ def _compile_only(gpu: Gpu, weights: Weights) -> object:
             kernel.precompile()
             for launcher in kernel.launchers:
                 launcher.bin.module = None  # nothing was loaded, so nothing must be unloaded
-            kernel.launchers = kernel.launchers[:1]  # nothing is timed: the first configuration that fits is taken
+            kernel.launchers = kernel.launchers[:1]
             kernel.save_gpu_kernel(0, kernel.launchers[0])  # type: ignore[no-untyped-call]
 
     return compile_kernels
+
+
+def _first_that_fits(gpu: Gpu, weights: Weights) -> object:
+    from torch._inductor.runtime import triton_heuristics
+
+    original: Any = triton_heuristics.CachingAutotuner._precompile_worker
+
+    def compile_one(kernel: Any) -> None:
+        configs = kernel.configs or [None]  # None: it is compiled already
+        for config in configs:
+            kernel.configs = config and [config]
+            try:
+                original(kernel)
+                return
+            except triton_heuristics.NoTritonConfigsError:
+                if config is configs[-1]:
+                    raise
+
+    return compile_one
 
 
 def _portable_flags(gpu: Gpu, weights: Weights) -> object:
@@ -187,6 +206,13 @@ TABLE: tuple[Replaced, ...] = (
         "generate_and_run_autotune_block",
         "launches and times every kernel; here they are compiled only",
         _compile_only,
+    ),
+    Replaced(
+        "torch._inductor.runtime.triton_heuristics.CachingAutotuner",
+        "_precompile_worker",
+        "compiles every configuration to time them; nothing is timed here, and the first that fits is taken",
+        _first_that_fits,
+        ("2.14.1",),
     ),
     Replaced(
         "torch.utils.cpp_extension",

@@ -18,6 +18,8 @@ from typing import Any
 from gen3dexport.errors import MissingError
 
 CHECKED_VERSIONS = ("1.5.1",)
+_RAN = "gen3dexport_ran"
+"""Key of a graph module's notes: the form in which it was run last."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Replacement:
         module: that holds the name.
         name: attribute path inside it.
         reason: why it is replaced.
-        make: the replacement, from the original.
+        make: the replacement, from the original; None where there is none.
     """
 
     module: str
@@ -72,6 +74,43 @@ def _sort_once(original: Callable[..., Any]) -> Callable[..., Any]:
     return partitions
 
 
+def _changed_graphs(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def call(self: Any, graph_module: Any) -> Any:
+        from executorch.exir.pass_base import ExportPass, PassResult
+
+        own = type(self).__mro__[: type(self).__mro__.index(ExportPass)] if isinstance(self, ExportPass) else ()
+        hooks = {name for cls in own for name in vars(cls) if not name.startswith("__")} & {*dir(ExportPass)} - {"call"}
+        if not isinstance(self, ExportPass) or hooks:
+            return original(self, graph_module)
+        if graph_module.meta.get(_RAN) == _form(graph_module.graph):
+            return PassResult(graph_module, True)
+        result = original(self, graph_module)
+        result.graph_module.meta[_RAN] = _form(result.graph_module.graph)
+        return result
+
+    return call
+
+
+def _form(graph: Any) -> list[str]:
+    """Every node with the shape, dtype and strides of what it makes."""
+    from torch import Tensor
+
+    def made(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [made(v) for v in value]
+        return (value.shape, value.dtype, value.stride()) if isinstance(value, Tensor) else type(value)
+
+    return [
+        f"{node.name} {node.op} {node.target} {node.args} {node.kwargs} {made(node.meta.get('val'))}"
+        for node in graph.nodes
+    ]
+
+
+def _as_it_is(original: Callable[..., Any] | None) -> Callable[..., Any]:
+    return lambda self, memo: self
+
+
 def _short_text(original: Callable[..., Any]) -> Callable[..., Any]:
     return lambda self: f"{type(self).__name__} of {len(self.graph.nodes)} nodes"
 
@@ -94,6 +133,18 @@ REPLACEMENTS = (
         "GraphModule.__str__",
         "a debug message of the partitioner prints the whole graph once for each delegate, at any log level",
         _short_text,
+    ),
+    Replacement(
+        "torch.fx.traceback",
+        "NodeSource.__deepcopy__",
+        "every pass copies every node's history, which every pass lengthens; nothing changes one once it is made",
+        _as_it_is,
+    ),
+    Replacement(
+        "executorch.exir.pass_base",
+        "_ExportPassBase.call",
+        "each of XNNPACK's passes ends by running the whole graph again, also where it changed nothing",
+        _changed_graphs,
     ),
 )
 
@@ -119,5 +170,6 @@ def linear_build() -> Iterator[None]:
             *path, name = replacement.name.split(".")
             for part in path:
                 owner = getattr(owner, part)
-            stack.enter_context(mock.patch.object(owner, name, replacement.make(getattr(owner, name))))
+            made = replacement.make(getattr(owner, name, None))
+            stack.enter_context(mock.patch.object(owner, name, made, create=not hasattr(owner, name)))
         yield

@@ -148,7 +148,7 @@ def _sampling(function: Function, loop: Euler, output: str, time: ShapeDtypeStru
 def _write(draft: Draft, made: Network, chip: Chip, out: Path) -> Written:
     jitted = jax.jit(draft.function)
     try:
-        jaxpr = jitted.trace(made.state, draft.inputs).jaxpr
+        traced = jitted.trace(made.state, draft.inputs)
         exported = jax.export.export(jitted, platforms=list(draft.platforms))(made.state, draft.inputs)
         blob = exported.serialize()
     except GenExportError:
@@ -157,7 +157,7 @@ def _write(draft: Draft, made: Network, chip: Chip, out: Path) -> Written:
         raise ExportError(f"{draft.name}: JAX could not trace or export it: {error}") from error
     path = out / f"{draft.name}.jaxexp"
     path.write_bytes(blob)
-    cost = roofline(jaxpr, chip)
+    cost = roofline(traced.jaxpr, chip)
     facts = {
         **draft.facts,
         "blocks_scanned": made.blocks,
@@ -167,7 +167,7 @@ def _write(draft: Draft, made: Network, chip: Chip, out: Path) -> Written:
         "flops": cost.flops,
         "hbm_traffic_bytes": cost.bytes,
     }
-    outputs = _specs(jax.eval_shape(draft.function, made.state, draft.inputs))
+    outputs = _specs(traced.out_info)
     requires = Requires(chip=chip.name, platforms=exported.platforms)
     return Written(draft, path, cost, requires, facts, _specs(draft.inputs), outputs)
 
