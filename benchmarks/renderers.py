@@ -108,18 +108,23 @@ def parity(content: Content) -> str:
     """The largest error of any output of a golden set, relative to the output's largest value."""
     targets = list(dict.fromkeys(target for row in content["rows"].values() for target in row))
     rows = [
-        (name, *(_agreement(row.get(target)) for target in targets)) for name, row in sorted(content["rows"].items())
+        (name, *(agreement(row.get(target)) for target in targets)) for name, row in sorted(content["rows"].items())
     ]
     return table(("golden set", *targets), rows)
 
 
-def _agreement(found: Content | None) -> str:
+def agreement(found: Content | None) -> str:
+    """The largest relative error of a set on a target, and whether it is too large."""
     if found is None:
         return DASH
     if "error" in found:
         return "**failed**"
-    worst = max(output["relative"] for output in found["outputs"])
-    return f"{small(worst)}{'' if found['passed'] else ' **disagrees**'}"
+    return f"{small(error(found))}{'' if found['passed'] else ' **disagrees**'}"
+
+
+def error(found: Content) -> float:
+    """The largest error of any output, relative to that output's largest value; infinite where nothing came out."""
+    return float("inf") if "error" in found else float(max(output["relative"] for output in found["outputs"]))
 
 
 def budget_invariance(content: Content) -> str:
