@@ -46,7 +46,7 @@ class Kind(Protocol):
         """How large it is."""
 
     def picture(self, asset: Any, /) -> NDArray[np.uint8]:
-        """A picture [H, W, 3] of an asset without a problem: a contact sheet of views, or a plot."""
+        """A picture [H, W, 3] of an asset without a problem: a view, a contact sheet of views, or a plot."""
 
     def scores(self, asset: Any, reference: Any, /) -> tuple[Score, ...]:
         """How alike the two are; the first score lies in [0, 1] and is 1 for equal assets."""
