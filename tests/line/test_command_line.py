@@ -21,18 +21,6 @@ Cli = Callable[..., tuple[int, str, str]]
 COMMAND = [sys.executable, "-m", "gen3dexport"]
 
 
-@pytest.fixture(scope="module")
-def prompted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of the shipped model that takes prompts, on the eager backend; few steps."""
-    from gen3dexport.build import build
-    from gen3dexport.cli.app import plan_of
-
-    out = tmp_path_factory.mktemp("prompted") / "bundle"
-    fields = ["knobs.sampler.steps=2", "golden.prompts=[a tall chair]", "golden.assets=false"]
-    build(plan_of("trellis-mini", "eager", fields), out)
-    return out
-
-
 @pytest.mark.parametrize("arguments", [["ls"], ["ls", "schemes", "--json"], ["--version"], ["--help"]], ids=" ".join)
 def test_a_full_standard_output_is_told_as_such(arguments: list[str]) -> None:
     with open("/dev/full", "w") as full:
