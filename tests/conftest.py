@@ -157,6 +157,25 @@ def tiny_bundle(tiny_weights: Path, validated: Callable[[str], Path]) -> Path:
         return validated(TINY_RECIPE.format(weights=tiny_weights))
 
 
+@pytest.fixture(scope="session")
+def half_bundle(tiny_weights: Path, validated: Callable[[str], Path]) -> Path:
+    """The tiny model's bundle with its flow in bf16, validated; its budgets are open. Damage copies of it only."""
+    open_ = TINY_RECIPE.replace("1.0e-3", "10").replace("0.99", "0")
+    return validated(open_.format(weights=tiny_weights) + "components: {flow: {scheme: bf16}}\n")
+
+
+@pytest.fixture(scope="session")
+def prompted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of the shipped model that takes prompts, on the eager backend; few steps."""
+    from gen3dexport.build import build
+    from gen3dexport.cli.app import plan_of
+
+    out = tmp_path_factory.mktemp("prompted") / "bundle"
+    fields = ["knobs.sampler.steps=2", "golden.prompts=[a tall chair]", "golden.assets=false"]
+    build(plan_of("trellis-mini", "eager", fields), out)
+    return out
+
+
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Run the command line in this process: (exit code, stdout, stderr)."""

@@ -171,11 +171,11 @@ def test_a_rule_for_one_block_is_no_stack(flow: Component, rule: dict[str, str])
     assert Captured(_eager(flow, "int8-weight", rule)).stack is None
 
 
-def test_a_build_with_rules(tiny_recipe: Path, tmp_path: Path, cli: Cli) -> None:
+def test_a_build_with_rules(tiny_recipe: Path, fast_target: Path, tmp_path: Path, cli: Cli) -> None:
     rules = 'components.flow.rules={"blocks.*.mlp": bf16, out_layer: bf16}'
     open_ = ("budgets.relative_l2=1", "budgets.relative_l2_fp32=1", "budgets.scores.voxels.iou=0")
     arguments = ("build", tiny_recipe, rules, *open_)
-    code, out, error = cli(*arguments, "-t", "eager", "-o", tmp_path / "b", "--json")
+    code, out, error = cli(*arguments, "-t", fast_target, "-o", tmp_path / "b", "--json")
     assert code == 0, error
     flow = json.loads(out)["components"][0]
     assert flow["scheme"] == "fp32 and 2 rules"

@@ -19,11 +19,8 @@ from gen3dexport.reports.report import estimated_asset
 from gen3dexport.runtime.pipeline import load
 
 
-def test_a_twin_runs_on_its_device(
-    tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Callable[..., tuple[int, str, str]]
-) -> None:
-    assert cli("build", tiny_recipe, "--target", "eager", "-o", tmp_path / "tiny")[0] == 0
-    loaded = load(tmp_path / "tiny")
+def test_a_twin_runs_on_its_device(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load(tiny_bundle)
     own = loaded.manifest.component("flow")
     twin = own.model_copy(update={"name": "flow_pallas", "role": "twin"})
     loaded.manifest = loaded.manifest.model_copy(update={"programs": (*loaded.manifest.programs, twin)})

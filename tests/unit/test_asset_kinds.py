@@ -159,6 +159,8 @@ def test_scores_are_on_their_scales(kind: str) -> None:
     asset, near, nothing = SAMPLES[kind]
     module = kinds.of(kind)
     equal, close, worst = (module.scores(a, asset) for a in (asset, near, nothing))
+    against = kinds.against(asset)  # for many assets: the same numbers
+    assert [against(a) for a in (asset, near, nothing)] == [equal, close, worst]
     assert equal[0].value == pytest.approx(1, abs=1e-6) and equal[0].better == "higher"
     assert 0 < close[0].value < 1
     assert worst[0].value == 0

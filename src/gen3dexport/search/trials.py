@@ -67,6 +67,7 @@ class Trials:
             self.observations[name] = observe(component, plan.declared[name], states, True, others)
             states, others = self.observations[name].states, self.observations[name].calibrated
         self.assets = [plan.family.make_assets(state, plan.settings) for state in states]
+        self._scores = [{kind: kinds.against(asset) for kind, asset in assets.items()} for assets in self.assets]
         self._tried: dict[tuple[str, Choice], Component] = {}
 
     def quantized(self, name: str, choice: Choice) -> Component:
@@ -112,7 +113,8 @@ class Trials:
             found = [self.plan.family.make_assets(state, self.plan.settings) for state in states]
         except AccuracyError:
             return math.inf
-        losses = [_loss(a, b) for a, b in zip(found, self.assets, strict=True)]
+        pairs = zip(found, self._scores, strict=True)
+        losses = [loss({kind: scores[kind](asset) for kind, asset in made.items()}) for made, scores in pairs]
         return sum(losses) / len(losses)
 
     def bytes(self, name: str, choice: Choice) -> int:
@@ -130,10 +132,6 @@ class Trials:
             if isinstance(component.module.get_submodule(layer), taken):
                 found.setdefault(generic(component, layer), []).append(layer)
         return found
-
-
-def _loss(made: Mapping[str, Any], reference: Mapping[str, Any]) -> float:
-    return loss({kind: kinds.of(kind).scores(asset, reference[kind]) for kind, asset in made.items()})
 
 
 def stored_bytes(module: nn.Module) -> int:

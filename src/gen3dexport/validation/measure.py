@@ -72,9 +72,10 @@ def measure_bundle(folder: Path, out: Path) -> Measurement:
 
 
 def _warm_runtime(loaded: LoadedBundle) -> None:
-    """Load one program and forget it, so that the first component's memory is not that of importing the runtime."""
+    """Load the smallest program and forget it, so that the first one's memory is not that of importing the runtime."""
+    programs = [loaded.manifest.component(name) for name in loaded.manifest.components]
     try:
-        loaded.program(loaded.manifest.component(loaded.manifest.components[-1]))
+        loaded.program(min(programs, key=loaded.manifest.bytes_of))
     except MissingError:
         return  # said for every program, with its reason
     loaded.programs.clear()

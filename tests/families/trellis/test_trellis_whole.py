@@ -26,8 +26,10 @@ from gen3dexport.errors import UsageError
 from gen3dexport.models.trellis.host.configs import NETWORKS
 from gen3dexport.models.trellis.networks.loading import random_network
 from gen3dexport.plan import make_plan, read_recipe, read_target
+from gen3dexport.record import Eager
 from gen3dexport.reports.report import read_report
 from gen3dexport.runtime import load
+from gen3dexport.search.trials import Choice, Trials
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -252,6 +254,28 @@ def test_random_weights_need_none_on_disk(weights: Path, tmp_path: Path, cli: Cl
     assert manifest.random_weights and manifest.components == COMPONENTS
     rows = load_file(tmp_path / "b" / "golden" / "slat_decoder_mesh.safetensors")["0.in.real"]
     assert 128 < rows.sum() <= 256  # a shell stands in for the structure
+
+
+def test_loss_of_a_trial_is_that_of_its_worst_kind(weights: Path, tmp_path: Path) -> None:
+    """The mean over the prompts; and of many trials, the references are drawn for the first alone."""
+    (tmp_path / "whole.yaml").write_text(WHOLE.format(weights=weights))
+    target = read_target("eager")
+    trials = Trials(make_plan(read_recipe(str(tmp_path / "whole.yaml"), target), target))
+    choices = {"slat_decoder_gs": Choice("bf16"), "slat_decoder_rf": Choice("bf16")}
+    field = trials.quantized("slat_decoder_rf", choices["slat_decoder_rf"]).module
+    with torch.no_grad():
+        field.get_submodule("out_layer.layer").weight.mul_(0.5)
+    kept, losses = trials.plan, []
+    for state, reference in zip(trials.before["slat_decoder_gs"], trials.assets, strict=True):
+        for name in list(COMPONENTS)[3:]:
+            program = Eager(trials.quantized(name, choices.get(name, Choice())))
+            state = kept.declared[name].step(state, program, np)
+        made = kept.family.make_assets(state, kept.settings)
+        lost = {kind: 1 - kinds.of(kind).scores(asset, reference[kind])[0].value for kind, asset in made.items()}
+        assert lost["mesh"] < 1e-6 and lost["voxels"] == 0 and 0 < lost["gaussians"] < lost["radiance_field"]
+        losses.append(lost["radiance_field"])
+    assert len(losses) == 2 and losses[0] != losses[1]
+    assert trials.loss(choices) == trials.loss(choices) == pytest.approx(sum(losses) / 2, rel=1e-6)
 
 
 def test_decoders_of_another_repository_lie_beside(tmp_path: Path) -> None:

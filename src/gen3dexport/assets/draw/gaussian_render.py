@@ -17,9 +17,10 @@ from gen3dexport.assets.draw.render import around, camera_axes, contact_sheet, f
 from gen3dexport.assets.gaussians import Gaussians
 
 Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
 
-_TILE = 16
-_CHUNK = 512  # Gaussians of a tile that are blended at once
+_TILE = 8
+_CHUNK = 256  # Gaussians of a tile that are blended at once
 _REACH = 3.33  # standard deviations at which exp(-d^2 / 2) falls under 1/255
 _LEAST_ALPHA = 1 / 255
 _MOST_ALPHA = 0.99
@@ -32,16 +33,16 @@ class _Splats:
 
     Attributes:
         centres: [N, 2] column and row in pixels.
-        conics: [N, 3] xx, xy, yy of the inverse covariances, in 1 / pixel^2.
+        conics: [N, 3] xx, xy, yy of the inverse covariances, in 1 / pixel^2, times -1/2, -1, -1/2.
         reach: [N] pixels from the centre beyond which nothing is drawn.
         opacities: [N]; colors: [N, 3] linear in what is blended.
     """
 
-    centres: Floats
-    conics: Floats
-    reach: Floats
-    opacities: Floats
-    colors: Floats
+    centres: Singles
+    conics: Singles
+    reach: Singles
+    opacities: Singles
+    colors: Singles
 
 
 def render_gaussians(
@@ -77,7 +78,7 @@ def splat(
     for tile, members in _members(splats, tiles, size):
         row, column = (_TILE * k for k in divmod(tile, tiles))
         height, width = min(_TILE, size - row), min(_TILE, size - column)
-        rows, columns = np.mgrid[row : row + height, column : column + width].reshape(2, -1) + 0.5
+        rows, columns = np.mgrid[row : row + height, column : column + width].reshape(2, -1).astype(np.float32) + 0.5
         mixed, light = _blend(splats, members, columns, rows)
         color[row : row + height, column : column + width] = mixed.reshape(height, width, 3)
         alpha[row : row + height, column : column + width] = 1 - light.reshape(height, width)
@@ -103,11 +104,11 @@ def _project(gaussians: Gaussians, azimuth: float, elevation: float, size: int, 
     determinant = a * c - b * b
     largest = (a + c) / 2 + np.sqrt(np.maximum(((a - c) / 2) ** 2 + b * b, 0))
     return _Splats(
-        centres=np.concatenate([size / 2 + focal * x, size / 2 - focal * y], axis=1),
-        conics=np.stack([c, -b, a], -1) / determinant[:, None],
-        reach=_REACH * np.sqrt(largest),
-        opacities=gaussians.opacities[seen].astype(np.float64),
-        colors=gaussians.colors[seen].astype(np.float64),
+        centres=np.concatenate([size / 2 + focal * x, size / 2 - focal * y], axis=1).astype(np.float32),
+        conics=(np.stack([-c / 2, b, -a / 2], -1) / determinant[:, None]).astype(np.float32),
+        reach=(_REACH * np.sqrt(largest)).astype(np.float32),
+        opacities=gaussians.opacities[seen].astype(np.float32),
+        colors=gaussians.colors[seen].astype(np.float32),
     )
 
 
@@ -126,20 +127,23 @@ def _members(splats: _Splats, tiles: int, size: int) -> list[tuple[int, NDArray[
     return list(zip(found.tolist(), np.split(owner[order], starts[1:]), strict=True)) if len(found) else []
 
 
-def _blend(splats: _Splats, members: NDArray[np.int64], columns: Floats, rows: Floats) -> tuple[Floats, Floats]:
+def _blend(splats: _Splats, members: NDArray[np.int64], columns: Singles, rows: Singles) -> tuple[Singles, Singles]:
     """Colour [P, 3] of P pixels and the light [P] that passes all members."""
-    color, light = np.zeros((len(columns), 3)), np.ones(len(columns))
+    color, light = np.zeros((len(columns), 3), np.float32), np.ones(len(columns), np.float32)
+    lit = np.arange(len(columns))  # pixels that are not opaque yet
     for start in range(0, len(members), _CHUNK):
         some = members[start : start + _CHUNK]
-        dx = columns - splats.centres[some, :1]
-        dy = rows - splats.centres[some, 1:]
+        dx = columns[lit] - splats.centres[some, :1]
+        dy = rows[lit] - splats.centres[some, 1:]
         xx, xy, yy = splats.conics[some].T[:, :, None]
-        alpha = splats.opacities[some, None] * np.exp(-0.5 * (xx * dx * dx + yy * dy * dy) - xy * dx * dy)
-        alpha = np.where(alpha < _LEAST_ALPHA, 0.0, np.minimum(alpha, _MOST_ALPHA))
+        alpha = splats.opacities[some, None] * np.exp((xx * dx + xy * dy) * dx + yy * dy * dy)
+        np.minimum(alpha, _MOST_ALPHA, out=alpha)
+        alpha *= alpha >= _LEAST_ALPHA
         passed = np.cumprod(1 - alpha, axis=0)
-        before = np.concatenate([np.ones((1, len(columns))), passed[:-1]])
-        color += light[:, None] * ((alpha * before).T @ splats.colors[some])
-        light = light * passed[-1]
-        if light.max() < _OPAQUE:
+        alpha[1:] *= passed[:-1]
+        color[lit] += light[lit, None] * (alpha.T @ splats.colors[some])
+        light[lit] *= passed[-1]
+        lit = lit[light[lit] >= _OPAQUE]
+        if not len(lit):
             break
     return color, light

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gen3dexport.assets.draw.rasterise import rasterise
+from gen3dexport.assets.draw.rasterise import nearness_map
 from gen3dexport.assets.mesh import Mesh, vertex_normals
 
 Floats = NDArray[np.float64]
@@ -123,8 +123,7 @@ def _sees(scene: Stage, points: Floats, direction: Floats) -> NDArray[np.bool_]:
     shift = np.array([_MAP / 2, _MAP / 2, 0.0])
     to_map = axes * np.array([scale, scale, 1.0])
     screen, wanted = scene.vertices @ to_map + shift, points @ to_map + shift
-    face, weights = rasterise(screen, scene.faces, _MAP, _MAP)
-    depth = np.where(face >= 0, (weights * screen[scene.faces[face], 2]).sum(-1), -np.inf)
+    depth = nearness_map(screen, scene.faces, _MAP, _MAP)
     column, row = np.floor(wanted[:, 0]).astype(np.int64), np.floor(wanted[:, 1]).astype(np.int64)
     on_map = (column >= 0) & (column < _MAP) & (row >= 0) & (row < _MAP)
     nearest = depth[np.where(on_map, row, 0), np.where(on_map, column, 0)]

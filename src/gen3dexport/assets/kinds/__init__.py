@@ -7,7 +7,7 @@ variable `kind`, stands in the module of that name beside this folder: what draw
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
 from typing import Any, Protocol, cast
@@ -46,7 +46,7 @@ class Kind(Protocol):
         """How large it is."""
 
     def picture(self, asset: Any, /) -> NDArray[np.uint8]:
-        """A picture [H, W, 3] of an asset without a problem: a contact sheet of views, or a plot."""
+        """A picture [H, W, 3] of an asset without a problem: a view, a contact sheet of views, or a plot."""
 
     def scores(self, asset: Any, reference: Any, /) -> tuple[Score, ...]:
         """How alike the two are; the first score lies in [0, 1] and is 1 for equal assets."""
@@ -68,6 +68,13 @@ def of(asset: Asset | str) -> Kind:
     if name not in names():
         raise UsageError(f"kind {name!r}: unknown; there are {', '.join(names())}")
     return cast(Kind, import_module(f"{__name__}.{name}"))
+
+
+def against(reference: Asset) -> Callable[[Any], tuple[Score, ...]]:
+    """`scores` against this reference, for many assets: a kind that has `against` draws the reference once."""
+    module = of(reference)
+    own: Callable[[Any], Callable[[Any], tuple[Score, ...]]] | None = getattr(module, "against", None)
+    return own(reference) if own is not None else lambda asset: module.scores(asset, reference)
 
 
 def to_arrays(made: Mapping[str, Any]) -> dict[str, NDArray[Any]]:

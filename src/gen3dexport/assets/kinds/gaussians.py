@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -71,9 +72,20 @@ def picture(gaussians: Gaussians) -> NDArray[np.uint8]:
 
 def scores(gaussians: Gaussians, reference: Gaussians) -> tuple[Score, ...]:
     """SSIM and PSNR of pictures of four views (see `metrics.picture_quality`)."""
-    pair = (gaussians, reference)
-    known = settled(SCALES, [not len(g.positions) for g in pair], [not_finite(arrays(g)) is None for g in pair])
-    if known is not None:
-        return known
-    pictures, others = ([render_gaussians(g, azimuth, size=PIXELS) for azimuth in around(VIEWS)] for g in pair)
-    return picture_scores(pictures, others)
+    return against(reference)(gaussians)
+
+
+def against(reference: Gaussians) -> Callable[[Gaussians], tuple[Score, ...]]:
+    """`scores` against this reference, which is drawn once."""
+    drawn = cache(lambda: _pictures(reference))
+
+    def found(gaussians: Gaussians) -> tuple[Score, ...]:
+        pair = (gaussians, reference)
+        known = settled(SCALES, [not len(g.positions) for g in pair], [not_finite(arrays(g)) is None for g in pair])
+        return known if known is not None else picture_scores(_pictures(gaussians), drawn())
+
+    return found
+
+
+def _pictures(gaussians: Gaussians) -> list[NDArray[np.uint8]]:
+    return [render_gaussians(gaussians, azimuth, size=PIXELS) for azimuth in around(VIEWS)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -56,9 +57,20 @@ def picture(field: RadianceField) -> NDArray[np.uint8]:
 
 def scores(field: RadianceField, reference: RadianceField) -> tuple[Score, ...]:
     """SSIM and PSNR of pictures of four views (see `metrics.picture_quality`)."""
-    pair = (field, reference)
-    known = settled(SCALES, [not len(f.positions) for f in pair], [not_finite(arrays(f)) is None for f in pair])
-    if known is not None:
-        return known
-    pictures, others = ([render_field(f, azimuth, size=PIXELS, steps=2) for azimuth in around(VIEWS)] for f in pair)
-    return picture_scores(pictures, others)
+    return against(reference)(field)
+
+
+def against(reference: RadianceField) -> Callable[[RadianceField], tuple[Score, ...]]:
+    """`scores` against this reference, which is drawn once."""
+    drawn = cache(lambda: _pictures(reference))
+
+    def found(field: RadianceField) -> tuple[Score, ...]:
+        pair = (field, reference)
+        known = settled(SCALES, [not len(f.positions) for f in pair], [not_finite(arrays(f)) is None for f in pair])
+        return known if known is not None else picture_scores(_pictures(field), drawn())
+
+    return found
+
+
+def _pictures(field: RadianceField) -> list[NDArray[np.uint8]]:
+    return [render_field(field, azimuth, size=PIXELS, steps=2) for azimuth in around(VIEWS)]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gen3dexport.assets.draw.render import turntable
+from gen3dexport.assets.draw.render import render
 from gen3dexport.assets.file_format import FileFormat, npz
 from gen3dexport.assets.mesh import from_occupancy_logits
 from gen3dexport.assets.metrics import occupancy_iou
@@ -46,8 +46,8 @@ def counts(voxels: Voxels) -> dict[str, int]:
 
 
 def picture(voxels: Voxels) -> NDArray[np.uint8]:
-    """A contact sheet of eight views around the occupied voxels' surface."""
-    return turntable(from_occupancy_logits(np.where(voxels.occupancy, 1.0, -1.0)))
+    """One view of the occupied voxels' surface."""
+    return render(from_occupancy_logits(np.where(voxels.occupancy, 1.0, -1.0)))
 
 
 def scores(voxels: Voxels, reference: Voxels) -> tuple[Score, ...]:
