@@ -25,8 +25,8 @@ from gen3dexport.bundle.manifest import read_manifest
 from gen3dexport.errors import UsageError
 from gen3dexport.models.trellis.host.configs import NETWORKS
 from gen3dexport.models.trellis.networks.loading import random_network
+from gen3dexport.observe import Eager
 from gen3dexport.plan import make_plan, read_recipe, read_target
-from gen3dexport.record import Eager
 from gen3dexport.reports.report import read_report
 from gen3dexport.runtime import load
 from gen3dexport.search.trials import Choice, Trials
@@ -269,7 +269,7 @@ def test_loss_of_a_trial_is_that_of_its_worst_kind(weights: Path, tmp_path: Path
     for state, reference in zip(trials.before["slat_decoder_gs"], trials.assets, strict=True):
         for name in list(COMPONENTS)[3:]:
             program = Eager(trials.quantized(name, choices.get(name, Choice())))
-            state = kept.declared[name].step(state, program, np)
+            state = kept.declared[name].advance(state, program, np)
         made = kept.family.make_assets(state, kept.settings)
         lost = {kind: 1 - kinds.of(kind).scores(asset, reference[kind])[0].value for kind, asset in made.items()}
         assert lost["mesh"] < 1e-6 and lost["voxels"] == 0 and 0 < lost["gaussians"] < lost["radiance_field"]
