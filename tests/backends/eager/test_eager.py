@@ -85,10 +85,10 @@ def test_convolutions_in_half_precision(scheme: str, golden: Callable[..., Case]
     assert 0 < relative_l2(case.quantized["logits"], case.fp32["logits"]) < FLOORS[scheme]
 
 
-def test_int8_is_smaller_and_holds_plain_tensors(flow: Callable[[str], Case]) -> None:
+def test_int8_is_smaller_and_holds_plain_tensors(golden: Callable[..., Case]) -> None:
     sizes = {}
     for scheme in ("fp32", "int8-dynamic"):
-        case = flow(scheme)
+        case = golden("ss_flow_patch2", scheme)
         with zipfile.ZipFile(case.folder / case.lowered.files[0]) as archive:
             weights = [i for i in archive.infolist() if "/weights/weight_" in i.filename]
             sizes[scheme] = sum(i.file_size for i in weights)

@@ -18,8 +18,6 @@ from typing import Any
 from gen3dexport.errors import MissingError
 
 CHECKED_VERSIONS = ("1.5.1",)
-_RAN = "gen3dexport_ran"
-"""Key of a graph module's notes: the form in which it was run last."""
 
 
 @dataclass(frozen=True)
@@ -74,39 +72,6 @@ def _sort_once(original: Callable[..., Any]) -> Callable[..., Any]:
     return partitions
 
 
-def _changed_graphs(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def call(self: Any, graph_module: Any) -> Any:
-        from executorch.exir.pass_base import ExportPass, PassResult
-
-        own = type(self).__mro__[: type(self).__mro__.index(ExportPass)] if isinstance(self, ExportPass) else ()
-        hooks = {name for cls in own for name in vars(cls) if not name.startswith("__")} & {*dir(ExportPass)} - {"call"}
-        if not isinstance(self, ExportPass) or hooks:
-            return original(self, graph_module)
-        if graph_module.meta.get(_RAN) == _form(graph_module.graph):
-            return PassResult(graph_module, True)
-        result = original(self, graph_module)
-        result.graph_module.meta[_RAN] = _form(result.graph_module.graph)
-        return result
-
-    return call
-
-
-def _form(graph: Any) -> list[str]:
-    """Every node with the shape, dtype and strides of what it makes."""
-    from torch import Tensor
-
-    def made(value: Any) -> Any:
-        if isinstance(value, list | tuple):
-            return [made(v) for v in value]
-        return (value.shape, value.dtype, value.stride()) if isinstance(value, Tensor) else type(value)
-
-    return [
-        f"{node.name} {node.op} {node.target} {node.args} {node.kwargs} {made(node.meta.get('val'))}"
-        for node in graph.nodes
-    ]
-
-
 def _as_it_is(original: Callable[..., Any] | None) -> Callable[..., Any]:
     return lambda self, memo: self
 
@@ -139,12 +104,6 @@ REPLACEMENTS = (
         "NodeSource.__deepcopy__",
         "every pass copies every node's history, which every pass lengthens; nothing changes one once it is made",
         _as_it_is,
-    ),
-    Replacement(
-        "executorch.exir.pass_base",
-        "_ExportPassBase.call",
-        "each of XNNPACK's passes ends by running the whole graph again, also where it changed nothing",
-        _changed_graphs,
     ),
 )
 
