@@ -15,10 +15,13 @@ import numpy as np
 from gen3dexport import models
 from gen3dexport.assets import kinds
 from gen3dexport.bundle import golden, stage_cache
-from gen3dexport.bundle.drafts import writing
+from gen3dexport.bundle.drafts import renamed, writing
+from gen3dexport.bundle.files import digest
 from gen3dexport.bundle.golden import Trajectories
-from gen3dexport.bundle.manifest import BASELINE, Manifest, Unquantized, digest, write_manifest
+from gen3dexport.bundle.manifest import BASELINE, Manifest, Unquantized, write_manifest
 from gen3dexport.bundle.program import Lowered, ProgramRecord, program_record, specs
+from gen3dexport.bundle.report_files import MANIFEST
+from gen3dexport.errors import GenExportError
 from gen3dexport.export import Captured
 from gen3dexport.models import Request
 from gen3dexport.models.declaration import State, Weights
@@ -32,17 +35,26 @@ OnStage = Callable[[str, str], None]
 _STATES = "states.safetensors"  # of an entry: the pipeline's states after the component
 
 
-def build(plan: Plan, out: Path, on_stage: OnStage = lambda component, stage: None) -> Manifest:
-    """Build the bundle `out`; an existing bundle there is replaced only when the new one is whole.
+def build(
+    plan: Plan,
+    out: Path,
+    on_stage: OnStage = lambda component, stage: None,
+    judge: Callable[[Path], object] = lambda bundle: None,
+) -> Manifest:
+    """Build the bundle `out`; an existing bundle there is replaced only when the new one is whole and was judged.
 
     Args:
-        on_stage: called with (component, stage) as stages begin: load, observe, quantize, lower, cached.
+        on_stage: called with (component, stage) as stages begin: load, observe, quantize, lower, cached, wait (for
+            another build that does the same work).
+        judge: called with the folder of the finished bundle before that takes its place. When it raises, a bundle that
+            was there stays; where none was, the new one is put there all the same, so that it can be judged again.
 
     Raises:
-        GenExportError: of the stage that failed; nothing is left behind but the stage cache.
+        GenExportError: of the stage that failed; nothing is left behind but the stage cache. Of `judge`: see there.
     """
     require_ready(plan)
     check_rules(plan)
+    failure: GenExportError | None = None
     with writing(out) as draft:
         states, entries, unquantized = _begin(plan, draft), [], {}
         for name in plan.schemes:
@@ -52,7 +64,17 @@ def build(plan: Plan, out: Path, on_stage: OnStage = lambda component, stage: No
             entries.append(entry)
         if plan.recipe.golden.assets and not plan.recipe.random_weights:
             golden.write_assets(draft / golden.FOLDER / golden.ASSETS, _assets(plan, golden_states(plan, states)))
-        return write_manifest(draft, {**_manifest_fields(plan, entries), "unquantized": unquantized})
+        manifest = write_manifest(draft, {**_manifest_fields(plan, entries), "unquantized": unquantized})
+        try:
+            judge(draft)
+        except GenExportError as error:
+            if (out / MANIFEST).is_file():
+                kept = "the bundle that was there stays; --skip-validation puts the new one in its place"
+                raise type(error)(f"{error}\n{out}: {kept}") from error
+            failure = renamed(error, draft, out)
+    if failure is not None:
+        raise failure
+    return manifest
 
 
 def _begin(plan: Plan, draft: Path) -> list[State]:

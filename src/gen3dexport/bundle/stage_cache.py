@@ -14,12 +14,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gen3dexport.bundle.manifest import digest
+from gen3dexport.bundle.files import digest
 from gen3dexport.documents.caches import cache_folder
 
 _PACKAGE = Path(__file__).parents[1]
 HARMLESS = (
-    *("bundle/__init__.py", "bundle/drafts.py", "bundle/manifest.py", "bundle/stage_cache.py"),
+    *("bundle/__init__.py", "bundle/drafts.py", "bundle/files.py", "bundle/manifest.py", "bundle/report_files.py"),
+    "bundle/stage_cache.py",
     *("assets", "cli", "documents", "pages", "reports", "runtime", "search", "testing", "validation"),
     *("provenance.py", "__main__.py"),
 )

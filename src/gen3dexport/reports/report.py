@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from gen3dexport.bundle.manifest import Manifest
 from gen3dexport.bundle.program import Estimate, ProgramRecord
 from gen3dexport.documents.budgets import Budgets
+from gen3dexport.documents.record import told
 from gen3dexport.errors import UsageError, VerificationError
 from gen3dexport.reports.judge import judge, overall
 from gen3dexport.reports.records import (
@@ -80,8 +81,7 @@ def read_report(path: Path) -> Report:
     try:
         return Report.model_validate(data)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise VerificationError(f"{file}: not a readable report ({wrong}); validate the bundle again") from error
+        raise VerificationError(f"{file}: not a readable report ({told(error)}); validate the bundle again") from error
 
 
 def _budgets(document: Mapping[str, Any]) -> Budgets:
