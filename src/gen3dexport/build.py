@@ -55,7 +55,7 @@ def build(
     require_ready(plan)
     check_rules(plan)
     failure: GenExportError | None = None
-    with writing(out) as draft:
+    with writing(out) as draft, stage_cache.in_use():
         states, entries, unquantized = _begin(plan, draft), [], {}
         for name in plan.schemes:
             if compared(plan, name):
@@ -140,37 +140,43 @@ def _unquantized(plan: Plan, name: str, states: list[State], draft: Path, on_sta
 def _component(plan: Plan, name: str, states: list[State], on_stage: OnStage) -> Path:
     """The stage cache's entry of one component, made if it is not there: load, observe, quantize, export and lower."""
     key = stage_cache.key(_key_parts(plan, name, states), plan.backend, models.package(plan.recipe.family))
-    found = stage_cache.find(key)
-    if found is not None:
-        on_stage(name, "cached")
-        return found
-    with stage_cache.writing(key) as entry:
-        on_stage(name, "load")
-        declared = plan.declared[name]
-        weights: Weights = "random" if plan.recipe.random_weights else "stored"
-        component = declared.load(plan.weights, weights, plan.allow_pickle)
-        parameters = component.parameters
-        on_stage(name, "observe")  # before quantize, which works in place
-        before = golden_states(plan, states)
-        others = states[len(before) :]
-        observation = observe(component, declared, before, plan.recipe.golden.assets, others)
-        on_stage(name, "quantize")
-        rules = plan.rules.get(name, {})
-        component = quantize_by_rules(plan.backend, observation.component, plan.schemes[name], rules, plan.options)
-        (kept := entry / golden.FOLDER).mkdir()
-        golden.write_calls(kept, name, golden_calls(observation, component))
-        if observation.trajectories and (loop := component.loop) is not None:
-            golden.write_trajectories(kept, name, Trajectories(loop.state, loop.time, observation.trajectories))
-        on_stage(name, "lower")
-        (entry / "programs").mkdir()
-        lowered = plan.backend.lower(Captured(component), plan.options, entry / "programs")
-        if rules:
-            lowered = replace(lowered, facts={"rules": rules, **lowered.facts})
-        if any(role_of(extra) == "sampler" for extra in lowered.extra):
-            after = observation.states[0] if plan.recipe.golden.assets else None
-            golden.write_loop(kept, name, golden_loop(component, declared, states[0], after))
-        _write_entry(entry, observation, lowered, plan.schemes[name], parameters)
+    with stage_cache.making(key, lambda: on_stage(name, "wait")):
+        found = stage_cache.find(key)
+        if found is not None:
+            on_stage(name, "cached")
+            return found
+        with stage_cache.writing(key) as entry:
+            _make(plan, name, states, on_stage, entry)
     return stage_cache.folder() / key
+
+
+def _make(plan: Plan, name: str, states: list[State], on_stage: OnStage, entry: Path) -> None:
+    """One component through every stage, into the folder of its entry."""
+    on_stage(name, "load")
+    declared = plan.declared[name]
+    weights: Weights = "random" if plan.recipe.random_weights else "stored"
+    component = declared.load(plan.weights, weights, plan.allow_pickle)
+    parameters = component.parameters
+    on_stage(name, "observe")  # before quantize, which works in place
+    before = golden_states(plan, states)
+    others = states[len(before) :]
+    observation = observe(component, declared, before, plan.recipe.golden.assets, others)
+    on_stage(name, "quantize")
+    rules = plan.rules.get(name, {})
+    component = quantize_by_rules(plan.backend, observation.component, plan.schemes[name], rules, plan.options)
+    (kept := entry / golden.FOLDER).mkdir()
+    golden.write_calls(kept, name, golden_calls(observation, component))
+    if observation.trajectories and (loop := component.loop) is not None:
+        golden.write_trajectories(kept, name, Trajectories(loop.state, loop.time, observation.trajectories))
+    on_stage(name, "lower")
+    (entry / "programs").mkdir()
+    lowered = plan.backend.lower(Captured(component), plan.options, entry / "programs")
+    if rules:
+        lowered = replace(lowered, facts={"rules": rules, **lowered.facts})
+    if any(role_of(extra) == "sampler" for extra in lowered.extra):
+        after = observation.states[0] if plan.recipe.golden.assets else None
+        golden.write_loop(kept, name, golden_loop(component, declared, states[0], after))
+    _write_entry(entry, observation, lowered, plan.schemes[name], parameters)
 
 
 def _write_entry(entry: Path, observation: Observation, lowered: Lowered, scheme: str, parameters: int) -> None:

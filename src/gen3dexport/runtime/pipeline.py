@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -25,6 +26,7 @@ from gen3dexport.errors import AccuracyError, GenExportError, UsageError, Verifi
 from gen3dexport.models import Family, Request
 from gen3dexport.models.declaration import Declaration, State
 from gen3dexport.models.run_fields import with_run_fields
+from gen3dexport.runtime import forks
 from gen3dexport.runtime.condition_cache import CachedProgram, ConditionCache
 
 
@@ -34,7 +36,7 @@ class LoadedBundle:
 
     Attributes:
         folder: where the bundle lies; manifest: what it is.
-        programs: what was loaded so far, by program name.
+        programs: what was loaded so far, by program name; opened_by: the process that loaded it.
         conditions: where answers of encoders are kept; None to run them always.
     """
 
@@ -42,6 +44,7 @@ class LoadedBundle:
     manifest: Manifest
     programs: dict[str, Program] = field(default_factory=dict)
     conditions: ConditionCache | None = None
+    opened_by: int | None = None
 
     @cached_property
     def family(self) -> Family:
@@ -134,9 +137,12 @@ class LoadedBundle:
 
         Raises:
             MissingError: when this machine lacks its runtime or device.
+            UsageError: when programs were loaded before this process was forked.
             VerificationError: when a file was changed since the bundle was loaded, or the runtime refuses it.
         """
         backend = backends.find(self.manifest.target["backend"])
+        forks.check(self.folder, self.opened_by, backend)
+        self.opened_by = os.getpid()
         if record.name not in self.programs:
             self.check(*(f"programs/{name}" for name in record.files))
             self.programs[record.name] = backend.load(self.folder / "programs", record)
@@ -165,7 +171,12 @@ class LoadedBundle:
         return found
 
     def component(self, name: str) -> Program:
-        """What runs a component: its program, or the cache of conditions before it."""
+        """What runs a component: its program, or the cache of conditions before it.
+
+        Raises:
+            UsageError, MissingError, VerificationError: as `program` does.
+        """
+        forks.check(self.folder, self.opened_by, backends.find(self.manifest.target["backend"]))
         return self.encoders.get(name) or self.program(self.record(name))
 
     def load_programs(self) -> None:

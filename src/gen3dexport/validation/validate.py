@@ -25,6 +25,7 @@ from gen3dexport.reports.html import Shown, render_html
 from gen3dexport.reports.records import Failure, Measurement, Report
 from gen3dexport.reports.report import make_report
 from gen3dexport.reports.text import to_junit, to_markdown
+from gen3dexport.validation import child_end
 from gen3dexport.validation.measure import MEASURED
 
 ANSWER: TypeAdapter[Measurement | Failure] = TypeAdapter(Measurement | Failure)
@@ -97,7 +98,7 @@ def measure_in_child(folder: Path, manifest: Manifest) -> tuple[Measurement, dic
     the first golden prompt by kind (none where no assets are made).
 
     Raises:
-        GenExportError: the child's own error; VerificationError when a vendor runtime crashed on a program.
+        GenExportError: the child's own error, or how it was killed (`child_end`).
     """
     threads = str(manifest.target["measure"]["threads"])
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "TQDM_DISABLE": "1"}
@@ -106,10 +107,7 @@ def measure_in_child(folder: Path, manifest: Manifest) -> tuple[Measurement, dic
         command = [sys.executable, "-m", "gen3dexport.validation.measure", str(folder.absolute()), scratch]
         child = subprocess.run(command, env=environment, capture_output=True, text=True)
         if not out.is_file():
-            tail = "\n  ".join(child.stderr.strip().splitlines()[-12:])
-            raise errors.VerificationError(
-                f"{folder}: a program could not be loaded and run (exit {child.returncode}):\n  {tail}"
-            )
+            raise child_end.told(str(folder), child.returncode, child.stderr)
         answer = ANSWER.validate_json(out.read_text())
         generated = _first_assets(Path(scratch) / golden.ASSETS)
     if isinstance(answer, Failure):
