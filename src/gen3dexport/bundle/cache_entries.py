@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from gen3dexport.bundle import stage_cache
+from gen3dexport.disk import remove
 from gen3dexport.documents.caches import cache_folder
 
 KINDS = {
@@ -44,16 +44,14 @@ def prune(most_bytes: int) -> list[Entry]:
     removed = []
     with stage_cache.pruning():
         for path in _children("stages"):
-            if ".draft-" in path.name:
-                shutil.rmtree(path, ignore_errors=True)
-            elif path.suffix == ".lock":
-                path.unlink(missing_ok=True)
+            if ".draft-" in path.name or path.suffix == ".lock":
+                remove(path)
         kept = entries()
         total = sum(entry.bytes for entry in kept)
         for entry in kept:
             if total <= most_bytes:
                 break
-            _remove(entry.path)
+            remove(entry.path)
             total -= entry.bytes
             removed.append(entry)
     return removed
@@ -67,10 +65,3 @@ def _children(kind: str) -> Iterator[Path]:
 def _entry(kind: str, path: Path) -> Entry:
     parts = [p.lstat() for p in (path, *path.rglob("*"))]
     return Entry(kind, path, sum(p.st_size for p in parts), path.lstat().st_mtime)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

@@ -2,8 +2,9 @@
 
 .NAME.lock                 held by the build that writes NAME
 .NAME.draft-XXXXXXXX       what it writes; of no use to anybody when the lock is free
-.NAME.draft-XXXXXXXX.old   the bundle that was there, for the moment between two renames, where a file system cannot
-                           exchange two folders in one step
+.NAME.draft-XXXXXXXX.old   the bundle that was there, for the moment between two renames
+
+The last one is only seen where a file system cannot exchange two folders in one step.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import ctypes
 import errno
 import os
 import re
-import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from gen3dexport.disk import disk_error
+from gen3dexport.disk import disk_error, remove
 from gen3dexport.errors import GenExportError, UsageError
 
 _DRAFT = re.compile(r"\.(?P<name>.+)\.draft-[a-z0-9_]{8}(?P<old>\.old)?", re.DOTALL)
@@ -58,7 +58,7 @@ def writing(out: Path) -> Iterator[Path]:
             except GenExportError as error:
                 raise renamed(error, draft, out) from error
             finally:
-                _remove(draft)
+                remove(draft)
     except Timeout as error:
         raise UsageError(f"{out}: another build is writing this bundle; wait for it or choose another -o") from error
     except OSError as error:
@@ -92,13 +92,13 @@ def _lock(out: Path) -> FileLock:
 def _remove_dead(draft: Path, name: str, out: Path) -> None:
     """Remove a draft whose build is gone, for no process holds its lock; that of `out` is held by this one."""
     if name == out.name:
-        _remove(draft)
+        remove(draft)
         return
     if draft.suffix == ".old" and not os.path.lexists(out.with_name(name)):
         return  # the only copy of a bundle: the next command on it puts it back
     try:
         with _lock(out.with_name(name)):
-            _remove(draft)
+            remove(draft)
     except (Timeout, OSError):
         return
 
@@ -115,7 +115,7 @@ def _replace(draft: Path, out: Path) -> None:
         except OSError:
             os.rename(old, out)
             raise
-        _remove(old)
+        remove(old)
 
 
 def _exchange(a: Path, b: Path) -> bool:
@@ -129,10 +129,3 @@ def _exchange(a: Path, b: Path) -> bool:
     if number in _NO_EXCHANGE:
         return False
     raise OSError(number, os.strerror(number), str(b))
-
-
-def _remove(path: Path) -> None:
-    if path.is_symlink():
-        path.unlink(missing_ok=True)
-    else:
-        shutil.rmtree(path, ignore_errors=True)

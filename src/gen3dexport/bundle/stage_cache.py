@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
 from gen3dexport.bundle.files import File, FileName, change, digest, file_of, found_in
+from gen3dexport.disk import remove
 from gen3dexport.documents.caches import cache_folder, private_folder
 from gen3dexport.errors import UsageError
 
@@ -120,7 +121,7 @@ def making(entry_key: str, on_wait: Callable[[], object]) -> Iterator[None]:
         lock.acquire()
     try:
         for draft in folder().glob(f".{entry_key}.draft-*"):
-            shutil.rmtree(draft, ignore_errors=True)  # of a killed process, for this one has the lock
+            remove(draft)  # of a killed process, for this one has the lock
         yield
     finally:
         lock.release()
@@ -148,10 +149,10 @@ def writing(entry_key: str) -> Iterator[Path]:
         yield draft
         files = {name: file_of(draft / name) for name, _ in sorted(found_in(draft))}
         (draft / WRITTEN).write_bytes(_FILES.dump_json(files))
-        shutil.rmtree(folder() / entry_key, ignore_errors=True)
+        remove(folder() / entry_key)
         os.rename(draft, folder() / entry_key)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        remove(draft)
 
 
 def place(source: Path, destination: Path) -> None:
