@@ -138,6 +138,7 @@ CRAFTED: dict[str, Change] = {
     "a negative shape": _set(*SHAPE, to={"x": {"shape": [-4], "dtype": "float32"}}),
     "an unknown dtype": _set(*SHAPE, to={"x": {"shape": [4], "dtype": "float31"}}),
     "inputs of another network": _set(*SHAPE, to={"y": {"shape": [4], "dtype": "float32"}}),
+    "rules that are none": _set("programs", 0, "facts", to={"rules": 3}),
     "an unknown role": _set("programs", 0, "role", to="king"),
     "an unknown component": _set("programs", 0, "component", to="nothing"),
     "no programs": _set("programs", to=[]),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from gen3dexport.documents.record import Record, told
 from gen3dexport.errors import VerificationError
@@ -68,6 +68,20 @@ class ProgramRecord(Record):
     facts: dict[str, Any] = {}
     estimates: dict[str, tuple[Estimate, ...]] = {}
     unmeasured: str | None = None
+
+    @property
+    def rules(self) -> Mapping[str, str]:
+        """Exceptions to its scheme, pattern -> scheme."""
+        rules: Mapping[str, str] = self.facts.get("rules", {})
+        return rules
+
+    @field_validator("facts")
+    @classmethod
+    def _rules_are_texts(cls, facts: dict[str, Any]) -> dict[str, Any]:
+        rules = facts.get("rules", {})
+        if not isinstance(rules, Mapping) or not all(isinstance(text, str) for pair in rules.items() for text in pair):
+            raise ValueError("rules: needs patterns and their schemes")
+        return facts
 
 
 class TensorSpec(Record):

@@ -34,8 +34,17 @@ from gen3dexport.reports.unquantized import against_unquantized
 def make_report(
     manifest: Manifest, name: str, measured: Measurement, versions: Mapping[str, str], created: str
 ) -> Report:
-    """The report of a bundle: what was measured, and its verdict on every budget that is set."""
-    components = tuple(_program(manifest, p, measured.programs[p.name]) for p in manifest.programs)
+    """The report of a bundle: what was measured, and its verdict on every budget that is set.
+
+    Raises:
+        VerificationError: when the manifest says of a program what no report can hold.
+    """
+    try:
+        components = tuple(_program(manifest, p, measured.programs[p.name]) for p in manifest.programs)
+    except ValidationError as error:
+        raise VerificationError(
+            f"{name}: the manifest's facts are not what a backend writes ({told(error)}); build the bundle again"
+        ) from error
     pipeline = _pipeline(manifest, measured.pipeline, components)
     size = sum(manifest.bytes_of(p) for p in manifest.programs)
     budgets = _budgets(manifest.recipe).over(_budgets(manifest.target))
@@ -100,7 +109,7 @@ def _program(manifest: Manifest, program: ProgramRecord, measured: MeasuredProgr
         name=program.name,
         component=program.component,
         role=program.role,
-        scheme=program.scheme + _exceptions(program.facts.get("rules", {})),
+        scheme=program.scheme + _exceptions(program.rules),
         parameters=manifest.parameters[program.component],
         program_bytes=own,
         weights_bytes=manifest.bytes_of(program) - own,
