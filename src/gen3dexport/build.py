@@ -15,10 +15,13 @@ import numpy as np
 from gen3dexport import models
 from gen3dexport.assets import kinds
 from gen3dexport.bundle import golden, stage_cache
-from gen3dexport.bundle.drafts import writing
+from gen3dexport.bundle.drafts import renamed, writing
+from gen3dexport.bundle.files import digest
 from gen3dexport.bundle.golden import Trajectories
-from gen3dexport.bundle.manifest import BASELINE, Manifest, Unquantized, digest, write_manifest
+from gen3dexport.bundle.manifest import BASELINE, Manifest, Unquantized, write_manifest
 from gen3dexport.bundle.program import Lowered, ProgramRecord, program_record, specs
+from gen3dexport.bundle.report_files import MANIFEST
+from gen3dexport.errors import GenExportError
 from gen3dexport.export import Captured
 from gen3dexport.models import Request
 from gen3dexport.models.declaration import State, Weights
@@ -32,18 +35,27 @@ OnStage = Callable[[str, str], None]
 _STATES = "states.safetensors"  # of an entry: the pipeline's states after the component
 
 
-def build(plan: Plan, out: Path, on_stage: OnStage = lambda component, stage: None) -> Manifest:
-    """Build the bundle `out`; an existing bundle there is replaced only when the new one is whole.
+def build(
+    plan: Plan,
+    out: Path,
+    on_stage: OnStage = lambda component, stage: None,
+    judge: Callable[[Path], object] = lambda bundle: None,
+) -> Manifest:
+    """Build the bundle `out`; an existing bundle there is replaced only when the new one is whole and was judged.
 
     Args:
-        on_stage: called with (component, stage) as stages begin: load, observe, quantize, lower, cached.
+        on_stage: called with (component, stage) as stages begin: load, observe, quantize, lower, cached, wait (for
+            another build that does the same work).
+        judge: called with the folder of the finished bundle before that takes its place. When it raises, a bundle that
+            was there stays; where none was, the new one is put there all the same, so that it can be judged again.
 
     Raises:
-        GenExportError: of the stage that failed; nothing is left behind but the stage cache.
+        GenExportError: of the stage that failed; nothing is left behind but the stage cache. Of `judge`: see there.
     """
     require_ready(plan)
     check_rules(plan)
-    with writing(out) as draft:
+    failure: GenExportError | None = None
+    with writing(out) as draft, stage_cache.in_use():
         states, entries, unquantized = _begin(plan, draft), [], {}
         for name in plan.schemes:
             if compared(plan, name):
@@ -52,7 +64,17 @@ def build(plan: Plan, out: Path, on_stage: OnStage = lambda component, stage: No
             entries.append(entry)
         if plan.recipe.golden.assets and not plan.recipe.random_weights:
             golden.write_assets(draft / golden.FOLDER / golden.ASSETS, _assets(plan, golden_states(plan, states)))
-        return write_manifest(draft, {**_manifest_fields(plan, entries), "unquantized": unquantized})
+        manifest = write_manifest(draft, {**_manifest_fields(plan, entries), "unquantized": unquantized})
+        try:
+            judge(draft)
+        except GenExportError as error:
+            if (out / MANIFEST).is_file():
+                kept = "the bundle that was there stays; --skip-validation puts the new one in its place"
+                raise type(error)(f"{error}\n{out}: {kept}") from error
+            failure = renamed(error, draft, out)
+    if failure is not None:
+        raise failure
+    return manifest
 
 
 def _begin(plan: Plan, draft: Path) -> list[State]:
@@ -118,37 +140,43 @@ def _unquantized(plan: Plan, name: str, states: list[State], draft: Path, on_sta
 def _component(plan: Plan, name: str, states: list[State], on_stage: OnStage) -> Path:
     """The stage cache's entry of one component, made if it is not there: load, observe, quantize, export and lower."""
     key = stage_cache.key(_key_parts(plan, name, states), plan.backend, models.package(plan.recipe.family))
-    found = stage_cache.find(key)
-    if found is not None:
-        on_stage(name, "cached")
-        return found
-    with stage_cache.writing(key) as entry:
-        on_stage(name, "load")
-        declared = plan.declared[name]
-        weights: Weights = "random" if plan.recipe.random_weights else "stored"
-        component = declared.load(plan.weights, weights, plan.allow_pickle)
-        parameters = component.parameters
-        on_stage(name, "observe")  # before quantize, which works in place
-        before = golden_states(plan, states)
-        others = states[len(before) :]
-        observation = observe(component, declared, before, plan.recipe.golden.assets, others)
-        on_stage(name, "quantize")
-        rules = plan.rules.get(name, {})
-        component = quantize_by_rules(plan.backend, observation.component, plan.schemes[name], rules, plan.options)
-        (kept := entry / golden.FOLDER).mkdir()
-        golden.write_calls(kept, name, golden_calls(observation, component))
-        if observation.trajectories and (loop := component.loop) is not None:
-            golden.write_trajectories(kept, name, Trajectories(loop.state, loop.time, observation.trajectories))
-        on_stage(name, "lower")
-        (entry / "programs").mkdir()
-        lowered = plan.backend.lower(Captured(component), plan.options, entry / "programs")
-        if rules:
-            lowered = replace(lowered, facts={"rules": rules, **lowered.facts})
-        if any(role_of(extra) == "sampler" for extra in lowered.extra):
-            after = observation.states[0] if plan.recipe.golden.assets else None
-            golden.write_loop(kept, name, golden_loop(component, declared, states[0], after))
-        _write_entry(entry, observation, lowered, plan.schemes[name], parameters)
+    with stage_cache.making(key, lambda: on_stage(name, "wait")):
+        found = stage_cache.find(key)
+        if found is not None:
+            on_stage(name, "cached")
+            return found
+        with stage_cache.writing(key) as entry:
+            _make(plan, name, states, on_stage, entry)
     return stage_cache.folder() / key
+
+
+def _make(plan: Plan, name: str, states: list[State], on_stage: OnStage, entry: Path) -> None:
+    """One component through every stage, into the folder of its entry."""
+    on_stage(name, "load")
+    declared = plan.declared[name]
+    weights: Weights = "random" if plan.recipe.random_weights else "stored"
+    component = declared.load(plan.weights, weights, plan.allow_pickle)
+    parameters = component.parameters
+    on_stage(name, "observe")  # before quantize, which works in place
+    before = golden_states(plan, states)
+    others = states[len(before) :]
+    observation = observe(component, declared, before, plan.recipe.golden.assets, others)
+    on_stage(name, "quantize")
+    rules = plan.rules.get(name, {})
+    component = quantize_by_rules(plan.backend, observation.component, plan.schemes[name], rules, plan.options)
+    (kept := entry / golden.FOLDER).mkdir()
+    golden.write_calls(kept, name, golden_calls(observation, component))
+    if observation.trajectories and (loop := component.loop) is not None:
+        golden.write_trajectories(kept, name, Trajectories(loop.state, loop.time, observation.trajectories))
+    on_stage(name, "lower")
+    (entry / "programs").mkdir()
+    lowered = plan.backend.lower(Captured(component), plan.options, entry / "programs")
+    if rules:
+        lowered = replace(lowered, facts={"rules": rules, **lowered.facts})
+    if any(role_of(extra) == "sampler" for extra in lowered.extra):
+        after = observation.states[0] if plan.recipe.golden.assets else None
+        golden.write_loop(kept, name, golden_loop(component, declared, states[0], after))
+    _write_entry(entry, observation, lowered, plan.schemes[name], parameters)
 
 
 def _write_entry(entry: Path, observation: Observation, lowered: Lowered, scheme: str, parameters: int) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from gen3dexport.errors import UsageError
@@ -47,6 +49,15 @@ def write_atomically(path: Path, content: bytes) -> None:
     finally:  # also when interrupted: leave nothing behind
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder with all that is in it; what cannot be removed stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def _umask() -> int:

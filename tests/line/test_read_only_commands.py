@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from paper_bundle import write_paper_bundle
 
 from gen3dexport import sizing
 from gen3dexport.cli.app import COMMANDS
 from gen3dexport.cli.ls import KINDS
 from gen3dexport.documents.shipped import documents
 from gen3dexport.documents.target import aliases
+from gen3dexport.plan import make_plan, read_recipe, read_target
 
 Cli = Callable[..., tuple[int, str, str]]
 RECIPES, TARGETS = sorted(documents("recipes")), sorted(documents("targets"))
@@ -48,7 +51,7 @@ def _each_network_is_exported_once(captured: dict[Any, Any], monkeypatch: pytest
 
 
 def test_every_command_either_looks_or_makes_something() -> None:
-    makers = {"build", "validate", "run", "cp", "sensitivity", "tune"}
+    makers = {"build", "validate", "run", "cp", "sensitivity", "tune", "cache"}
     assert LOOKING | OTHERS | makers == set(COMMANDS)
 
 
@@ -63,6 +66,20 @@ def test_plan(recipe: str, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
         assert found["components"] and all(c["parameters"] > 0 and c["bytes"] > 0 for c in found["components"])
     code, out, error = cli("plan", recipe, "--target", target)
     assert code == 0 and all(c["name"] in out for c in found["components"]), error
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_inspect_and_verify(recipe: str, cli: Cli, tmp_path: Path) -> None:
+    for name in TARGETS:
+        target = read_target(name)
+        plan = make_plan(read_recipe(recipe, target), target)
+        write_paper_bundle(plan, bundle := tmp_path / name)
+        code, out, error = cli("inspect", bundle)
+        assert code == 0 and all(component in out for component in plan.schemes), (name, error)
+        code, out, error = cli("inspect", bundle, "--json")
+        assert code == 0 and json.loads(out)["target"]["name"] == name, (name, error)
+        code, out, error = cli("verify", bundle, "--json")
+        assert code == 0 and json.loads(out)["files"] == 1 + 2 * len(plan.schemes), (name, error)
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -15,6 +15,8 @@ group `gen3dexport.backends`) with these names:
 and, where what is assumed without them is wrong,
 
     NO_BATCHED_GUIDANCE: str              why it takes no batched guidance; without it, it takes it
+    NO_FORK: str                          a library whose threads its programs wait for: no process can use them whose
+                                          parent used that library before the fork
     refused_for(scheme, options)          -> str | None, why these options refuse a scheme; without it, REFUSED says so
     runs_here(program) -> bool            whether a twin, one of `Lowered.extra`, runs on a device of this machine;
                                           without it no twin stands for its component, and is only measured

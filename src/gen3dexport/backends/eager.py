@@ -40,6 +40,7 @@ SCHEMES: Mapping[str, str] = described(
 REFUSED: Mapping[str, str] = {}
 UNSUPPORTED: Mapping[str, str] = {}
 PACKAGES = ("torch", "torchao")
+NO_FORK = "torch"
 _ASSERTION = "aten._assert_tensor_metadata.default"  # computes nothing
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, field_validator
 
-from gen3dexport.documents.record import Record
+from gen3dexport.documents.record import Record, told
 from gen3dexport.errors import VerificationError
 
 Needs = TypeVar("Needs", bound=Record)
+_INTEGERS = r"u?int(8|16|32|64)"
+_FLOATS = r"bfloat16|float(8_e4m3fn|8_e5m2|16|32|64)"
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class ProgramRecord(Record):
     name: str
     component: str
     role: Literal["component", "sampler", "twin"] = "component"
-    files: tuple[str, ...]
+    files: tuple[str, ...] = Field(min_length=1)
     inputs: dict[str, TensorSpec]
     outputs: dict[str, TensorSpec]
     scheme: str = "fp32"
@@ -67,12 +69,26 @@ class ProgramRecord(Record):
     estimates: dict[str, tuple[Estimate, ...]] = {}
     unmeasured: str | None = None
 
+    @property
+    def rules(self) -> Mapping[str, str]:
+        """Exceptions to its scheme, pattern -> scheme."""
+        rules: Mapping[str, str] = self.facts.get("rules", {})
+        return rules
+
+    @field_validator("facts")
+    @classmethod
+    def _rules_are_texts(cls, facts: dict[str, Any]) -> dict[str, Any]:
+        rules = facts.get("rules", {})
+        if not isinstance(rules, Mapping) or not all(isinstance(text, str) for pair in rules.items() for text in pair):
+            raise ValueError("rules: needs patterns and their schemes")
+        return facts
+
 
 class TensorSpec(Record):
     """Shape and dtype (NumPy's name, e.g. float32, int64) of an input or output."""
 
-    shape: tuple[int, ...]
-    dtype: str
+    shape: tuple[Annotated[int, Field(ge=1)], ...]
+    dtype: str = Field(pattern=rf"^(bool|{_INTEGERS}|{_FLOATS})$")
 
 
 def specs(tensors: Mapping[str, Any]) -> dict[str, TensorSpec]:
@@ -115,10 +131,9 @@ def required(program: ProgramRecord, needs: type[Needs]) -> Needs:
     try:
         return needs.model_validate(program.requires)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise VerificationError(
-            f"program {program.name}: the manifest's `requires` is not what its backend wrote ({wrong}); build the "
-            "bundle again"
+            f"program {program.name}: the manifest's `requires` is not what its backend wrote ({told(error)}); build "
+            "the bundle again"
         ) from error
 
 

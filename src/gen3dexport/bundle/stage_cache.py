@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gen3dexport.bundle.manifest import digest
-from gen3dexport.documents.caches import cache_folder
+from filelock import FileLock, Timeout
+from pydantic import TypeAdapter, ValidationError
+
+from gen3dexport.bundle.files import File, FileName, change, digest, file_of, found_in
+from gen3dexport.disk import remove
+from gen3dexport.documents.caches import cache_folder, private_folder
+from gen3dexport.errors import UsageError
+
+WRITTEN = "files.json"
+"""File of an entry with the size and digest of every other one."""
+_FILES = TypeAdapter(dict[FileName, File])
 
 _PACKAGE = Path(__file__).parents[1]
 HARMLESS = (
-    *("bundle/__init__.py", "bundle/drafts.py", "bundle/manifest.py", "bundle/stage_cache.py"),
+    *("bundle/__init__.py", "bundle/drafts.py", "bundle/files.py", "bundle/manifest.py", "bundle/report_files.py"),
+    *("bundle/stage_cache.py", "bundle/cache_entries.py"),
     *("assets", "cli", "documents", "pages", "reports", "runtime", "search", "testing", "validation"),
     *("provenance.py", "__main__.py"),
 )
@@ -67,24 +78,81 @@ def _packages(modules: Sequence[ModuleType]) -> list[Path]:
     return [Path(place) for top in found for place in getattr(top, "__path__", None) or [str(top.__file__)]]
 
 
+@contextmanager
+def in_use() -> Iterator[None]:
+    """While a build reads entries; `pruning` waits for no build and disturbs none."""
+    with _whole_cache(fcntl.LOCK_SH):
+        yield
+
+
+@contextmanager
+def pruning() -> Iterator[None]:
+    """While entries are removed; no build begins before it ends.
+
+    Raises:
+        UsageError: when a build is at work.
+    """
+    try:
+        with _whole_cache(fcntl.LOCK_EX | fcntl.LOCK_NB):
+            yield
+    except BlockingIOError as error:
+        raise UsageError(f"{folder()}: a build is using it; prune when that has ended") from error
+
+
+@contextmanager
+def _whole_cache(operation: int) -> Iterator[None]:
+    with (private_folder("stages") / ".in-use").open("w") as stream:
+        fcntl.flock(stream, operation)  # goes with the stream, also when the process is killed
+        yield
+
+
+@contextmanager
+def making(entry_key: str, on_wait: Callable[[], object]) -> Iterator[None]:
+    """The one process that may make the entry of that key: another one waits until it is there, or its maker is gone.
+
+    Args:
+        on_wait: called once, when there is another one.
+    """
+    lock = FileLock(private_folder("stages") / f".{entry_key}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        on_wait()
+        lock.acquire()
+    try:
+        for draft in folder().glob(f".{entry_key}.draft-*"):
+            remove(draft)  # of a killed process, for this one has the lock
+        yield
+    finally:
+        lock.release()
+
+
 def find(entry_key: str) -> Path | None:
-    """The finished entry of that key, if any."""
+    """The finished entry of that key, if every file of it is as it was written; marks it as used."""
     path = folder() / entry_key
-    return path if (path / "entry.json").is_file() else None
+    try:
+        files = _FILES.validate_json((path / WRITTEN).read_bytes())
+        there = {name for name, _ in found_in(path)}
+        if there != {WRITTEN, *files} or any(change(path, name, listed) for name, listed in files.items()):
+            return None
+        os.utime(path)
+    except (OSError, ValidationError):
+        return None
+    return path
 
 
 @contextmanager
 def writing(entry_key: str) -> Iterator[Path]:
-    """A temporary folder that becomes the entry when the block ends well."""
-    folder().mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{entry_key[:16]}-", dir=folder()))
+    """A temporary folder that becomes the entry when the block ends well; one that was there and damaged goes."""
+    draft = Path(tempfile.mkdtemp(prefix=f".{entry_key}.draft-", dir=private_folder("stages")))
     try:
         yield draft
-        if find(entry_key) is None:
-            shutil.rmtree(folder() / entry_key, ignore_errors=True)
-            os.rename(draft, folder() / entry_key)
+        files = {name: file_of(draft / name) for name, _ in sorted(found_in(draft))}
+        (draft / WRITTEN).write_bytes(_FILES.dump_json(files))
+        remove(folder() / entry_key)
+        os.rename(draft, folder() / entry_key)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        remove(draft)
 
 
 def place(source: Path, destination: Path) -> None:

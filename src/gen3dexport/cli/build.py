@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gen3dexport.cli.app import Json, TargetName, emit, plan_of
+
+if TYPE_CHECKING:
+    from gen3dexport.reports.records import Report
 
 EXAMPLE = "gen3dexport build trellis-mini --target executorch -o chair-maker"
 
@@ -40,16 +43,21 @@ def build(
     plan_ = plan_of(recipe, target, assignments, allow_pickle)
     folder = out or Path(f"{plan_.recipe.name}-{plan_.target.name}")
     with stages(list(plan_.schemes), quiet=as_json) as on_stage:
-        manifest = build_bundle(plan_, folder, on_stage)
-        report = None if skip_validation else validate_bundle(folder)
-    if report is None:
+        if skip_validation:
+            build_bundle(plan_, folder, on_stage)
+        else:
+            reports: list[Report] = []
+            manifest = build_bundle(
+                plan_, folder, on_stage, lambda draft: reports.append(validate_bundle(draft, folder.absolute().name))
+            )
+    if skip_validation:
         emit(as_json, {"bundle": str(folder), "verdict": "not validated"}, f"{folder}: built, not validated")
         return
     if as_json:
-        print(report.to_json(), end="")
+        print(reports[0].to_json(), end="")
     else:
-        show_report(report, folder, manifest, folder)
-    raise typer.Exit(exit_code(report))
+        show_report(reports[0], folder, manifest, folder)
+    raise typer.Exit(exit_code(reports[0]))
 
 
 def split_arguments(arguments: list[str]) -> tuple[str, list[str]]:

@@ -22,6 +22,30 @@ def cache_folder(kind: str) -> Path:
     return (Path(chosen) if chosen else _of_user()) / kind
 
 
+def private_folder(kind: str) -> Path:
+    """The folder of one kind of entries, made when it is missing, and closed to other users where it is this one's.
+
+    Raises:
+        OSError: when it cannot be made.
+    """
+    folder = cache_folder(kind)
+    make_private(folder)
+    found = folder.stat()
+    if found.st_uid == os.getuid() and found.st_mode & 0o077:
+        folder.chmod(0o700)
+    return folder
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for this user alone; one that is there stays as it is.
+
+    Raises:
+        OSError: when it cannot be made.
+    """
+    for path in (*reversed([p for p in folder.parents if not p.exists()]), folder):
+        path.mkdir(mode=0o700, exist_ok=True)
+
+
 def _of_user() -> Path:
     try:
         path = Path(platformdirs.user_cache_path("gen3dexport"))

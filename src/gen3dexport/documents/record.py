@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+_MOST = 20
 
 
 class Record(BaseModel):
     """A frozen record; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def told(error: ValidationError) -> str:
+    """What data lacks to be a record, in one line: each field with what is wrong there."""
+    problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)]
+    more = [f"and {len(problems) - _MOST} more"] if len(problems) > _MOST else []
+    return "; ".join(problem.removeprefix(": ") for problem in (*problems[:_MOST], *more))

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, PlainSerializer
+from pydantic import ConfigDict, Field, PlainSerializer, field_validator
 
 from gen3dexport.assets.score import Score, loss
 from gen3dexport.bundle.program import Estimate
@@ -248,6 +248,13 @@ class ProgramReport(Record):
     facts: dict[str, Any]
     estimates: dict[str, tuple[Estimate, ...]]
     unquantized: BesideUnquantized | None
+
+    @field_validator("facts")
+    @classmethod
+    def _delegation_is_one(cls, facts: dict[str, Any]) -> dict[str, Any]:
+        if facts.get("delegation"):
+            Delegation.model_validate(facts["delegation"])
+        return facts
 
     @property
     def bytes(self) -> int:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from gen3dexport.bundle.manifest import Manifest
 from gen3dexport.bundle.program import Estimate, ProgramRecord
 from gen3dexport.documents.budgets import Budgets
+from gen3dexport.documents.record import told
 from gen3dexport.errors import UsageError, VerificationError
 from gen3dexport.reports.judge import judge, overall
 from gen3dexport.reports.records import (
@@ -33,8 +34,17 @@ from gen3dexport.reports.unquantized import against_unquantized
 def make_report(
     manifest: Manifest, name: str, measured: Measurement, versions: Mapping[str, str], created: str
 ) -> Report:
-    """The report of a bundle: what was measured, and its verdict on every budget that is set."""
-    components = tuple(_program(manifest, p, measured.programs[p.name]) for p in manifest.programs)
+    """The report of a bundle: what was measured, and its verdict on every budget that is set.
+
+    Raises:
+        VerificationError: when the manifest says of a program what no report can hold.
+    """
+    try:
+        components = tuple(_program(manifest, p, measured.programs[p.name]) for p in manifest.programs)
+    except ValidationError as error:
+        raise VerificationError(
+            f"{name}: the manifest's facts are not what a backend writes ({told(error)}); build the bundle again"
+        ) from error
     pipeline = _pipeline(manifest, measured.pipeline, components)
     size = sum(manifest.bytes_of(p) for p in manifest.programs)
     budgets = _budgets(manifest.recipe).over(_budgets(manifest.target))
@@ -80,8 +90,7 @@ def read_report(path: Path) -> Report:
     try:
         return Report.model_validate(data)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise VerificationError(f"{file}: not a readable report ({wrong}); validate the bundle again") from error
+        raise VerificationError(f"{file}: not a readable report ({told(error)}); validate the bundle again") from error
 
 
 def _budgets(document: Mapping[str, Any]) -> Budgets:
@@ -100,7 +109,7 @@ def _program(manifest: Manifest, program: ProgramRecord, measured: MeasuredProgr
         name=program.name,
         component=program.component,
         role=program.role,
-        scheme=program.scheme + _exceptions(program.facts.get("rules", {})),
+        scheme=program.scheme + _exceptions(program.rules),
         parameters=manifest.parameters[program.component],
         program_bytes=own,
         weights_bytes=manifest.bytes_of(program) - own,

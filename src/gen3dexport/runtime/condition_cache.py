@@ -22,7 +22,7 @@ from safetensors.numpy import save
 from gen3dexport.backends import Program
 from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.disk import write_atomically
-from gen3dexport.documents.caches import cache_folder
+from gen3dexport.documents.caches import cache_folder, make_private
 from gen3dexport.errors import UsageError
 
 Arrays = Mapping[str, np.ndarray]
@@ -65,6 +65,7 @@ class ConditionCache:
         if len(content) > self.most_bytes / _LEAST_ENTRIES:
             return
         try:
+            make_private(self.folder)
             write_atomically(self._path(key), content)
             with FileLock(self.folder / ".lock", timeout=_LOCK_SECONDS):
                 self._shrink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -9,18 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from gen3dexport import backends, models
 from gen3dexport.arrays import on_host
 from gen3dexport.assets import kinds
 from gen3dexport.assets.mesh import Mesh
 from gen3dexport.backends import Program
+from gen3dexport.bundle.files import change
 from gen3dexport.bundle.manifest import Manifest, verify
 from gen3dexport.bundle.program import ProgramRecord
-from gen3dexport.errors import AccuracyError, UsageError
+from gen3dexport.bundle.report_files import MANIFEST
+from gen3dexport.documents.record import told
+from gen3dexport.errors import AccuracyError, GenExportError, UsageError, VerificationError
 from gen3dexport.models import Family, Request
 from gen3dexport.models.declaration import Declaration, State
 from gen3dexport.models.run_fields import with_run_fields
+from gen3dexport.runtime import forks
 from gen3dexport.runtime.condition_cache import CachedProgram, ConditionCache
 
 
@@ -30,7 +36,7 @@ class LoadedBundle:
 
     Attributes:
         folder: where the bundle lies; manifest: what it is.
-        programs: what was loaded so far, by program name.
+        programs: what was loaded so far, by program name; opened_by: the process that loaded it.
         conditions: where answers of encoders are kept; None to run them always.
     """
 
@@ -38,6 +44,7 @@ class LoadedBundle:
     manifest: Manifest
     programs: dict[str, Program] = field(default_factory=dict)
     conditions: ConditionCache | None = None
+    opened_by: int | None = None
 
     @cached_property
     def family(self) -> Family:
@@ -46,13 +53,75 @@ class LoadedBundle:
 
     @cached_property
     def settings(self) -> Any:
-        """The pipeline's settings."""
-        return self.family.Settings(**self.manifest.settings)
+        """The pipeline's settings.
+
+        Raises:
+            VerificationError: when they are not what the family takes.
+        """
+        try:
+            return self.family.Settings.model_validate(self.manifest.settings)
+        except ValidationError as error:
+            raise self._not_the_family_s(told(error)) from error
 
     @cached_property
     def declared(self) -> dict[str, Declaration]:
-        """The pipeline's components by name, in the order they run."""
-        return {d.name: d for d in self.family.components(self.settings)}
+        """The pipeline's components by name, in the order they run.
+
+        Raises:
+            VerificationError: when the settings make no pipeline, or that of other programs.
+        """
+        settings = self.settings
+        try:
+            declared = {d.name: d for d in self.family.components(settings)}
+        except (LookupError, TypeError, ValueError, ArithmeticError, AssertionError, GenExportError) as error:
+            raise self._not_the_family_s(f"{type(error).__name__}: {error}") from error
+        made, programs = tuple(declared), self.manifest.components
+        if made != programs:
+            raise self._not_the_family_s(f"components {', '.join(made)}, and the programs are {', '.join(programs)}")
+        for name, declaration in declared.items():
+            record = self.manifest.component(name)
+            for what, wanted, found in (
+                ("inputs", declaration.inputs, record.inputs),
+                ("outputs", declaration.outputs, record.outputs),
+            ):
+                if tuple(found) != wanted:
+                    raise self._not_the_family_s(f"{name}: {what} {', '.join(wanted)}, not {', '.join(found)}")
+        return declared
+
+    def check_settings(self) -> None:
+        """Check what the manifest says of the family, its settings and the backend, before anything runs.
+
+        Raises:
+            VerificationError: when they are unknown here, or do not fit each other and the programs.
+        """
+        try:
+            _ = self.family, backends.find(self.manifest.target["backend"])
+        except UsageError as error:
+            raise VerificationError(
+                f"{self.folder}: {error}; install the package that has it, or copy or build the bundle again"
+            ) from error
+        _ = self.declared
+
+    def _not_the_family_s(self, reason: str) -> VerificationError:
+        return VerificationError(
+            f"{self.folder / MANIFEST}: settings: not what family {self.manifest.family!r} takes ({reason}); build the "
+            "bundle again"
+        )
+
+    def check(self, *names: str) -> None:
+        """Compare files with the manifest once more, at the moment when they are read.
+
+        Args:
+            names: relative to the bundle's folder.
+
+        Raises:
+            VerificationError: when one was changed since the bundle was loaded.
+        """
+        problems = [change(self.folder, name, self.manifest.files[name]) for name in names]
+        if wrong := [problem for problem in problems if problem is not None]:
+            raise VerificationError(
+                f"{self.folder}: the bundle was changed after it was loaded; load it again:\n  " + "\n  ".join(wrong)
+            )
 
     def change(self, values: Mapping[str, str]) -> None:
         """Set what the family lets an application change, by name (`on_overflow`).
@@ -68,10 +137,14 @@ class LoadedBundle:
 
         Raises:
             MissingError: when this machine lacks its runtime or device.
-            VerificationError: when the runtime refuses the file.
+            UsageError: when programs were loaded before this process was forked.
+            VerificationError: when a file was changed since the bundle was loaded, or the runtime refuses it.
         """
+        backend = backends.find(self.manifest.target["backend"])
+        forks.check(self.folder, self.opened_by, backend)
+        self.opened_by = os.getpid()
         if record.name not in self.programs:
-            backend = backends.find(self.manifest.target["backend"])
+            self.check(*(f"programs/{name}" for name in record.files))
             self.programs[record.name] = backend.load(self.folder / "programs", record)
         return self.programs[record.name]
 
@@ -98,7 +171,12 @@ class LoadedBundle:
         return found
 
     def component(self, name: str) -> Program:
-        """What runs a component: its program, or the cache of conditions before it."""
+        """What runs a component: its program, or the cache of conditions before it.
+
+        Raises:
+            UsageError, MissingError, VerificationError: as `program` does.
+        """
+        forks.check(self.folder, self.opened_by, backends.find(self.manifest.target["backend"]))
         return self.encoders.get(name) or self.program(self.record(name))
 
     def load_programs(self) -> None:
@@ -108,7 +186,13 @@ class LoadedBundle:
             self.component(name)
 
     def begin(self, request: Request, xp: Any) -> State:
-        """The pipeline's first state for a request."""
+        """The pipeline's first state for a request.
+
+        Raises:
+            UsageError: for a request that the pipeline cannot take.
+            VerificationError: when a file that it reads was changed since the bundle was loaded.
+        """
+        self.check(*(name for name in self.manifest.files if name.startswith("host/")))
         state: State = self.family.begin(self.settings, request, self.folder / "host", xp)
         return state
 
@@ -184,11 +268,13 @@ def load(folder: str | Path, conditions: str | Path | None = None) -> LoadedBund
 
     Raises:
         UsageError: when the folder is not a bundle.
-        VerificationError: when it was changed or is of a newer format.
+        VerificationError: when it was changed, is of a newer format, or says what its family does not take.
     """
     path = Path(folder)
     kept = None if conditions is None else ConditionCache(Path(conditions))
-    return LoadedBundle(path, verify(path), conditions=kept)
+    loaded = LoadedBundle(path, verify(path, reports=False), conditions=kept)
+    loaded.check_settings()
+    return loaded
 
 
 def to_numpy(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -28,6 +28,7 @@ def time_against_unquantized(
     backend = backends.find(loaded.manifest.target["backend"])
     try:
         own = loaded.program(loaded.manifest.component(name))
+        loaded.check(*(f"{BASELINE}/{file}" for file in unquantized.program.files))
         other = backend.load(loaded.folder / BASELINE, unquantized.program)
     except MissingError as error:
         return Unmeasured(reason=str(error))

@@ -132,11 +132,16 @@ def _real_rows(record: ProgramRecord, name: str, found: np.ndarray, expected: np
 
 def golden_calls(loaded: LoadedBundle, record: ProgramRecord) -> list[golden.Call]:
     """The golden calls of a program; outputs are their real rows."""
-    folder = loaded.folder / golden.FOLDER
     if record.role == "sampler":
         # The loop as one program: its inputs are the conditions of both branches and the first call's state.
-        return [golden.read_loop(folder, record.component)]
-    return golden.read_calls(folder, record.component)
+        return [golden.read_loop(_golden(loaded, f"{record.component}.sampler"), record.component)]
+    return golden.read_calls(_golden(loaded, record.component), record.component)
+
+
+def _golden(loaded: LoadedBundle, stem: str) -> Path:
+    """The folder of golden data, one file of which is checked once more before it is read."""
+    loaded.check(f"{golden.FOLDER}/{stem}.safetensors")
+    return loaded.folder / golden.FOLDER
 
 
 def _on_device(inputs: Mapping[str, np.ndarray], program: Program) -> dict[str, Any]:
@@ -148,10 +153,11 @@ def _measure_pipeline(
 ) -> Pipeline:
     """Whole assets, or why none are made."""
     asked = Golden(**loaded.manifest.recipe["golden"])
-    reference = loaded.folder / golden.FOLDER / golden.ASSETS
+    has_reference = f"{golden.FOLDER}/{golden.ASSETS}" in loaded.manifest.files
     if not all(loaded.record(name).name in loaded.programs for name in loaded.manifest.components):
         reason = next(p.missing for p in programs.values() if p.missing is not None)
-    elif reference.is_file():
+    elif has_reference:
+        reference = _golden(loaded, Path(golden.ASSETS).stem) / golden.ASSETS
         return _measure_assets(loaded, asked, measure, golden.read_assets(reference), out)
     else:
         reason = "random weights make no assets" if loaded.manifest.random_weights else "recipe: golden.assets is off"
@@ -167,7 +173,8 @@ def _measure_assets(
     samplers = {
         name: found
         for name in loaded.manifest.components
-        if (found := golden.read_trajectories(loaded.folder / golden.FOLDER, name)) is not None
+        if f"{golden.FOLDER}/{name}.trajectory.safetensors" in loaded.manifest.files
+        and (found := golden.read_trajectories(_golden(loaded, f"{name}.trajectory"), name)) is not None
     }
     drift: dict[str, list[tuple[float | None, ...]]] = {}
     for k, (prompt, reference) in enumerate(zip(asked.prompts, references, strict=True)):

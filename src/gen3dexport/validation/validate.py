@@ -18,12 +18,14 @@ from gen3dexport import errors
 from gen3dexport.assets import kinds
 from gen3dexport.bundle import golden
 from gen3dexport.bundle.manifest import Manifest, verify
+from gen3dexport.bundle.report_files import write_reports, write_text
 from gen3dexport.disk import disk_error
 from gen3dexport.provenance import versions
 from gen3dexport.reports.html import Shown, render_html
 from gen3dexport.reports.records import Failure, Measurement, Report
 from gen3dexport.reports.report import make_report
 from gen3dexport.reports.text import to_junit, to_markdown
+from gen3dexport.validation import child_end
 from gen3dexport.validation.measure import MEASURED
 
 ANSWER: TypeAdapter[Measurement | Failure] = TypeAdapter(Measurement | Failure)
@@ -31,54 +33,64 @@ ANSWER: TypeAdapter[Measurement | Failure] = TypeAdapter(Measurement | Failure)
 
 @dataclass(frozen=True)
 class Judged:
-    """A bundle's report, and the files that tell it: name -> text."""
+    """A bundle's report, and the files that tell it: name -> text; folder: where the bundle lies."""
 
     report: Report
     files: Mapping[str, str]
+    folder: Path
 
     def write(self, place: Path) -> None:
-        """Write the files into a folder, which is made when it is missing.
+        """Write the files into a folder, which is made when it is missing; in the bundle itself, their digests too.
 
         Raises:
             UsageError: when it cannot be written.
         """
         try:
             place.mkdir(parents=True, exist_ok=True)
+            if place.samefile(self.folder):
+                write_reports(place, self.files)
+                return
             for name, text in self.files.items():
-                _write(place / name, text)
+                write_text(place / name, text)
         except OSError as error:
             raise disk_error(error, place) from error
 
 
-def validate(folder: Path) -> Report:
+def validate(folder: Path, name: str = "") -> Report:
     """Judge a bundle and write its report into it.
 
     A missed budget is a result in the report, not an error.
+
+    Args:
+        name: what the report calls the bundle; its folder's name when none is given.
 
     Raises:
         UsageError: when the folder is not a bundle, or cannot be written.
         VerificationError: when it was changed, or its runtime refuses a program.
     """
-    judged = judge(folder)
+    judged = judge(folder, name)
     judged.write(folder)
     return judged.report
 
 
-def judge(folder: Path) -> Judged:
+def judge(folder: Path, name: str = "") -> Judged:
     """Measure a bundle in a child process; nothing is written.
+
+    Args:
+        name: as in `validate`.
 
     Raises:
         UsageError: when the folder is not a bundle.
         VerificationError: when it was changed, or its runtime refuses a program.
     """
-    manifest = verify(folder)
+    manifest = verify(folder, reports=False)
     measured, generated = measure_in_child(folder, manifest)
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    report = make_report(manifest, folder.absolute().name, measured, versions(), created)
+    report = make_report(manifest, name or folder.absolute().name, measured, versions(), created)
     reference = _first_assets(folder / golden.FOLDER / golden.ASSETS)
     page = render_html(report, Shown(report.pipeline.prompts[0], generated, reference))
     texts = {"report.json": report.to_json(), "report.md": to_markdown(report), "junit.xml": to_junit(report)}
-    return Judged(report, {**texts, "report.html": page})
+    return Judged(report, {**texts, "report.html": page}, folder)
 
 
 def measure_in_child(folder: Path, manifest: Manifest) -> tuple[Measurement, dict[str, Any]]:
@@ -86,7 +98,7 @@ def measure_in_child(folder: Path, manifest: Manifest) -> tuple[Measurement, dic
     the first golden prompt by kind (none where no assets are made).
 
     Raises:
-        GenExportError: the child's own error; VerificationError when a vendor runtime crashed on a program.
+        GenExportError: the child's own error, or how it was killed (`child_end`).
     """
     threads = str(manifest.target["measure"]["threads"])
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "TQDM_DISABLE": "1"}
@@ -95,10 +107,7 @@ def measure_in_child(folder: Path, manifest: Manifest) -> tuple[Measurement, dic
         command = [sys.executable, "-m", "gen3dexport.validation.measure", str(folder.absolute()), scratch]
         child = subprocess.run(command, env=environment, capture_output=True, text=True)
         if not out.is_file():
-            tail = "\n  ".join(child.stderr.strip().splitlines()[-12:])
-            raise errors.VerificationError(
-                f"{folder}: a program could not be loaded and run (exit {child.returncode}):\n  {tail}"
-            )
+            raise child_end.told(str(folder), child.returncode, child.stderr)
         answer = ANSWER.validate_json(out.read_text())
         generated = _first_assets(Path(scratch) / golden.ASSETS)
     if isinstance(answer, Failure):
@@ -110,9 +119,3 @@ def _first_assets(path: Path) -> dict[str, Any]:
     """The first prompt's assets in a file, by kind; none without the file."""
     assets: Mapping[str, golden.Arrays] = golden.read_assets(path)[0] if path.is_file() else {}
     return {kind: kinds.of(kind).from_arrays(arrays) for kind, arrays in assets.items()}
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -47,6 +47,7 @@ REFUSED: Mapping[str, str] = {
 }
 UNSUPPORTED: Mapping[str, str] = {}
 PACKAGES = ("torch", "torchao", "triton")
+NO_FORK = "torch"
 
 _REFUSED_ON_CPU: Mapping[str, str] = {
     "fp16": "most CPUs have no float16 arithmetic: every operation widens and narrows; use bf16 or int8-dynamic",

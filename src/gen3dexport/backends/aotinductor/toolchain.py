@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from gen3dexport.documents.caches import cache_folder
+from gen3dexport.documents.caches import private_folder
 from gen3dexport.errors import MissingError
 
 CHECKED: Mapping[str, str] = {"2.14.1": "3.8.0", "2.11.0": "3.6.0"}
@@ -110,4 +110,4 @@ def missing(device: str) -> list[str]:
 def work_folder() -> Path:
     """Where the compiler works: fixed for a user and a torch version, because its path ends up inside packages and
     packages are to be reproducible."""
-    return cache_folder("aotinductor") / f"torch-{installed('torch')}"
+    return private_folder("aotinductor") / f"torch-{installed('torch')}"

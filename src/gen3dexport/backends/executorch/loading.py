@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gen3dexport.backends._inputs import in_order
-from gen3dexport.bundle.program import ProgramRecord, TensorSpec
+from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.errors import VerificationError
 
 _MAGIC = b"ET12"  # the flatbuffer's identifier, at byte 4
@@ -112,8 +112,8 @@ def _check_signature(path: Path, metadata: Any, record: ProgramRecord) -> None:
         ("outputs", record.outputs, metadata.num_outputs(), metadata.output_tensor_meta),
     ):
         found = [tensor(i) for i in range(count)]
-        signature = [TensorSpec(shape=tuple(t.sizes()), dtype=_DTYPES.get(t.dtype(), str(t.dtype()))) for t in found]
-        if signature != list(specs.values()):
-            shown = ", ".join(f"{s.dtype} {list(s.shape)}" for s in signature)
+        signature = [(_DTYPES.get(t.dtype(), str(t.dtype())), tuple(t.sizes())) for t in found]
+        if signature != [(s.dtype, s.shape) for s in specs.values()]:
+            shown = ", ".join(f"{dtype} {list(shape)}" for dtype, shape in signature)
             wanted = ", ".join(f"{name} {s.dtype} {list(s.shape)}" for name, s in specs.items())
             raise VerificationError(f"{path}: {what} are {shown}; its record says {wanted}; build the bundle again")

@@ -61,6 +61,7 @@ UNSUPPORTED: Mapping[str, str] = {
 NO_BATCHED_GUIDANCE = "the sampler is one program here, whose loop goes over calls; use sequential"
 
 PACKAGES = ("torch", "torchao", "torchax", "jax", "jaxlib", "libtpu", "flatbuffers")
+NO_FORK = "JAX"
 
 
 def check(options: Options) -> list[str]:

@@ -1,0 +1,67 @@
+"""What lies in the caches, and making them smaller: the least recently used goes first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gen3dexport.bundle import stage_cache
+from gen3dexport.disk import remove
+from gen3dexport.documents.caches import cache_folder
+
+KINDS = {
+    "stages": "what builds made of a component",
+    "conditions": "what encoders made of prompts and images",
+    "aotinductor": "what torch's compiler works with",
+    "hub": "downloaded weights",
+}
+"""Folders of the cache, and what they hold."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file or folder of a cache; used: when, in seconds since 1970."""
+
+    kind: str
+    path: Path
+    bytes: int
+    used: float
+
+
+def entries() -> list[Entry]:
+    """Every entry of every kind, the least recently used first."""
+    found = [_entry(kind, path) for kind in KINDS for path in _children(kind) if not path.name.startswith(".")]
+    return sorted(found, key=lambda entry: entry.used)
+
+
+def prune(most_bytes: int) -> list[Entry]:
+    """Remove entries until all of them take at most so many bytes, and what killed builds left; those that went.
+
+    Raises:
+        UsageError: when a build is using the cache.
+    """
+    removed = []
+    with stage_cache.pruning():
+        for path in _children("stages"):
+            if ".draft-" in path.name or path.suffix == ".lock":
+                remove(path)
+        kept = entries()
+        total = sum(entry.bytes for entry in kept)
+        for entry in kept:
+            if total <= most_bytes:
+                break
+            remove(entry.path)
+            total -= entry.bytes
+            removed.append(entry)
+    return removed
+
+
+def _children(kind: str) -> Iterator[Path]:
+    folder = cache_folder(kind)
+    yield from sorted(folder.iterdir()) if folder.is_dir() else ()
+
+
+def _entry(kind: str, path: Path) -> Entry:
+    parts = [p.lstat() for p in (path, *path.rglob("*"))]
+    return Entry(kind, path, sum(p.st_size for p in parts), path.lstat().st_mtime)
