@@ -22,6 +22,7 @@ from gen3dexport.bundle.program import Lowered, ProgramRecord, program_record, s
 from gen3dexport.export import Captured
 from gen3dexport.models import Request
 from gen3dexport.models.declaration import State, Weights
+from gen3dexport.models.weights import files_of
 from gen3dexport.observe import Observation, golden_calls, golden_loop, observe
 from gen3dexport.plan import Plan, require_ready
 from gen3dexport.provenance import host, versions
@@ -126,7 +127,7 @@ def _component(plan: Plan, name: str, states: list[State], on_stage: OnStage) ->
         on_stage(name, "load")
         declared = plan.declared[name]
         weights: Weights = "random" if plan.recipe.random_weights else "stored"
-        component = declared.load(plan.weights, weights, plan.allow_pickle)
+        component = declared.load(plan.weights, weights, plan.reading)
         parameters = component.parameters
         on_stage(name, "observe")  # before quantize, which works in place
         before = golden_states(plan, states)
@@ -185,12 +186,12 @@ def _collect(entry: Path, draft: Path) -> tuple[list[State], dict[str, Any]]:
 
 def _key_parts(plan: Plan, name: str, states: list[State]) -> Mapping[str, Any]:
     checkpoint = plan.declared[name].checkpoint
-    weights = sorted(p for p in (plan.weights / checkpoint).parent.glob(f"{Path(checkpoint).name}.*") if p.is_file())
     return {
         "component": name,
         "family": plan.recipe.family,
         "settings": plan.settings.model_dump(mode="json"),
-        "weights": {p.name: digest(p) for p in weights} or checkpoint,
+        "weights": {p.name: digest(p) for p in files_of(plan.weights / checkpoint)} or checkpoint,
+        "strip_prefix": plan.recipe.strip_prefix,
         "random_weights": plan.recipe.random_weights,
         "assets": plan.recipe.golden.assets,
         "scheme": plan.schemes[name],

@@ -20,7 +20,7 @@ from gen3dexport.documents.shipped import did_you_mean, documents
 from gen3dexport.documents.target import Target
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.models import Family
-from gen3dexport.models.declaration import Declaration
+from gen3dexport.models.declaration import Declaration, Reading
 from gen3dexport.quantization.schemes import CALIBRATED
 
 
@@ -50,6 +50,11 @@ class Plan:
     schemes: dict[str, str]
     rules: dict[str, dict[str, str]]
     allow_pickle: bool = False
+
+    @property
+    def reading(self) -> Reading:
+        """How stored weights are read."""
+        return Reading(self.allow_pickle, self.recipe.strip_prefix)
 
     @property
     def budgets(self) -> Budgets:

@@ -67,6 +67,8 @@ class Recipe(Record):
         schema_version: format of this file (`schema: 2`); a file of format 1 is converted when it is read.
         family: the model family.
         weights: a folder in the family's released layout: a shipped name, a path, or an address on the hub.
+        strip_prefix: what the names of the stored tensors have too much at their beginning (`module.`, `_orig_mod.`),
+            taken off in each file where all names begin with it.
         random_weights: build with random weights (sizing only; said in manifest and report).
         components: choices by component name.
         knobs: what the family lets a recipe set, in the family's own model.
@@ -79,6 +81,7 @@ class Recipe(Record):
     summary: str
     family: str
     weights: str
+    strip_prefix: str = ""
     random_weights: bool = False
     components: dict[str, ComponentChoice] = {}
     knobs: Any = None
