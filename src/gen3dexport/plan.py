@@ -86,6 +86,7 @@ def read_target(name: str) -> Target:
     if target.backend not in backends.names():
         known = did_you_mean(target.backend, backends.names())
         raise UsageError(f"target {target.name}: backend: unknown {target.backend!r}{known}")
+    targets.check_options(name, backends.find(target.backend).Options)
     backend_options(target)
     return target
 
