@@ -129,7 +129,7 @@ def states_after(plan: Any, name: str, states: list[dict[str, Any]], draft: Path
     if found is not None:
         return building._collect(found, draft)[0]
     declared = plan.declared[name]
-    component = declared.load(plan.weights, "random" if plan.recipe.random_weights else "stored", plan.allow_pickle)
+    component = declared.load(plan.weights, "random" if plan.recipe.random_weights else "stored", plan.reading)
     return list(observe(component, declared, states, plan.recipe.golden.assets).states)
 
 

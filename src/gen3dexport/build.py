@@ -25,6 +25,7 @@ from gen3dexport.errors import GenExportError
 from gen3dexport.export import Captured
 from gen3dexport.models import Request
 from gen3dexport.models.declaration import State, Weights
+from gen3dexport.models.weights import files_of
 from gen3dexport.observe import Observation, golden_calls, golden_loop, observe
 from gen3dexport.plan import Plan, require_ready
 from gen3dexport.provenance import host, versions
@@ -155,7 +156,7 @@ def _make(plan: Plan, name: str, states: list[State], on_stage: OnStage, entry: 
     on_stage(name, "load")
     declared = plan.declared[name]
     weights: Weights = "random" if plan.recipe.random_weights else "stored"
-    component = declared.load(plan.weights, weights, plan.allow_pickle)
+    component = declared.load(plan.weights, weights, plan.reading)
     parameters = component.parameters
     on_stage(name, "observe")  # before quantize, which works in place
     before = golden_states(plan, states)
@@ -213,12 +214,12 @@ def _collect(entry: Path, draft: Path) -> tuple[list[State], dict[str, Any]]:
 
 def _key_parts(plan: Plan, name: str, states: list[State]) -> Mapping[str, Any]:
     checkpoint = plan.declared[name].checkpoint
-    weights = sorted(p for p in (plan.weights / checkpoint).parent.glob(f"{Path(checkpoint).name}.*") if p.is_file())
     return {
         "component": name,
         "family": plan.recipe.family,
         "settings": plan.settings.model_dump(mode="json"),
-        "weights": {p.name: digest(p) for p in weights} or checkpoint,
+        "weights": {p.name: digest(p) for p in files_of(plan.weights / checkpoint)} or checkpoint,
+        "strip_prefix": plan.recipe.strip_prefix,
         "random_weights": plan.recipe.random_weights,
         "assets": plan.recipe.golden.assets,
         "scheme": plan.schemes[name],

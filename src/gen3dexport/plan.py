@@ -20,7 +20,7 @@ from gen3dexport.documents.shipped import did_you_mean, documents
 from gen3dexport.documents.target import Target
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.models import Family
-from gen3dexport.models.declaration import Declaration
+from gen3dexport.models.declaration import Declaration, Reading
 from gen3dexport.quantization.schemes import CALIBRATED
 
 
@@ -52,6 +52,11 @@ class Plan:
     allow_pickle: bool = False
 
     @property
+    def reading(self) -> Reading:
+        """How stored weights are read."""
+        return Reading(self.allow_pickle, self.recipe.strip_prefix)
+
+    @property
     def budgets(self) -> Budgets:
         """The recipe's budgets, with the target's where it sets none."""
         return self.recipe.budgets.over(self.target.budgets)
@@ -81,6 +86,7 @@ def read_target(name: str) -> Target:
     if target.backend not in backends.names():
         known = did_you_mean(target.backend, backends.names())
         raise UsageError(f"target {target.name}: backend: unknown {target.backend!r}{known}")
+    targets.check_options(name, backends.find(target.backend).Options)
     backend_options(target)
     return target
 

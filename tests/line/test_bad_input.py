@@ -199,6 +199,21 @@ def pickle_of_something_else(p: Place) -> list[str]:
     return p.build("--allow-pickle")
 
 
+def git_lfs_pointer(p: Place) -> list[str]:
+    p.flow.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n")
+    return p.build()
+
+
+def prefixed_names(p: Place) -> list[str]:
+    save_file({f"module.{name}": value for name, value in load_file(p.flow).items()}, p.flow)
+    return p.build()
+
+
+def integer_weights(p: Place) -> list[str]:
+    p.tensors(lambda state: state.update({"out_layer.bias": np.zeros(8, np.int64)}))
+    return p.build()
+
+
 def unimplemented_option(p: Place) -> list[str]:
     path = p.flow.with_suffix(".json")
     config = json.loads(path.read_text())
@@ -354,6 +369,9 @@ CASES: dict[Callable[[Place], list[str]], tuple[int, str]] = {
     pickle_as_weights: (2, "convert"),
     pickle_with_code: (2, "safetensors"),
     pickle_of_something_else: (2, "state dict"),
+    git_lfs_pointer: (2, "run `git lfs pull`"),
+    prefixed_names: (2, "`strip_prefix: module.`"),
+    integer_weights: (2, "out_layer.bias has numbers of type int64"),
     unimplemented_option: (2, "pe_mode='rope' is not implemented"),
     output_is_a_file: (2, "is not a bundle"),
     output_in_a_file: (2, "file"),
@@ -410,3 +428,18 @@ def _made(bundle: Path) -> dict[str, Any]:
     """Digests of a bundle's programs and golden data: these hold every weight and what the network makes of them."""
     files = json.loads((bundle / "manifest.json").read_text())["files"]
     return {name: file for name, file in files.items() if name.startswith(("programs/", "golden/"))}
+
+
+def test_shards_with_a_prefix_are_read_when_the_recipe_names_it(place: Place, cli: Cli) -> None:
+    state = {f"module.{name}": value for name, value in load_file(place.flow).items()}
+    first = {name: value for name, value in state.items() if ".blocks.0." in name}
+    rest = {name: value for name, value in state.items() if name not in first}
+    places = {}
+    for number, part in enumerate((first, rest), 1):
+        name = f"{place.flow.stem}-0000{number}-of-00002.safetensors"
+        save_file(part, place.flow.with_name(name))
+        places |= dict.fromkeys(part, name)
+    place.flow.with_name(f"{place.flow.name}.index.json").write_text(json.dumps({"weight_map": places}))
+    place.flow.unlink()
+    code, _, error = cli(*place.build("strip_prefix=module.", "--skip-validation"))
+    assert code == 0, error

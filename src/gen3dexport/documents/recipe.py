@@ -12,7 +12,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from gen3dexport.documents.budgets import Budgets
 from gen3dexport.documents.document import parse, parse_assignment, read_yaml, with_overrides
-from gen3dexport.documents.record import Record
+from gen3dexport.documents.record import Name, Record
 from gen3dexport.documents.shipped import did_you_mean, locate
 from gen3dexport.documents.target import Target
 from gen3dexport.errors import UsageError
@@ -67,6 +67,8 @@ class Recipe(Record):
         schema_version: format of this file (`schema: 2`); a file of format 1 is converted when it is read.
         family: the model family.
         weights: a folder in the family's released layout: a shipped name, a path, or an address on the hub.
+        strip_prefix: what the names of the stored tensors have too much at their beginning (`module.`, `_orig_mod.`),
+            taken off in each file where all names begin with it.
         random_weights: build with random weights (sizing only; said in manifest and report).
         components: choices by component name.
         knobs: what the family lets a recipe set, in the family's own model.
@@ -75,10 +77,11 @@ class Recipe(Record):
     """
 
     schema_version: Literal[2] = Field(alias="schema")
-    name: str
+    name: Name
     summary: str
     family: str
     weights: str
+    strip_prefix: str = ""
     random_weights: bool = False
     components: dict[str, ComponentChoice] = {}
     knobs: Any = None
@@ -130,23 +133,28 @@ def read_recipe(
     path = locate("recipes", name)
     data = read_yaml(path)
     overrides: dict[str, Any] = {}
+    origins: dict[str, str] = {}
     problems = []
     exceptions = data.get("targets")
     for key, fields in (exceptions if isinstance(exceptions, Mapping) else {}).items():
+        line = data["targets"].lc.key(key)[0] + 1
         if target is not None and isinstance(fields, Mapping) and _applies(key, target):
             overrides |= fields
+            origins |= dict.fromkeys(fields, f"{path}:{line}: targets.{key}:")
         if key not in vocabulary.targets:
-            line = data["targets"].lc.key(key)[0] + 1
             problems.append(f"{path}:{line}: targets.{key}: unknown target{did_you_mean(str(key), vocabulary.targets)}")
     if problems:
         raise UsageError.of(problems)
-    overrides |= dict(parse_assignment(text) for text in assignments)
-    if data.get("schema") == 1:
-        data, overrides = _converted(data), {_moved(key): value for key, value in overrides.items()}
+    assigned = dict(parse_assignment(text) for text in assignments)
+    overrides |= assigned
+    origins |= dict.fromkeys(assigned, "override")
+    if type(data.get("schema")) is int and data["schema"] == 1:
+        data = _converted(data)
+        overrides, origins = ({_moved(key): value for key, value in d.items()} for d in (overrides, origins))
     data = with_overrides(data, overrides)
     family = data.get("family")
     model = _with_knobs(vocabulary.knobs(family)) if isinstance(family, str) else Recipe
-    return parse(data, model, path, _moved)
+    return parse(data, model, path, _moved, origins)
 
 
 def _with_knobs(knobs: type[Record]) -> type[Recipe]:

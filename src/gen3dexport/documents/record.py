@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 _MOST = 20
+
+Name = Annotated[str, StringConstraints(pattern=r"^\w[\w .+-]*$", max_length=100)]
+"""What a document calls itself: a part of a file's name, so it leads to no other folder."""
 
 
 class Record(BaseModel):

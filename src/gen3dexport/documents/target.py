@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from pydantic import Field
+from pydantic import BaseModel, Field, create_model
 
 from gen3dexport.documents.budgets import Budgets
 from gen3dexport.documents.document import parse, read_yaml
-from gen3dexport.documents.record import Record
+from gen3dexport.documents.record import Name, Record
 from gen3dexport.documents.shipped import documents, locate
 
 
@@ -39,8 +39,8 @@ class Target(Record):
         measure: how to time; budgets: limits used where the recipe sets none.
     """
 
-    name: str
-    aliases: tuple[str, ...] = ()
+    name: Name
+    aliases: tuple[Name, ...] = ()
     summary: str
     backend: str
     device: str
@@ -66,3 +66,15 @@ def read_target(name: str) -> Target:
     """
     path = locate("targets", name, dict(aliases()))
     return parse(read_yaml(path), Target, path)
+
+
+def check_options(name: str, options: type[BaseModel]) -> None:
+    """Check the options in a target's file against its backend's model of them.
+
+    Raises:
+        UsageError: with every problem.
+    """
+    path = locate("targets", name, dict(aliases()))
+    data = read_yaml(path)
+    if data.get("options"):
+        parse(data, create_model("Target", __base__=Target, options=(options, ...)), path)

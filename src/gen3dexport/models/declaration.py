@@ -17,6 +17,23 @@ Weights = Literal["stored", "random", "shapes"]
 """Which weights a network gets: those of the checkpoint, seeded random ones, or none (tensors on the meta device)."""
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How stored weights are read.
+
+    Attributes:
+        allow_pickle: whether from a pickle (tensors only) where there is no safetensors file.
+        strip_prefix: taken off the names of tensors in a file where all begin with it.
+    """
+
+    allow_pickle: bool = False
+    strip_prefix: str = ""
+
+
+AS_STORED = Reading()
+"""Safetensors alone, names as they are."""
+
+
 class Load(Protocol):
     """Load a component from its checkpoint in `folder`; imports torch when it is called.
 
@@ -26,7 +43,7 @@ class Load(Protocol):
         UsageError: when files are missing, damaged or do not fit.
     """
 
-    def __call__(self, folder: Path, weights: Weights = "stored", allow_pickle: bool = False) -> Component: ...
+    def __call__(self, folder: Path, weights: Weights = "stored", reading: Reading = AS_STORED) -> Component: ...
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,15 @@ weights. Where a set is kept small, `rows.NAME` says which rows of an output `ou
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
+from gen3dexport.documents.json_file import read_json
+from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
 
 
@@ -36,3 +41,22 @@ class Golden:
         if self.component is None:
             return {}
         return {name: self.tensors[f"out.{name}"] for name in self.component.outputs if f"out.{name}" in self.tensors}
+
+
+def read_files(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
+    """`config.json`, `meta.json` and the tensors of a golden folder.
+
+    Raises:
+        UsageError: when a file is missing or damaged.
+    """
+    for name in ("config.json", "meta.json", "io.safetensors"):
+        if not (folder / name).is_file():
+            raise UsageError(
+                f"{folder / name}: not found; a golden folder has config.json, meta.json, weights.safetensors and "
+                "io.safetensors"
+            )
+    config, meta = (read_json(folder / f"{name}.json", "a golden set's file") for name in ("config", "meta"))
+    try:
+        return config, meta, load_file(folder / "io.safetensors")
+    except (SafetensorError, OSError) as error:
+        raise UsageError(f"{folder / 'io.safetensors'}: safetensors cannot read it ({error}); copy it again") from error

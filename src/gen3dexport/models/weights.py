@@ -1,4 +1,4 @@
-"""Where a checkpoint lies: a shipped folder, a local one, or a repository of the hub. No torch."""
+"""Where a checkpoint lies: a shipped folder, a local one, or a repository of the hub; and its files. No torch."""
 
 from __future__ import annotations
 
@@ -45,3 +45,9 @@ class WeightFiles:
             f"{where}: weights {weights!r}: no folder with a {self.marker}; give the local folder of the checkpoint "
             "with weights=FOLDER"
         )
+
+
+def files_of(stem: Path) -> list[Path]:
+    """The files of one checkpoint, with weights and without: `STEM.*` and `STEM-00001-of-00002.safetensors`, ..."""
+    found = (*stem.parent.glob(f"{stem.name}.*"), *stem.parent.glob(f"{stem.name}-*-of-*.safetensors"))
+    return sorted(path for path in found if path.is_file())

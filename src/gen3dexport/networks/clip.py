@@ -66,7 +66,9 @@ class ClipTokenEncoder(nn.Module):
         return self.after(x)
 
 
-def clip_encoder(config: Mapping[str, Any], folder: Path | None) -> ClipTokenEncoder:
+def clip_encoder(
+    config: Mapping[str, Any], folder: Path | None, allow_pickle: bool = False, strip_prefix: str = ""
+) -> ClipTokenEncoder:
     """The encoder of that configuration with the weights of `folder`, or random ones when there is none.
 
     Raises:
@@ -78,4 +80,5 @@ def clip_encoder(config: Mapping[str, Any], folder: Path | None) -> ClipTokenEnc
     known = CLIPTextConfig(**config, bos_token_id=last, eos_token_id=last, attn_implementation="sdpa")
     if folder is None:
         return ClipTokenEncoder(random_pretrained(CLIPTextModel, known)).eval()
-    return ClipTokenEncoder(read_pretrained(CLIPTextModel, known, folder, _OTHER_HALF)).eval()
+    model = read_pretrained(CLIPTextModel, known, folder, _OTHER_HALF, allow_pickle, strip_prefix)
+    return ClipTokenEncoder(model).eval()

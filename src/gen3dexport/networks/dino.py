@@ -69,7 +69,9 @@ class DinoTokenEncoder(nn.Module):
         return self.after(x)
 
 
-def dino_encoder(config: Mapping[str, Any], folder: Path | None) -> DinoTokenEncoder:
+def dino_encoder(
+    config: Mapping[str, Any], folder: Path | None, allow_pickle: bool = False, strip_prefix: str = ""
+) -> DinoTokenEncoder:
     """The encoder of that configuration with the weights of `folder`, or random ones when there is none.
 
     Raises:
@@ -80,4 +82,5 @@ def dino_encoder(config: Mapping[str, Any], folder: Path | None) -> DinoTokenEnc
     known = Dinov2WithRegistersConfig(**config, attn_implementation="sdpa")
     if folder is None:
         return DinoTokenEncoder(random_pretrained(Dinov2WithRegistersModel, known)).eval()
-    return DinoTokenEncoder(read_pretrained(Dinov2WithRegistersModel, known, folder)).eval()
+    model = read_pretrained(Dinov2WithRegistersModel, known, folder, (), allow_pickle, strip_prefix)
+    return DinoTokenEncoder(model).eval()

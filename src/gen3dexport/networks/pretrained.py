@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from gen3dexport.errors import UsageError
+from gen3dexport.networks.checkpoints import extra_prefix, read_weights, strip
 
 MASKED = -3e4
 """Added to a score that must not count: finite in half precision, so that no row becomes NaN; its exponential is 0."""
@@ -45,41 +46,46 @@ def set_dtype(blocks: nn.ModuleList, dtype: torch.dtype) -> None:
             part.float()
 
 
-def read_pretrained(model: Any, config: Any, folder: Path, unused: tuple[str, ...] = ()) -> nn.Module:
+def read_pretrained(
+    model: Any,
+    config: Any,
+    folder: Path,
+    unused: tuple[str, ...] = (),
+    allow_pickle: bool = False,
+    strip_prefix: str = "",
+) -> nn.Module:
     """A model of the transformers library with the weights of `folder`/model.safetensors, in float32.
 
     Args:
         model: its class; config: what it is built by.
         unused: beginnings of the names of tensors that may be left over (other halves of a released file).
+        allow_pickle, strip_prefix: see `read_weights`.
 
     Raises:
         UsageError: when the file is missing or damaged, or lacks a weight, has another one or one of another shape.
     """
     path = folder / "model.safetensors"
-    if not path.is_file():
-        raise UsageError(f"{path}: encoder weights not found; copy the whole folder, in safetensors and in one file")
+    state = read_weights(path, allow_pickle, strip_prefix)
     try:
         with _quiet():
             made, found = model.from_pretrained(
-                folder,
+                None,
                 config=config,
-                local_files_only=True,
-                use_safetensors=True,
+                state_dict=state,
                 dtype=torch.float32,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # reported below, with all the rest
             )
-    except Exception as error:  # transformers raises many types on damaged files; the cause is kept
+    except Exception as error:  # transformers raises many types on weights that do not fit; the cause is kept
         raise UsageError(f"{path}: transformers cannot read it ({error}); copy it again") from error
     problems = [f"missing {key}" for key in found["missing_keys"]]
     problems += [f"unexpected {key}" for key in found["unexpected_keys"] if not key.startswith(unused or ("\0",))]
     problems += [f"{key[0] if isinstance(key, tuple) else key} has another shape" for key in found["mismatched_keys"]]
     if problems:
+        if prefix := extra_prefix(state, made.state_dict()):
+            raise UsageError(f"{path}: {strip(prefix)}")
         shown = "; ".join(sorted(problems)[:8]) + (f"; and {len(problems) - 8} more" if len(problems) > 8 else "")
         raise UsageError(f"{path}: does not fit its config.json: {shown}")
-    bad = [name for name, value in made.named_parameters() if not torch.isfinite(value).all()]
-    if bad:
-        raise UsageError(f"{path}: {len(bad)} tensors hold NaN or infinity, first {bad[0]}; the file is damaged")
     return made.eval().requires_grad_(False)  # type: ignore[no-any-return]
 
 

@@ -61,7 +61,7 @@ class Trials:
         others = tuple(begun[len(states) :])
         for name in plan.schemes:
             on_stage(name, "load")
-            component = plan.declared[name].load(plan.weights, "stored", plan.allow_pickle)
+            component = plan.declared[name].load(plan.weights, "stored", plan.reading)
             on_stage(name, "observe")
             self.before[name] = states
             self.observations[name] = observe(component, plan.declared[name], states, True, others)

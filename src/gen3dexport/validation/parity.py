@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,12 @@ def compare(family: str, folder: Path, target: str | None, scheme: str, toleranc
     """Outputs against the golden ones: max abs, relative to the output's scale, and relative L2.
 
     Raises:
-        UsageError: for an unknown family, a damaged folder, or a target that cannot run here.
+        UsageError: for an unknown family, a damaged folder, one whose files do not fit each other, or a target that
+            cannot run here.
     """
     agreement = models.find(family).agreement()
-    golden = agreement.read(folder)
+    with _told(family, folder):
+        golden = agreement.read(folder)
     resolved = read_target(target) if target else None
     run: Run
     with tempfile.TemporaryDirectory(prefix="gen3dexport-") as scratch:
@@ -46,7 +49,9 @@ def compare(family: str, folder: Path, target: str | None, scheme: str, toleranc
             run = _eager(golden.component)
         else:
             run = _lowered(golden.component, resolved, scheme, Path(scratch))
-        found, expected = agreement.outputs(golden, run)
+        with _told(family, folder):
+            found, expected = agreement.outputs(golden, run)
+    _check(folder, found, expected)
     if tolerance is None:
         tolerance = SAMPLER if golden.subject == "sampler" else NETWORK
         if resolved is not None:
@@ -64,9 +69,39 @@ def compare(family: str, folder: Path, target: str | None, scheme: str, toleranc
     }
 
 
+@contextmanager
+def _told(family: str, folder: Path) -> Iterator[None]:
+    """What a family's code meets in a set that lacks something or does not fit together, as an error of the set's."""
+    try:
+        yield
+    except KeyError as error:
+        raise UsageError(
+            f"{folder}: has no {error.args[0]!r}, which a golden set of its kind for {family} needs (in.NAME, mid.NAME "
+            "and out.NAME are tensors of io.safetensors, other names are of config.json and meta.json); add it"
+        ) from error
+    except (RuntimeError, ValueError, IndexError, TypeError, AttributeError, AssertionError) as error:
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise UsageError(
+            f"{folder}: its tensors, configuration and weights do not fit each other, or a set for {family} "
+            f"({said[0]}); make them again together"
+        ) from error
+
+
+def _check(folder: Path, found: Arrays, expected: Arrays) -> None:
+    """That there is something to compare, in shapes that can be compared."""
+    if not expected:
+        raise UsageError(f"{folder}: io.safetensors has no output (out.NAME) that this set's network or work makes")
+    problems = [
+        f"{folder}: out.{name}: has shape {list(value.shape)}, and the set's own network or work makes "
+        f"{list(found[name].shape)}; make the set again with its configuration"
+        for name, value in expected.items()
+        if found[name].shape != value.shape
+    ]
+    if problems:
+        raise UsageError.of(problems)
+
+
 def _row(name: str, value: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
-    if value.shape != expected.shape:
-        return {"output": name, "max_abs": float("inf"), "relative": float("inf"), "relative_l2": float("inf")}
     error = tensor_error(value, expected)
     scale = float(np.abs(expected).max()) or 1.0
     return {

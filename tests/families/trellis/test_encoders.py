@@ -120,6 +120,18 @@ def test_damaged_and_missing_weights(written: tuple[str, Path, Any], tmp_path: P
         _network(kind, encoder, place)
 
 
+def test_a_prefix_is_named_and_taken_off(written: tuple[str, Path, Any], tmp_path: Path) -> None:
+    kind, folder, _ = written
+    place = _edited(folder, tmp_path, lambda state: state.update({f"module.{k}": state.pop(k) for k in [*state]}))
+    encoder, _ = _read(folder, kind, str(place))
+    with pytest.raises(UsageError, match=r"`strip_prefix: module\.`"):
+        _network(kind, encoder, place)
+    read = (dino_encoder if kind == "dinov2" else clip_encoder)(encoder.config, place, strip_prefix="module.")
+    expected = _network(kind, encoder, (folder / _read(folder, kind)[1]).parent)
+    for (name, value), other in zip(read.state_dict().items(), expected.state_dict().values(), strict=True):
+        assert torch.equal(value, other), name
+
+
 def test_clip_leaves_the_other_half_of_a_released_file(tmp_path: Path) -> None:
     model = tiny_encoders.write(tmp_path, "clip")
     state = {f"text_model.{k}": v for k, v in load_file(tmp_path / "model.safetensors").items()}

@@ -14,6 +14,7 @@ from triposr_tiny import GOLDEN, KNOBS, checkpoint
 from gen3dexport.errors import UsageError
 from gen3dexport.export import Captured, export_module
 from gen3dexport.models import triposr
+from gen3dexport.models.declaration import AS_STORED, Reading
 from gen3dexport.models.triposr.host.model import read_model
 from gen3dexport.models.triposr.networks import loading
 from gen3dexport.models.triposr.networks.golden_sets import read_golden
@@ -87,7 +88,7 @@ def test_later_names_of_the_encoder_are_read(weights: Path, settings: triposr.Se
     assert "image_tokenizer.model.layers.1.mlp.fc1.weight" in state
     save_file(state, tmp_path / "model.safetensors")
     expected, found = (
-        loading.load_component("image_encoder", settings, folder / "model", "stored", False).module.state_dict()
+        loading.load_component("image_encoder", settings, folder / "model", "stored", AS_STORED).module.state_dict()
         for folder in (weights, tmp_path)
     )
     assert all(torch.equal(expected[name], found[name]) for name in expected)
@@ -112,15 +113,15 @@ def test_other_tensors_are_refused(
     state = {k: v for k, v in state.items() if k != name} | ({} if value is None else {name: value})
     save_file(state, tmp_path / "model.safetensors")
     with pytest.raises(UsageError, match=message):
-        loading.load_component(component, settings, tmp_path / "model", "stored", False)
+        loading.load_component(component, settings, tmp_path / "model", "stored", AS_STORED)
 
 
 def test_the_released_pickle_is_read_on_demand(weights: Path, settings: triposr.Settings, tmp_path: Path) -> None:
     torch.save(load_file(weights / "model.safetensors"), tmp_path / "model.ckpt")
     with pytest.raises(UsageError, match=r"model.ckpt: a pickle can run code"):
-        loading.load_component("query", settings, tmp_path / "model", "stored", False)
-    found = loading.load_component("query", settings, tmp_path / "model", "stored", True)
-    expected = loading.load_component("query", settings, weights / "model", "stored", False)
+        loading.load_component("query", settings, tmp_path / "model", "stored", AS_STORED)
+    found = loading.load_component("query", settings, tmp_path / "model", "stored", Reading(allow_pickle=True))
+    expected = loading.load_component("query", settings, weights / "model", "stored", AS_STORED)
     assert torch.equal(found.module.decoder.layers[0].weight, expected.module.decoder.layers[0].weight)
 
 
@@ -134,6 +135,17 @@ def _cubic(step: float) -> np.ndarray:
             near, far = 1.25 * x**3 - 2.25 * x**2 + 1, -0.75 * (x**3 - 5 * x**2 + 8 * x - 4)
             weights[i, np.clip(tap, 0, 13)] += near if x <= 1 else far
     return weights
+
+
+@pytest.mark.parametrize("component", loading.PARTS)
+def test_a_prefix_is_named_and_taken_off(
+    component: str, weights: Path, settings: triposr.Settings, tmp_path: Path
+) -> None:
+    state = {f"module.{name}": value for name, value in load_file(weights / "model.safetensors").items()}
+    save_file(state, tmp_path / "model.safetensors")
+    with pytest.raises(UsageError, match=r"`strip_prefix: module\.`"):
+        loading.load_component(component, settings, tmp_path / "model", "stored", AS_STORED)
+    loading.load_component(component, settings, tmp_path / "model", "stored", Reading(strip_prefix="module."))
 
 
 @pytest.mark.parametrize(("rule", "step"), [("factor", 14 / 32.1), ("size", 14 / 32)])

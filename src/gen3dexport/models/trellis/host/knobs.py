@@ -10,7 +10,7 @@ from gen3dexport.documents.record import Record
 from gen3dexport.models.weights import WeightFiles
 
 Decoded = Literal["gaussian", "mesh", "radiance_field"]
-ENCODER_FILES = ("*.json", "model.safetensors", "merges.txt", "vocab.*")
+ENCODER_FILES = ("*.json", "model*.safetensors", "merges.txt", "vocab.*")
 """Files of an encoder in the layout of the transformers library, as patterns."""
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from gen3dexport.assets.mesh import Mesh, from_occupancy_logits
 from gen3dexport.assets.voxels import Voxels
 from gen3dexport.models import Request
-from gen3dexport.models.declaration import Array, Call, Declaration, SamplerLoop, State, Weights
+from gen3dexport.models.declaration import AS_STORED, Array, Call, Declaration, Reading, SamplerLoop, State, Weights
 from gen3dexport.models.trellis.host import conditioning, slat_stage, structure_stage
 from gen3dexport.models.trellis.host.settings import ASSETS, Sampling, Settings
 from gen3dexport.models.trellis.host.slat_inputs import FLOW_TABLES
@@ -48,10 +48,10 @@ def components(settings: Settings) -> tuple[Declaration, ...]:
 def _loaded(part: str, name: str, settings: Settings) -> Any:
     """The loader of a component: `part` of `networks.loading`."""
 
-    def load(folder: Path, weights: Weights = "stored", allow_pickle: bool = False) -> Component:
+    def load(folder: Path, weights: Weights = "stored", reading: Reading = AS_STORED) -> Component:
         from gen3dexport.models.trellis.networks import loading
 
-        made: Component = getattr(loading, part)(_declared(name, settings), settings, folder, weights, allow_pickle)
+        made: Component = getattr(loading, part)(_declared(name, settings), settings, folder, weights, reading)
         return made
 
     return load

@@ -42,11 +42,9 @@ def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
     """
     stored = {name: tensor.numpy() for name, tensor in golden.tensors.items()}
     if golden.component is None:
-        found = ops(stored) if golden.subject == "ops" else flexicubes(stored, golden.extra["res"])
-        return found, _expected(stored, found)
+        return _both(stored, ops(stored) if golden.subject == "ops" else flexicubes(stored, golden.extra["res"]))
     if golden.subject == "sampler":
-        found = _sampler(golden, stored, run)
-        return found, _expected(stored, found)
+        return _both(stored, _sampler(golden, stored, run))
     results = run({name: tensor.numpy() for name, tensor in golden.component.inputs.items()})
     if "in.coords" in stored:
         results = _decoded(golden.component.module, results, coords_of(golden.tensors), golden.subject)
@@ -54,11 +52,11 @@ def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
         results["coords"] = np.argwhere(results["logits"][:, 0] > 0).astype(np.int32)
     if "mean" in results:  # the encoders' deterministic latent is their mean
         results["z"] = results["mean"]
-    found = {name: value for name, value in results.items() if f"out.{name}" in stored}
-    for name in found:
+    results = {name: value for name, value in results.items() if f"out.{name}" in stored}
+    for name in results:
         if f"rows.{name}" in stored:  # the set was cut to these
-            found[name] = found[name][stored[f"rows.{name}"]]
-    expected = _expected(stored, found)
+            results[name] = results[name][stored[f"rows.{name}"]]
+    found, expected = _both(stored, results)
     for values in (found, expected):
         if "ply_default_transform" in values:  # its last four columns are a row of their own: see NOISE
             rows = values["ply_default_transform"]
@@ -66,11 +64,13 @@ def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
     return found, expected
 
 
-def _expected(stored: Arrays, found: Arrays) -> Arrays:
+def _both(stored: Arrays, made: Arrays) -> tuple[Arrays, Arrays]:
+    """What was made and what the set says, of the names that it has."""
     if "out.faces" in stored:
-        stored |= {f"out.{name}": value for name, value in surface_by_position(stored).items()}
-    expected = {name: stored[f"out.{name}" if f"out.{name}" in stored else f"mid.{name}"] for name in found}
-    return {k: first_seen(v) if k.startswith("window_id") else v for k, v in expected.items()}
+        stored = stored | {f"out.{name}": value for name, value in surface_by_position(stored).items()}
+    said = {name: stored.get(f"out.{name}", stored.get(f"mid.{name}")) for name in made}
+    expected = {k: first_seen(v) if k.startswith("window_id") else v for k, v in said.items() if v is not None}
+    return {name: made[name] for name in expected}, expected
 
 
 def _decoded(module: nn.Module, results: Arrays, coords: Coords, kind: str) -> Arrays:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
-from gen3dexport.models.golden import Golden
+from gen3dexport.models.golden import Golden, read_files
 from gen3dexport.models.trellis.networks import slat_golden
-from gen3dexport.models.trellis.networks.checkpoints import load_strictly, read_weights
 from gen3dexport.models.trellis.networks.loading import network
 from gen3dexport.models.trellis.networks.sparse_layers import fold_convolutions
+from gen3dexport.networks.checkpoints import load_strictly, read_weights
 
 # Inputs in forward's order and outputs by class; derived outputs are those that the host computes.
 _SIGNATURES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -31,19 +29,9 @@ def read_golden(folder: Path) -> Golden:
     Raises:
         UsageError: when a file is missing or damaged or the weights do not fit the network.
     """
-    try:
-        config = json.loads((folder / "config.json").read_text())
-        meta = json.loads((folder / "meta.json").read_text())
-        subject = meta.get("kind", folder.name)
-        name, args = ("", {}) if subject in _HOST else (config["name"], config["args"])
-    except FileNotFoundError as error:
-        raise UsageError(
-            f"{error.filename}: not found; a golden folder has config.json, meta.json, "
-            "weights.safetensors and io.safetensors"
-        ) from None
-    except (json.JSONDecodeError, KeyError) as error:
-        raise UsageError(f"{folder}: not a golden folder ({error!r})") from error
-    tensors = load_file(folder / "io.safetensors")
+    config, meta, tensors = read_files(folder)
+    subject = meta.get("kind", folder.name)
+    name, args = ("", {}) if subject in _HOST else (config["name"], config["args"])
     extra = config.get("extra", {})
     if not name:
         return Golden(None, tensors, extra, subject)

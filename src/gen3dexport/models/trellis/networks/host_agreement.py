@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from gen3dexport.assets.gaussian_files import ply_rows
+from gen3dexport.errors import UsageError
 from gen3dexport.models.trellis.host import flexicubes as dual
 from gen3dexport.models.trellis.host import mesh_features
 from gen3dexport.models.trellis.host.gaussian_attributes import Representation, attributes, perturbation, raw_fields
@@ -81,96 +86,154 @@ def flexicubes(stored: Arrays, resolution: int) -> Arrays:
 
 
 def surface_by_position(stored: Arrays) -> Arrays:
-    """The stored surface without its vertex numbers, which may legitimately differ.
+    """The stored surface without its vertex numbers, which may legitimately differ; of a set without colours its
+    places alone.
 
     Normals are as long as twice the face's area: those of slivers have no certain direction.
     """
-    corners = stored["out.vertices"][stored["out.faces"]]
+    faces = stored["out.faces"]
+    corners = stored["out.vertices"][faces]
     doubled = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    return {
-        "face_positions": corners,
-        "face_attributes": stored["out.vertex_attrs"][stored["out.faces"]],
-        "face_normals": stored["out.face_normals"] * np.linalg.norm(doubled, axis=1, keepdims=True),
-    }
+    found = {"face_positions": corners}
+    if "out.vertex_attrs" in stored:
+        found["face_attributes"] = stored["out.vertex_attrs"][faces]
+    if "out.face_normals" in stored:
+        found["face_normals"] = stored["out.face_normals"] * np.linalg.norm(doubled, axis=1, keepdims=True)
+    return found
 
 
 def ops(stored: Arrays) -> Arrays:
-    """Every single operation of the set `ops`."""
+    """Every single operation that a set of them has an output of.
+
+    Raises:
+        UsageError: for an output whose name no operation has.
+    """
+    found: Arrays = {}
     with torch.no_grad():
-        found = _dense(stored) | _sparse(stored) | _attention(stored)
-    results = {name: value.numpy() if isinstance(value, Tensor) else value for name, value in found.items()}
-    config = {"num_gaussians": 32, "voxel_size": 1.5, "perturb_offset": True, "scaling_activation": "softplus"}
-    config |= {"3d_filter_kernel_size": 0.0, "scaling_bias": 0.0, "opacity_bias": 0.0}
-    rates = dict.fromkeys(("_xyz", "_features_dc", "_scaling", "_rotation", "_opacity"), 1.0)
-    results["perturbation_32_1.5"] = perturbation(Representation.of({**config, "lr": rates}))
-    for steps in (25, 12):
-        results[f"t_seq_{steps}_3.0"] = np.asarray(Schedule(steps, 0.0, (0.0, 1.0), 3.0).times)
-    return results
-
-
-def _dense(stored: Arrays) -> dict[str, Tensor]:
-    grid, small = torch.from_numpy(stored["in.grid"]), torch.from_numpy(stored["in.small"])
-    tokens = networks.patch_tokens(grid, 2).mT
-    patches = networks.unflatten(tokens, 2, tuple(size // 2 for size in grid.shape[2:]))
-    shuffle = torch.from_numpy(stored["in.shuffle"])
-    rms = networks.HeadRMSNorm(*stored["in.rms_gamma"].shape)
-    rms.gamma.copy_(torch.from_numpy(stored["in.rms_gamma"]))
-    channel = networks.ChannelNorm(small.shape[1], eps=1e-5)
-    channel.weight.copy_(torch.from_numpy(stored["in.ln_w"]))
-    channel.bias.copy_(torch.from_numpy(stored["in.ln_b"]))
-    token = networks.TokenNorm(small.shape[1], eps=1e-6, elementwise_affine=False)
-    positions = torch.from_numpy(stored["in.pos"])
-    return {
-        "timestep_256": networks.timestep_features(torch.from_numpy(stored["in.t"])),
-        **{f"ape_{width}": networks.position_features(positions, width) for width in (64, 80, 96, 1024)},
-        "rms": rms(torch.from_numpy(stored["in.rms_x"])),
-        "patchify2": patches,
-        "unpatchify2_of_patchify": networks.interleave(networks.unflatten(patches, 1, (-1, 2, 2, 2))),
-        "pixel_shuffle2": networks.interleave(networks.unflatten(shuffle, 1, (-1, 2, 2, 2))),
-        "channel_ln_small_variance": channel(small),
-        "token_ln_noaffine_eps1e6": token(small.movedim(1, -1).flatten(0, -2)),
-    }
-
-
-def _sparse(stored: Arrays) -> dict[str, Tensor | np.ndarray]:
-    coords = stored["in.coords"][:, 1:]
-    count = len(coords)
-    feats = torch.from_numpy(stored["in.feats"])[None]
-    table = torch.from_numpy(neighbours(coords, count))
-    cells = coarsening(coords, count, count)
-    down = sparse_layers.downsample(feats, torch.from_numpy(cells.children), torch.from_numpy(cells.weight))
-    size, width = stored["in.conv3_weight"].shape[0], feats.shape[2]
-    conv3, conv1 = sparse_layers.SparseConv3d(width, size), sparse_layers.PointwiseConv3d(width, size)
-    norm = sparse_layers.SparseGroupNorm(32, width)
-    for module, name in ((conv3.conv, "conv3"), (conv1.conv, "conv1"), (norm, "gn")):
-        assert module is not None
-        module.weight.copy_(torch.from_numpy(stored[f"in.{name}_weight"]))
-        module.bias.copy_(torch.from_numpy(stored[f"in.{name}_bias"]))
-    return {
-        "down_coords": np.pad(cells.coords, ((0, 0), (1, 0))),
-        "down_feats": down[0, : len(cells.coords)],
-        "down_parent": cells.parent,
-        "up_feats": sparse_layers.upsample(down, torch.from_numpy(cells.parent))[0],
-        "subdivide_coords": np.pad(subdivided(coords), ((0, 0), (1, 0))),
-        "subdivide_feats8": sparse_layers.subdivide(feats)[0, : len(stored["out.subdivide_feats8"])],
-        "conv3": conv3(feats, table)[0],
-        "conv1": conv1(feats)[0],
-        "groupnorm32": norm(torch.from_numpy(stored["in.gn_feats"])[None], torch.ones(count))[0],
-    }
-
-
-def _attention(stored: Arrays) -> dict[str, Tensor | np.ndarray]:
-    coords = stored["in.coords"][:, 1:]
-    qkv = torch.from_numpy(stored["in.qkv"])
-    found: dict[str, Tensor | np.ndarray] = {}
-    for shift in (0, 4):
-        tables = windows(coords, len(coords), 8, shift)
-        rows = F.pad(qkv, (0, 0, 0, 0, 0, 0, 0, 1))[torch.from_numpy(tables.slots)]
-        q, k, v = rows.unbind(2)
-        out = networks.attend(q, k, v, window_mask(torch.from_numpy(tables.window)))
-        found[f"window_attn_8_{shift}"] = out.flatten(0, 1)[torch.from_numpy(tables.place)].reshape(qkv[:, 0].shape)
-        found[f"window_id_8_{shift}"] = first_seen(labels(coords, 8, shift))
+        for name in [key.removeprefix("out.") for key in stored if key.startswith("out.")]:
+            for pattern, operation in _OPERATIONS.items():
+                if match := re.fullmatch(pattern, name):
+                    value = operation(stored, *match.groups())
+                    found[name] = value.numpy() if isinstance(value, Tensor) else value
+                    break
+            else:
+                raise UsageError(f"out.{name}: no operation makes this; there are {', '.join(_OPERATIONS)}")
     return found
+
+
+def _given(stored: Arrays, name: str) -> Tensor:
+    return torch.from_numpy(stored[f"in.{name}"])
+
+
+def _weighted(stored: Arrays, module: nn.Module, name: str) -> nn.Module:
+    """`module` with the stored weight and bias of `name`."""
+    for kind in ("weight", "bias"):
+        module.get_parameter(kind).copy_(_given(stored, f"{name}_{kind}"))
+    return module
+
+
+def _rms(stored: Arrays) -> Tensor:
+    norm = networks.HeadRMSNorm(*stored["in.rms_gamma"].shape)
+    norm.gamma.copy_(_given(stored, "rms_gamma"))
+    return norm(_given(stored, "rms_x"))  # type: ignore[no-any-return]
+
+
+def _patches(stored: Arrays, edge: str) -> Tensor:
+    grid = _given(stored, "grid")
+    sizes = tuple(size // int(edge) for size in grid.shape[2:])
+    return networks.unflatten(networks.patch_tokens(grid, int(edge)).mT, 2, sizes)
+
+
+def _interleaved(x: Tensor, edge: str) -> Tensor:
+    return networks.interleave(networks.unflatten(x, 1, (-1, *[int(edge)] * 3)))
+
+
+def _channel_norm(stored: Arrays) -> Tensor:
+    small = _given(stored, "small")
+    norm = networks.ChannelNorm(small.shape[1], eps=1e-5)
+    norm.weight.copy_(_given(stored, "ln_w"))
+    norm.bias.copy_(_given(stored, "ln_b"))
+    return norm(small)  # type: ignore[no-any-return]
+
+
+def _token_norm(stored: Arrays) -> Tensor:
+    small = _given(stored, "small")
+    norm = networks.TokenNorm(small.shape[1], eps=1e-6, elementwise_affine=False)
+    return norm(small.movedim(1, -1).flatten(0, -2))  # type: ignore[no-any-return]
+
+
+def _coords(stored: Arrays) -> Coords:
+    return stored["in.coords"][:, 1:]
+
+
+def _down(stored: Arrays) -> tuple[Coords, Tensor, Tensor]:
+    """Occupied cells of half the resolution, their features [1, N, C], and each voxel's cell."""
+    coords = _coords(stored)
+    cells = coarsening(coords, len(coords), len(coords))
+    children, weight = torch.from_numpy(cells.children), torch.from_numpy(cells.weight)
+    feats = sparse_layers.downsample(_given(stored, "feats")[None], children, weight)
+    return cells.coords, feats, torch.from_numpy(cells.parent)
+
+
+def _down_feats(stored: Arrays) -> Tensor:
+    coords, feats, _ = _down(stored)
+    return feats[0, : len(coords)]
+
+
+def _up_feats(stored: Arrays) -> Tensor:
+    _, feats, parent = _down(stored)
+    return sparse_layers.upsample(feats, parent)[0]
+
+
+def _with_batch(coords: Coords) -> np.ndarray:
+    return np.pad(coords, ((0, 0), (1, 0)))
+
+
+def _conv3(stored: Arrays) -> Tensor:
+    coords, feats = _coords(stored), _given(stored, "feats")[None]
+    module = sparse_layers.SparseConv3d(feats.shape[2], len(stored["in.conv3_weight"]))
+    assert module.conv is not None
+    _weighted(stored, module.conv, "conv3")
+    return module(feats, torch.from_numpy(neighbours(coords, len(coords))))[0]  # type: ignore[no-any-return]
+
+
+def _conv1(stored: Arrays) -> Tensor:
+    feats = _given(stored, "feats")[None]
+    module = sparse_layers.PointwiseConv3d(feats.shape[2], len(stored["in.conv1_weight"]))
+    assert module.conv is not None
+    _weighted(stored, module.conv, "conv1")
+    return module(feats)[0]  # type: ignore[no-any-return]
+
+
+def _group_norm(stored: Arrays, groups: str) -> Tensor:
+    feats = _given(stored, "gn_feats")
+    norm = _weighted(stored, sparse_layers.SparseGroupNorm(int(groups), feats.shape[1]), "gn")
+    return norm(feats[None], torch.ones(len(feats)))[0]  # type: ignore[no-any-return]
+
+
+def _subdivided_feats(stored: Arrays) -> Tensor:
+    rows = len(stored["out.subdivide_feats8"])  # the set may be cut
+    return sparse_layers.subdivide(_given(stored, "feats")[None])[0, :rows]
+
+
+def _window_attention(stored: Arrays, size: str, shift: str) -> Tensor:
+    coords, qkv = _coords(stored), _given(stored, "qkv")
+    tables = windows(coords, len(coords), int(size), int(shift))
+    rows = F.pad(qkv, (0, 0, 0, 0, 0, 0, 0, 1))[torch.from_numpy(tables.slots)]
+    q, k, v = rows.unbind(2)
+    out = networks.attend(q, k, v, window_mask(torch.from_numpy(tables.window)))
+    return out.flatten(0, 1)[torch.from_numpy(tables.place)].reshape(qkv[:, 0].shape)
+
+
+def _perturbation(stored: Arrays, count: str, voxel_size: str) -> np.ndarray:
+    config: dict[str, Any] = {"num_gaussians": int(count), "voxel_size": float(voxel_size), "perturb_offset": True}
+    config |= {"3d_filter_kernel_size": 0.0, "scaling_bias": 0.0, "opacity_bias": 0.0, "scaling_activation": "softplus"}
+    rates = dict.fromkeys(("_xyz", "_features_dc", "_scaling", "_rotation", "_opacity"), 1.0)
+    return perturbation(Representation.of({**config, "lr": rates}))
+
+
+def _times(stored: Arrays, steps: str, rescale: str) -> np.ndarray:
+    return np.asarray(Schedule(int(steps), 0.0, (0.0, 1.0), float(rescale)).times)
 
 
 def first_seen(ids: np.ndarray) -> np.ndarray:
@@ -178,3 +241,30 @@ def first_seen(ids: np.ndarray) -> np.ndarray:
     _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
     result: np.ndarray = first[inverse]
     return result
+
+
+_NUMBER = r"(\d+(?:\.\d+)?)"
+_OPERATIONS: dict[str, Callable[..., Tensor | np.ndarray]] = {
+    r"timestep_(\d+)": lambda stored, width: networks.timestep_features(_given(stored, "t"), int(width)),
+    r"ape_(\d+)": lambda stored, width: networks.position_features(_given(stored, "pos"), int(width)),
+    r"rms": _rms,
+    r"patchify(\d+)": _patches,
+    r"unpatchify(\d+)_of_patchify": lambda stored, edge: _interleaved(_patches(stored, edge), edge),
+    r"pixel_shuffle(\d+)": lambda stored, edge: _interleaved(_given(stored, "shuffle"), edge),
+    r"channel_ln_small_variance": _channel_norm,
+    r"token_ln_noaffine_eps1e6": _token_norm,
+    r"down_coords": lambda stored: _with_batch(_down(stored)[0]),
+    r"down_feats": _down_feats,
+    r"down_parent": lambda stored: _down(stored)[2],
+    r"up_feats": _up_feats,
+    r"subdivide_coords": lambda stored: _with_batch(subdivided(_coords(stored))),
+    r"subdivide_feats8": _subdivided_feats,
+    r"conv3": _conv3,
+    r"conv1": _conv1,
+    r"groupnorm(\d+)": _group_norm,
+    r"window_attn_(\d+)_(\d+)": _window_attention,
+    r"window_id_(\d+)_(\d+)": lambda stored, size, shift: first_seen(labels(_coords(stored), int(size), int(shift))),
+    rf"perturbation_(\d+)_{_NUMBER}": _perturbation,
+    rf"t_seq_(\d+)_{_NUMBER}": _times,
+}
+"""Patterns of an output's name, with the numbers in it -> what makes it of the set's inputs and those numbers."""

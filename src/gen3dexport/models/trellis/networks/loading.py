@@ -14,13 +14,12 @@ from torch import nn
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component, Euler
-from gen3dexport.models.declaration import Declaration, Weights
+from gen3dexport.models.declaration import AS_STORED, Declaration, Reading, Weights
 from gen3dexport.models.trellis.host.conditioning import text_encoder_folder
 from gen3dexport.models.trellis.host.gaussian_attributes import perturbation
 from gen3dexport.models.trellis.host.settings import Sampling, Settings
 from gen3dexport.models.trellis.host.slat_inputs import Tables, flow_tables, mesh_inputs, window_inputs
 from gen3dexport.models.trellis.host.structure_stage import shell
-from gen3dexport.models.trellis.networks.checkpoints import load_strictly, read_weights
 from gen3dexport.models.trellis.networks.held_context import FlowContext, hold_context
 from gen3dexport.models.trellis.networks.mesh_decoder import SLatMeshDecoder
 from gen3dexport.models.trellis.networks.slat_decoders import SLatEncoder, SLatGaussianDecoder, SLatRadianceFieldDecoder
@@ -37,6 +36,7 @@ from gen3dexport.models.trellis.networks.structure import (
 )
 from gen3dexport.models.trellis.networks.time_table import tabulate_time
 from gen3dexport.networks.bert import BertTokenEncoder, minilm_args
+from gen3dexport.networks.checkpoints import load_strictly, read_weights
 from gen3dexport.networks.clip import clip_encoder
 from gen3dexport.networks.dino import dino_encoder
 
@@ -94,7 +94,7 @@ def _read_config(stem: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not a network configuration ({error})") from error
 
 
-def load_checkpoint(stem: Path, source: Weights = "stored", allow_pickle: bool = False, seed: int = 0) -> nn.Module:
+def load_checkpoint(stem: Path, source: Weights = "stored", reading: Reading = AS_STORED, seed: int = 0) -> nn.Module:
     """The network of `STEM.json` with the weights of `STEM.safetensors`, its sparse convolutions as released.
 
     Raises:
@@ -107,7 +107,8 @@ def load_checkpoint(stem: Path, source: Weights = "stored", allow_pickle: bool =
         with torch.device("meta"):
             return network(config["name"], config["args"])
     weights = stem.with_name(stem.name + ".safetensors")
-    module = load_strictly(network(config["name"], config["args"]), read_weights(weights, allow_pickle), str(weights))
+    state = read_weights(weights, reading.allow_pickle, reading.strip_prefix)
+    module = load_strictly(network(config["name"], config["args"]), state, str(weights))
     _check_perturbation(module, weights)
     return module
 
@@ -132,7 +133,7 @@ def random_network(name: str, args: Mapping[str, Any], seed: int = 0) -> nn.Modu
 
 
 def encoder(
-    declared: Declaration, settings: Settings, folder: Path, weights: Weights, allow_pickle: bool = False
+    declared: Declaration, settings: Settings, folder: Path, weights: Weights, reading: Reading = AS_STORED
 ) -> Component:
     """The network that makes the condition features: a released encoder, or the text encoder of a package."""
     if (released := settings.encoder) is None:
@@ -140,16 +141,17 @@ def encoder(
     else:
         place = (folder / declared.checkpoint).parent if weights == "stored" else None
         with _device(weights):
-            module = (dino_encoder if released.architecture == "dinov2" else clip_encoder)(released.config, place)
+            made = dino_encoder if released.architecture == "dinov2" else clip_encoder
+            module = made(released.config, place, reading.allow_pickle, reading.strip_prefix)
     component = Component(declared.name, module, {}, declared.outputs, stack=getattr(module, "stack", None))
     return _with_shapes(component, declared, weights, _encoder_shapes(settings))
 
 
 def flow(
-    declared: Declaration, settings: Settings, folder: Path, weights: Weights, allow_pickle: bool = False
+    declared: Declaration, settings: Settings, folder: Path, weights: Weights, reading: Reading = AS_STORED
 ) -> Component:
     """A flow, of either stage: its timestep as a table and its condition from outside, as the sampler's knobs say."""
-    module = load_checkpoint(folder / declared.checkpoint, weights, allow_pickle)
+    module = load_checkpoint(folder / declared.checkpoint, weights, reading)
     assert isinstance(module, SparseStructureFlow | SLatFlow)
     size = (len(module.blocks), len(module.get_parameter("blocks.0.norm2.weight")))
     sampling: Sampling = settings
@@ -171,30 +173,30 @@ def flow(
 
 
 def context(
-    declared: Declaration, settings: Settings, folder: Path, weights: Weights, allow_pickle: bool = False
+    declared: Declaration, settings: Settings, folder: Path, weights: Weights, reading: Reading = AS_STORED
 ) -> Component:
     """A flow's half that makes keys and values of the condition."""
     with _device(weights):
-        module = FlowContext(load_checkpoint(folder / declared.checkpoint, weights, allow_pickle)).eval()
+        module = FlowContext(load_checkpoint(folder / declared.checkpoint, weights, reading)).eval()
     component = Component(declared.name, module, {}, declared.outputs)
     return _with_shapes(component, declared, weights, {"cond": (1, *settings.condition)})
 
 
 def structure_decoder(
-    declared: Declaration, settings: Settings, folder: Path, weights: Weights, allow_pickle: bool = False
+    declared: Declaration, settings: Settings, folder: Path, weights: Weights, reading: Reading = AS_STORED
 ) -> Component:
     """The decoder of the structure latent."""
-    module = load_checkpoint(folder / declared.checkpoint, weights, allow_pickle)
+    module = load_checkpoint(folder / declared.checkpoint, weights, reading)
     with _device(weights):
         component = Component(declared.name, _folded(module, settings), {}, declared.outputs)
     return _with_shapes(component, declared, weights, {"z": (1, *settings.latent)})
 
 
 def slat_decoder(
-    declared: Declaration, settings: Settings, folder: Path, weights: Weights, allow_pickle: bool = False
+    declared: Declaration, settings: Settings, folder: Path, weights: Weights, reading: Reading = AS_STORED
 ) -> Component:
     """A decoder of the structured latent."""
-    module = load_checkpoint(folder / declared.checkpoint, weights, allow_pickle)
+    module = load_checkpoint(folder / declared.checkpoint, weights, reading)
     with _device(weights):
         component = Component(declared.name, _folded(module, settings), {}, declared.outputs)
     return _with_shapes(component, declared, weights, _slat_decoder_shapes(declared, settings))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gen3dexport.assets.mesh import Mesh, vertex_normals
 from gen3dexport.errors import UsageError
 from gen3dexport.models import Request
-from gen3dexport.models.declaration import Call, Declaration, State, Weights
+from gen3dexport.models.declaration import AS_STORED, Call, Declaration, Reading, State, Weights
 from gen3dexport.models.image_preparation import sample_image
 from gen3dexport.models.triposr.host.field import sample
 from gen3dexport.models.triposr.host.picture import pixels
@@ -39,10 +39,10 @@ def components(settings: Settings) -> tuple[Declaration, ...]:
 def _declared(
     name: str, inputs: tuple[str, ...], outputs: tuple[str, ...], settings: Settings, cacheable: bool = False
 ) -> Declaration:
-    def load(folder: Path, weights: Weights = "stored", allow_pickle: bool = False) -> Any:
+    def load(folder: Path, weights: Weights = "stored", reading: Reading = AS_STORED) -> Any:
         from gen3dexport.models.triposr.networks.loading import load_component
 
-        return load_component(name, settings, folder / CHECKPOINT, weights, allow_pickle)
+        return load_component(name, settings, folder / CHECKPOINT, weights, reading)
 
     step = partial(_find_surface, settings) if name == "query" else partial(_pass_on, inputs, outputs)
     return Declaration(name, CHECKPOINT, inputs, outputs, step, load, cacheable=cacheable)

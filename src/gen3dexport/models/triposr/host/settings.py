@@ -30,7 +30,7 @@ class Knobs(Record):
         position_table: see `PositionTable`.
     """
 
-    WEIGHTS: ClassVar[WeightFiles] = WeightFiles(CONFIG, (CONFIG, "model.safetensors", "model.ckpt"), "model.*")
+    WEIGHTS: ClassVar[WeightFiles] = WeightFiles(CONFIG, (CONFIG, "model*.safetensors*", "model.ckpt"), "model*.*")
 
     chunk: int | None = Field(default=None, ge=8, le=1 << 22)
     resolution: int | None = Field(default=None, ge=2, le=1024)

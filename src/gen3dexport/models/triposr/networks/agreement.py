@@ -80,19 +80,25 @@ def _channels_first(tokens: np.ndarray, batch: int) -> np.ndarray:
 
 
 def _decoder_renderer(golden: Golden, run: Run) -> Arrays:
-    """Queries at points, the decoder by itself, cameras and what they see, and the grid's points."""
+    """Of what the set has: queries at points, the decoder by itself, cameras and what they see, the grid's points."""
     assert golden.component is not None
-    module, extra = golden.component.module, golden.extra
+    module, extra, tensors = golden.component.module, golden.extra, golden.tensors
     assert isinstance(module, Query)
     renderer, given = Renderer(**extra["renderer"]), _inputs(golden)
-    found = _at(run, given, golden.tensors["in.points"].numpy(), renderer)
-    with torch.no_grad():  # by itself it is no part of a program
-        alone = module.decoder(golden.tensors["in.features"]).numpy()
-    found |= {"mlp_density": alone[:, :1], "mlp_features": alone[:, 1:]}
-    rays, seen = _view(run, given, extra, extra["views"], extra["height"], extra["width"], renderer)
-    found |= {"rays_o": rays.origins.numpy(), "rays_d": rays.directions.numpy(), "rgb": seen}
-    found |= {"t_near": rays.near.numpy(), "t_far": rays.far.numpy(), "rays_valid": rays.valid.float().numpy()}
-    return found | {"grid_points": _grid(golden, renderer)}
+    found: Arrays = {}
+    if "in.points" in tensors:
+        found |= _at(run, given, tensors["in.points"].numpy(), renderer)
+    if "in.features" in tensors:
+        with torch.no_grad():  # by itself it is no part of a program
+            alone = module.decoder(tensors["in.features"]).numpy()
+        found |= {"mlp_density": alone[:, :1], "mlp_features": alone[:, 1:]}
+    if "views" in extra:
+        rays, seen = _view(run, given, extra, extra["views"], extra["height"], extra["width"], renderer)
+        found |= {"rays_o": rays.origins.numpy(), "rays_d": rays.directions.numpy(), "rgb": seen}
+        found |= {"t_near": rays.near.numpy(), "t_far": rays.far.numpy(), "rays_valid": rays.valid.float().numpy()}
+    if "out.grid_points" in tensors:
+        found["grid_points"] = _grid(golden, renderer)
+    return found
 
 
 def _grid(golden: Golden, renderer: Renderer) -> np.ndarray:
@@ -103,20 +109,23 @@ def _grid(golden: Golden, renderer: Renderer) -> np.ndarray:
 
 
 def _whole(golden: Golden, run: Run) -> Arrays:
-    """The scene's planes, the field at points and on the grid, and one view."""
-    renderer, given = Renderer(**golden.extra["renderer"]), _inputs(golden)
+    """The scene's planes, and of what the set has: the field at points and on the grid, and one view."""
+    renderer, given, tensors = Renderer(**golden.extra["renderer"]), _inputs(golden), golden.tensors
     first = run(given)
     found = {
         "image_tokens": _channels_first(first["tokens"], len(first["tokens"])),
         "scene_codes": planes_of(torch.from_numpy(first["planes"])).numpy(),
         "resized": np.moveaxis(given["image"], 1, -1),
-        **_at(run, given, golden.tensors["in.points"].numpy(), renderer),
     }
-    count = len(golden.tensors["out.grid_density"])
-    grid = grid_points(round(count ** (1 / 3)))[:count] * np.float32(renderer.radius)
-    found["grid_density"] = _at(run, given, grid, renderer)["density_act"]
-    height, width = golden.tensors["out.rgb"].shape[-3:-1]
-    found["rgb"] = _view(run, given, golden.extra, 1, height, width, renderer)[1][0]
+    if "in.points" in tensors:
+        found |= _at(run, given, tensors["in.points"].numpy(), renderer)
+    if "out.grid_density" in tensors:
+        count = len(tensors["out.grid_density"])
+        grid = grid_points(round(count ** (1 / 3)))[:count] * np.float32(renderer.radius)
+        found["grid_density"] = _at(run, given, grid, renderer)["density_act"]
+    if "out.rgb" in tensors:
+        height, width = tensors["out.rgb"].shape[-3:-1]
+        found["rgb"] = _view(run, given, golden.extra, 1, height, width, renderer)[1][0]
     return found
 
 

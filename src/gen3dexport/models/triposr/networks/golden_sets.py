@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
-from gen3dexport.models.golden import Golden
-from gen3dexport.models.trellis.networks.checkpoints import load_strictly, read_weights
+from gen3dexport.models.golden import Golden, read_files
 from gen3dexport.models.triposr.host.model import Backbone, Decoder, Model, PostProcessor, Renderer, Tokenizer, Vit
 from gen3dexport.models.triposr.host.picture import resized
 from gen3dexport.models.triposr.host.settings import PositionTable
@@ -24,6 +21,7 @@ from gen3dexport.models.triposr.networks.query import FieldDecoder, Query
 from gen3dexport.models.triposr.networks.transformer import Transformer
 from gen3dexport.models.triposr.networks.triplane import TriplaneTokenizer, Upsampler, windows
 from gen3dexport.models.triposr.networks.vit import ImageEncoder, ImageTokenizer
+from gen3dexport.networks.checkpoints import load_strictly, read_weights
 
 CHUNK = 256
 """Points that one call of a set's network takes."""
@@ -49,22 +47,12 @@ def read_golden(folder: Path) -> Golden:
     Raises:
         UsageError: when a file is missing or damaged or the weights do not fit the network.
     """
+    config, meta, tensors = read_files(folder)
+    kind, path = meta["component"], folder / "weights.safetensors"
+    state = read_weights(path)
     try:
-        config = json.loads((folder / "config.json").read_text())
-        kind = json.loads((folder / "meta.json").read_text())["component"]
-        tensors = load_file(folder / "io.safetensors")
-    except FileNotFoundError as error:
-        raise UsageError(
-            f"{error.filename}: not found; a golden folder has config.json, meta.json, weights.safetensors and "
-            "io.safetensors"
-        ) from None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise UsageError(f"{folder}: not a golden folder ({error!r})") from error
-    path = folder / "weights.safetensors"
-    try:
-        state = read_weights(path)
         component = _component(kind, config, tensors, state, str(path))
-    except (KeyError, ValidationError) as error:
+    except ValidationError as error:
         raise UsageError(f"{folder}: not a golden folder of {kind} ({error!r})") from error
     return Golden(component, tensors, {**config, "weights": state}, kind)
 

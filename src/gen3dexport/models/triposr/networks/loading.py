@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from gen3dexport.models.component import Component
-from gen3dexport.models.declaration import Weights
-from gen3dexport.models.trellis.networks.checkpoints import load_strictly, read_weights
+from gen3dexport.models.declaration import Reading, Weights
 from gen3dexport.models.triposr.host.model import Model
 from gen3dexport.models.triposr.host.settings import PositionTable, Settings
 from gen3dexport.models.triposr.networks.query import FieldDecoder, Query
 from gen3dexport.models.triposr.networks.transformer import Transformer
 from gen3dexport.models.triposr.networks.triplane import PLANES, TriplaneBackbone, TriplaneTokenizer, Upsampler
 from gen3dexport.models.triposr.networks.vit import ImageEncoder, ImageTokenizer
+from gen3dexport.networks.checkpoints import load_strictly, read_weights
 
 PARTS: Mapping[str, tuple[str, ...]] = {
     "image_encoder": ("image_tokenizer",),
@@ -107,7 +107,7 @@ def assembled(component: str, made: nn.ModuleDict, model: Model, table: Position
     return network.eval().requires_grad_(False)
 
 
-def load_component(name: str, settings: Settings, stem: Path, weights: Weights, allow_pickle: bool) -> Component:
+def load_component(name: str, settings: Settings, stem: Path, weights: Weights, reading: Reading) -> Component:
     """One component with the weights of `stem`.safetensors, with seeded random ones, or as shapes.
 
     Raises:
@@ -116,7 +116,8 @@ def load_component(name: str, settings: Settings, stem: Path, weights: Weights, 
     model = settings.model
     if weights == "stored":
         path = stem.with_name(f"{stem.name}.safetensors")
-        made = read_parts(model, name, read_weights(path, allow_pickle), str(path))
+        state = read_weights(path, reading.allow_pickle, reading.strip_prefix)
+        made = read_parts(model, name, state, str(path))
         return _component(name, assembled(name, made, model, settings.position_table))
     if weights == "random":
         with torch.random.fork_rng(devices=[]):

@@ -20,7 +20,7 @@ from gen3dexport.assets.voxels import Voxels
 from gen3dexport.documents.record import Record
 from gen3dexport.errors import UsageError
 from gen3dexport.models import Request
-from gen3dexport.models.declaration import Array, Call, Declaration, State, Weights
+from gen3dexport.models.declaration import AS_STORED, Array, Call, Declaration, Reading, State, Weights
 from gen3dexport.models.weights import WeightFiles
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def components(settings: Settings) -> tuple[Declaration, ...]:
     return (Declaration("field", "sphere", ("points", "radius"), ("logits",), _step, load),)
 
 
-def _load(settings: Settings, folder: Path, weights: Weights = "stored", allow_pickle: bool = False) -> Component:
+def _load(settings: Settings, folder: Path, weights: Weights = "stored", reading: Reading = AS_STORED) -> Component:
     from tiny_gen3d.sphere.network import load
 
     return load(folder, settings.width, settings.resolution, weights)
