@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from paper_bundle import rewrite, write_paper_bundle
 
+from gen3dexport.bundle import manifest
+from gen3dexport.bundle.files import File, file_of
 from gen3dexport.bundle.manifest import own_digest, read_manifest, verify
 from gen3dexport.bundle.report_files import DIGESTS, REPORTS, write_reports
 from gen3dexport.errors import UsageError, VerificationError
@@ -208,6 +210,25 @@ def test_what_is_no_file_of_the_bundle_is_told(harm: str, bundle: Path, cli: Cli
     action(bundle)
     code, _, error = cli("verify", bundle)
     assert code == VerificationError.exit_code and words in error
+
+
+def test_a_bundle_that_is_replaced_while_it_is_read_is_read_again(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = Path(shutil.copytree(bundle, tmp_path / "new"))
+    (new / EXAMPLE).write_text("another program")
+    rewrite(new, lambda data: data["files"].update({EXAMPLE: file_of(new / EXAMPLE).model_dump()}))
+    expected = json.loads((new / "manifest.json").read_text())["digest"]
+    change = manifest.change
+
+    def replaced(folder: Path, name: str, listed: File) -> str | None:
+        if new.exists():
+            bundle.rename(tmp_path / "old")
+            new.rename(bundle)
+        return change(folder, name, listed)
+
+    monkeypatch.setattr(manifest, "change", replaced)
+    assert verify(bundle).digest == expected != read_manifest(tmp_path / "old").digest
 
 
 def test_a_folder_that_is_no_bundle_is_a_mistake_of_the_command(tmp_path: Path, cli: Cli) -> None:

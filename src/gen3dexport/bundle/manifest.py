@@ -217,17 +217,24 @@ def verify(bundle: Path, reports: bool = True) -> Manifest:
         VerificationError: with every file that is missing, changed, a link, a pipe or not in the manifest.
     """
     manifest = read_manifest(bundle)
+    while wrong := _wrong(bundle, manifest, reports):
+        again = read_manifest(bundle)
+        if again.digest == manifest.digest:
+            raise VerificationError(
+                f"{bundle}: the bundle was changed or damaged; copy or build it again:\n  " + "\n  ".join(wrong)
+            )
+        manifest = again  # a build has put another bundle here meanwhile
+    return manifest
+
+
+def _wrong(bundle: Path, manifest: Manifest, reports: bool) -> list[str]:
     problems = [change(bundle, name, listed) for name, listed in manifest.files.items()]
     for name, mode in sorted(found_in(bundle)):
         if name in manifest.files or (name in (MANIFEST, *BESIDE_MANIFEST) and stat.S_ISREG(mode)):
             continue
         problems.append(f"{name}: {_what(mode)}not in the manifest")
     problems += changed_reports(bundle) if reports else []
-    if wrong := [problem for problem in problems if problem is not None]:
-        raise VerificationError(
-            f"{bundle}: the bundle was changed or damaged; copy or build it again:\n  " + "\n  ".join(wrong)
-        )
-    return manifest
+    return [problem for problem in problems if problem is not None]
 
 
 def _what(mode: int) -> str:
