@@ -6,6 +6,7 @@
     ├── ExportError               4  export or lowering refused
     ├── AccuracyError             5  accuracy or quality below its floor
     ├── VerificationError         7  digest, signature or format is wrong
+    │   └── ProgramError          7  a program failed in its runtime, on inputs that fit it
     └── UnmeasuredError           8  nothing measured where a measurement was asked for
     Interrupted                 130  stopped by SIGINT or SIGTERM; no `except Exception` holds it up
 
@@ -63,6 +64,10 @@ class VerificationError(GenExportError):
     """A bundle's digest, signature or format is wrong."""
 
     exit_code = 7
+
+
+class ProgramError(VerificationError):
+    """A program failed in its runtime, on inputs that fit what the bundle says of it."""
 
 
 class UnmeasuredError(GenExportError):

@@ -127,15 +127,18 @@ class EagerProgram:
 
         Raises:
             UsageError: when an input is missing, unknown or misshapen.
+            ProgramError: when torch fails on the program.
         """
         import torch
 
         from gen3dexport.backends._inputs import in_order
+        from gen3dexport.backends._running import running
 
-        with torch.inference_mode():
-            result = self.module(*(torch.asarray(value) for value in in_order(self.record, inputs)))
-        values = result if isinstance(result, tuple) else (result,)
-        return dict(zip(self.record.outputs, values, strict=True))
+        values = in_order(self.record, inputs)
+        with running(self.record, "torch"), torch.inference_mode():
+            result = self.module(*(torch.asarray(value) for value in values))
+        outputs = result if isinstance(result, tuple) else (result,)
+        return dict(zip(self.record.outputs, outputs, strict=True))
 
 
 def _plain(program: ExportedProgram, name: str) -> ExportedProgram:

@@ -22,7 +22,7 @@ from gen3dexport.bundle.manifest import Manifest, verify
 from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.bundle.report_files import MANIFEST
 from gen3dexport.documents.record import told
-from gen3dexport.errors import AccuracyError, GenExportError, UsageError, VerificationError
+from gen3dexport.errors import AccuracyError, GenExportError, ProgramError, UsageError, VerificationError
 from gen3dexport.models import Family, Request
 from gen3dexport.models.declaration import Declaration, State
 from gen3dexport.models.run_fields import with_run_fields
@@ -205,6 +205,9 @@ class LoadedBundle:
 
         Args:
             on_component: called with each component's name and the step that runs it; returns that step's state.
+
+        Raises:
+            ProgramError: when a program fails in its runtime.
         """
         names = self.manifest.components
         state = self.begin(request, self.component(names[0]).xp)
@@ -212,7 +215,10 @@ class LoadedBundle:
             program, before = self.component(name), state
 
             def step(name: str = name, program: Program = program, before: State = before) -> State:
-                return self.declared[name].advance(before, program, program.xp)
+                try:
+                    return self.declared[name].advance(before, program, program.xp)
+                except ProgramError as error:
+                    raise ProgramError(f"{self.folder} (target {self.manifest.target['name']}): {error}") from error
 
             state = on_component(name, step)
         return state

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gen3dexport.backends._inputs import in_order
 from gen3dexport.backends._quiet import quiet
+from gen3dexport.backends._running import running
 from gen3dexport.backends.aotinductor.host_code import HostCode, require_host
 from gen3dexport.backends.aotinductor.toolchain import installed
 from gen3dexport.backends.aotinductor.unpacking import require_room
@@ -162,11 +163,12 @@ class AotiProgram:
 
         Raises:
             UsageError: when an input is missing, unknown or misshapen (the compiled code does not look).
+            ProgramError: when the compiled code fails, as far as it notices.
         """
         import torch
 
         values = in_order(self.record, inputs)
-        with torch.inference_mode():
+        with running(self.record, "AOTInductor"), torch.inference_mode():
             # The compiled code reads row-major memory.
             result = self.model(*(torch.asarray(value, device=self.device).contiguous() for value in values))
         outputs = result if isinstance(result, tuple | list) else (result,)

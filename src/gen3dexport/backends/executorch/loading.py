@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gen3dexport.backends._inputs import in_order
+from gen3dexport.backends._running import running
 from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.errors import VerificationError
 
@@ -77,13 +78,15 @@ class ExecutorchProgram:
 
         Raises:
             UsageError: when an input is missing, unknown or misshapen.
+            ProgramError: when ExecuTorch fails on the program.
         """
         import torch
 
         arrays = (np.ascontiguousarray(value) for value in in_order(self.record, inputs))
         # A copy where NumPy forbids writing: torch would warn, and the runtime never writes to its inputs.
         tensors = [torch.from_numpy(a if a.flags.writeable else a.copy()) for a in arrays]
-        values = self.method.execute(tensors)
+        with running(self.record, "ExecuTorch"):
+            values = self.method.execute(tensors)
         return {name: value.numpy() for name, value in zip(self.record.outputs, values, strict=True)}
 
 

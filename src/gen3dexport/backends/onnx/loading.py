@@ -15,6 +15,7 @@ from pydantic import Field
 
 from gen3dexport.backends import Program
 from gen3dexport.backends._inputs import in_order
+from gen3dexport.backends._running import running
 from gen3dexport.bundle.program import ProgramRecord, required
 from gen3dexport.documents.record import Record
 from gen3dexport.errors import MissingError, UsageError, VerificationError
@@ -97,14 +98,10 @@ class OnnxProgram:
 
         Raises:
             UsageError: when an input is missing, unknown or misshapen.
-            VerificationError: when onnxruntime cannot run the program after all.
+            ProgramError: when onnxruntime cannot run the program after all.
         """
         arrays = (np.ascontiguousarray(array) for array in in_order(self.record, inputs))
         named = dict(zip(self.record.inputs, arrays, strict=True))
-        try:
+        with running(self.record, "onnxruntime"):
             results = self.session.run(None, named)
-        except Exception as error:  # as above
-            raise VerificationError(
-                f"program {self.record.name}: onnxruntime failed on it ({error}); update onnxruntime, or build again"
-            ) from error
         return dict(zip(self.record.outputs, results, strict=True))

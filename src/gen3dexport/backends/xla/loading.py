@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gen3dexport.backends._running import running
 from gen3dexport.backends.xla.chips import CHIPS, Requires
 from gen3dexport.backends.xla.weights import read_weights
 from gen3dexport.bundle.program import ProgramRecord, required
@@ -32,7 +33,7 @@ class XlaProgram:
 
     def __init__(self, exported: jax.export.Exported, weights: Mapping[str, Any], record: ProgramRecord) -> None:
         args, _ = jax.tree_util.tree_unflatten(exported.in_tree, exported.in_avals)
-        self.name = record.name
+        self.name, self.record = record.name, record
         kind, chip = jax.devices()[0].device_kind, CHIPS.get(required(record, Requires).chip)
         self.device_name = None if jax.default_backend() == "cpu" else kind
         other = chip is not None and kind != chip.kind
@@ -46,11 +47,13 @@ class XlaProgram:
 
         Raises:
             UsageError: when an input is missing, unknown, misshapen, or holds integers beyond 32 bits.
+            ProgramError: when JAX fails on the program.
         """
         if inputs.keys() != self._specs.keys():
             raise UsageError(f"{self.name}: takes inputs {sorted(self._specs)}, got {sorted(inputs)}")
         fed = {name: self._cast(name, inputs[name], spec) for name, spec in self._specs.items()}
-        return dict(jax.block_until_ready(self._call(self._weights, fed)))
+        with running(self.record, "JAX"):
+            return dict(jax.block_until_ready(self._call(self._weights, fed)))
 
     def device_memory(self) -> int | None:
         """The most bytes that this process has held on the accelerator; None on a CPU."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from gen3dexport.documents.json_file import read_json
 from gen3dexport.documents.record import Record
 from gen3dexport.errors import UsageError
 
@@ -145,12 +145,12 @@ def how_to_get(name: str) -> str:
 
 def _read(place: Path, released: _Released, random_weights: bool) -> Encoder:
     path = place / "config.json"
+    given = read_json(path, "a configuration of the transformers library")
     try:
-        given = json.loads(path.read_text())
         model_type = given["model_type"]
         given = given.get("text_config", given) if released.architecture == "clip" else given
         config = {key: given.get(key, value) for key, value in released.config.items()}
-    except (OSError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path}: not a configuration of the transformers library ({error!r})") from error
     if model_type not in _MODEL_TYPES[released.architecture]:
         known = " or ".join(_MODEL_TYPES[released.architecture])

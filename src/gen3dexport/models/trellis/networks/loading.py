@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from gen3dexport.errors import UsageError
+from gen3dexport.documents.json_file import read_json
+from gen3dexport.documents.plain import shown
+from gen3dexport.errors import GenExportError, UsageError
 from gen3dexport.models.component import Component, Euler
 from gen3dexport.models.declaration import AS_STORED, Declaration, Reading, Weights
 from gen3dexport.models.trellis.host.conditioning import text_encoder_folder
@@ -60,6 +61,9 @@ _FIXED = {
 }
 _IGNORED = ("use_fp16",)  # weights are up-cast to float32; half precision is a scheme of the build
 
+_LARGEST = 2**20
+"""The largest size that a configuration may ask for."""
+_MOST_BLOCKS = 1000
 _GATHERED = 2**27  # bytes of gathered rows that a sparse convolution may hold
 
 
@@ -69,29 +73,59 @@ def network(name: str, args: Mapping[str, Any]) -> nn.Module:
     Raises:
         UsageError: for a class or an option that is not implemented.
     """
-    cls = _CLASSES.get(name.removeprefix("Elastic"))
+    cls = _CLASSES.get(name.removeprefix("Elastic")) if isinstance(name, str) else None
     if cls is None:
         raise UsageError(f"network class {name!r}: unknown; there are {', '.join(_CLASSES)}")
     for key, value in _FIXED.items():
         if args.get(key, value) != value:
             raise UsageError(f"{name}: {key}={args[key]!r} is not implemented (no release uses it); only {value!r} is")
     kept = {k: v for k, v in args.items() if k not in _FIXED and k not in _IGNORED}
+    for key, value in kept.items():
+        counted = key.startswith("num_") and "block" in key
+        least, most = (0, _MOST_BLOCKS) if counted else (2**-20, _LARGEST)
+        if any(not least <= number <= most for number in _numbers(value)):
+            raise UsageError(f"{name}: {key}={shown(value)}: needs numbers above 0, {most} at most")
+    width, heads = kept.get("model_channels"), kept.get("num_heads")
+    if isinstance(width, int) and isinstance(heads, int) and width % heads:
+        raise UsageError(f"{name}: model_channels={width} is no multiple of num_heads={heads}")
     try:
         return cls(**kept).eval()
-    except TypeError as error:
-        raise UsageError(f"{name}: {error}") from error
+    except GenExportError:
+        raise
+    except Exception as error:  # torch and Python raise many types on sizes that make no network
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise UsageError(f"{name}: no network has such a configuration ({said[0]})") from error
 
 
-def _read_config(stem: Path) -> dict[str, Any]:
-    """{"name", "args"} of `STEM.json`."""
+def _numbers(value: Any) -> tuple[float, ...]:
+    """A size, or those of a list; what is inside a mapping may be negative."""
+    values = value if isinstance(value, list | tuple) else (value,)
+    return tuple(n for n in values if isinstance(n, int | float) and not isinstance(n, bool))
+
+
+def _read_config(stem: Path) -> tuple[str, dict[str, Any]]:
+    """Class and arguments of the network of `STEM.json`.
+
+    Raises:
+        UsageError: when the file is missing, damaged or another one.
+    """
     path = stem.with_name(stem.name + ".json")
+    config = read_json(path, "a network's configuration")
+    name, args = config.get("name"), config.get("args")
+    if not isinstance(name, str) or not isinstance(args, dict):
+        raise UsageError(f"{path}: not a network's configuration, which has a text `name` and a mapping `args`")
+    if args.get("num_blocks") == 0:
+        raise UsageError(f"{path}: args.num_blocks=0: a released network has blocks; needs a number above 0")
+    return name, args
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors inside with the file that they are of."""
     try:
-        config = json.loads(path.read_text())
-        return {"name": config["name"], "args": dict(config["args"])}
-    except FileNotFoundError:
-        raise UsageError(f"{path}: network configuration not found") from None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise UsageError(f"{path}: not a network configuration ({error})") from error
+        yield
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
 
 
 def load_checkpoint(stem: Path, source: Weights = "stored", reading: Reading = AS_STORED, seed: int = 0) -> nn.Module:
@@ -100,15 +134,13 @@ def load_checkpoint(stem: Path, source: Weights = "stored", reading: Reading = A
     Raises:
         UsageError: when a file is missing, damaged or does not fit.
     """
-    config = _read_config(stem)
-    if source == "random":
-        return random_network(config["name"], config["args"], seed)
-    if source == "shapes":
-        with torch.device("meta"):
-            return network(config["name"], config["args"])
-    weights = stem.with_name(stem.name + ".safetensors")
-    state = read_weights(weights, reading.allow_pickle, reading.strip_prefix)
-    module = load_strictly(network(config["name"], config["args"]), state, str(weights))
+    name, args = _read_config(stem)
+    with _naming(stem.with_name(f"{stem.name}.json")), torch.device("meta") if source == "shapes" else nullcontext():
+        module = random_network(name, args, seed) if source == "random" else network(name, args)
+    if source != "stored":
+        return module
+    weights = stem.with_name(f"{stem.name}.safetensors")
+    module = load_strictly(module, read_weights(weights, reading.allow_pickle, reading.strip_prefix), str(weights))
     _check_perturbation(module, weights)
     return module
 

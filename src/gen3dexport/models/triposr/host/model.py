@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -28,6 +28,12 @@ _ENCODERS = {"facebook/dino-vitb16": _DINO}
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
+Size = Annotated[int, Field(ge=1, le=2**16)]
+"""A width, or an edge."""
+Count = Annotated[int, Field(ge=1, le=1024)]
+"""How many of what there are few."""
+
+
 class Vit(Record):
     """The image encoder: a vision transformer of the transformers library's `ViTModel`.
 
@@ -35,12 +41,12 @@ class Vit(Record):
         image_size: edge of the images that the stored position table is for, in pixels.
     """
 
-    hidden_size: int = Field(ge=1)
-    num_hidden_layers: int = Field(ge=1)
-    num_attention_heads: int = Field(ge=1)
-    intermediate_size: int = Field(ge=1)
-    image_size: int = Field(ge=1)
-    patch_size: int = Field(ge=1)
+    hidden_size: Size
+    num_hidden_layers: Count
+    num_attention_heads: Count
+    intermediate_size: Size
+    image_size: Size
+    patch_size: Size
     num_channels: Literal[3] = 3
     layer_norm_eps: float = Field(default=1e-12, gt=0)
     qkv_bias: bool = True
@@ -50,34 +56,34 @@ class Vit(Record):
 class Tokenizer(Record):
     """The learned tokens of the three planes."""
 
-    plane_size: int = Field(ge=1)
-    num_channels: int = Field(ge=1)
+    plane_size: Count
+    num_channels: Size
 
 
 class Backbone(Record):
     """The transformer that turns plane tokens into planes, under the image's tokens."""
 
-    in_channels: int = Field(ge=1)
-    num_attention_heads: int = Field(ge=1)
-    attention_head_dim: int = Field(ge=1)
-    num_layers: int = Field(ge=1)
-    cross_attention_dim: int = Field(ge=1)
-    norm_num_groups: int = Field(default=32, ge=1)
+    in_channels: Size
+    num_attention_heads: Count
+    attention_head_dim: Count
+    num_layers: Count
+    cross_attention_dim: Size
+    norm_num_groups: Size = 32
 
 
 class PostProcessor(Record):
     """The upsampling of the planes by two."""
 
-    in_channels: int = Field(ge=1)
-    out_channels: int = Field(ge=1)
+    in_channels: Size
+    out_channels: Size
 
 
 class Decoder(Record):
     """The network of density and colour at one point."""
 
-    in_channels: int = Field(ge=1)
-    n_neurons: int = Field(ge=1)
-    n_hidden_layers: int = Field(ge=1)
+    in_channels: Size
+    n_neurons: Size
+    n_hidden_layers: Count
     activation: Literal["silu"] = "silu"
 
 
@@ -95,7 +101,7 @@ class Renderer(Record):
     density_activation: Literal["exp"] = "exp"
     density_bias: float = -1.0
     color_activation: Literal["sigmoid"] = "sigmoid"
-    num_samples_per_ray: int = Field(default=128, ge=1)
+    num_samples_per_ray: Size = 128
 
 
 class Model(Record):
@@ -105,7 +111,7 @@ class Model(Record):
         cond_image_size: edge of the image that the encoder takes, in pixels.
     """
 
-    cond_image_size: int = Field(ge=1)
+    cond_image_size: int = Field(ge=1, le=4096)
     vit: Vit
     tokenizer: Tokenizer
     backbone: Backbone
@@ -133,6 +139,8 @@ class Model(Record):
             "the encoder's hidden_size, a multiple of its heads": (self.vit.hidden_size, self.vit.num_attention_heads),
             "backbone.in_channels, a multiple of norm_num_groups": (b.in_channels, b.norm_num_groups),
         }
+        if self.vit.image_size < self.vit.patch_size:
+            raise ValueError(f"vit.image_size must be vit.patch_size ({self.vit.patch_size}) at least")
         for what, (number, divisor) in divisors.items():
             if number % divisor:
                 raise ValueError(f"{number} is not {what} ({divisor})")

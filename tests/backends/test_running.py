@@ -1,0 +1,53 @@
+"""Errors inside a call of a runtime: one class, the component and the runtime named, whatever the runtime raised."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gen3dexport import backends
+from gen3dexport.backends.eager import EagerProgram
+from gen3dexport.bundle.program import ProgramRecord, TensorSpec, program_record, specs
+from gen3dexport.errors import ProgramError, UsageError
+from gen3dexport.export import Captured
+from gen3dexport.models.component import Component
+from gen3dexport.runtime import load
+
+RUNTIMES = {"eager": "torch", "onnx": "onnxruntime"}
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_a_program_that_fails_in_its_runtime(name: str, tmp_path: Path) -> None:
+    """The record says a wider input than the program has, so the runtime is the first to see that it does not fit."""
+    if name == "onnx" and find_spec("onnxruntime") is None:
+        pytest.skip("needs the extra: pip install 'gen3dexport[onnx]'")
+    backend = backends.find(name)
+    component = Component("decoder", nn.Linear(8, 4).eval(), {"x": torch.zeros(1, 8)}, ("y",))
+    lowered = backend.lower(Captured(component), backend.Options(), tmp_path)
+    record = program_record("decoder", lowered, specs(component.inputs), specs(component.run()), scheme="fp32")
+    wider: ProgramRecord = record.model_copy(update={"inputs": {"x": TensorSpec(shape=(1, 9), dtype="float32")}})
+    program = backend.load(tmp_path, wider)
+    with pytest.raises(UsageError, match="x is float32"):
+        program({"x": np.zeros((1, 8), np.float32)})
+    with pytest.raises(
+        ProgramError, match=rf"component decoder: {RUNTIMES[name]} failed on it .*build it again"
+    ) as error:
+        program({"x": np.zeros((1, 9), np.float32)})
+    assert error.value.exit_code == 7
+    assert error.value.__cause__ is not None
+
+
+def test_a_bundle_names_itself_and_its_target(tiny_bundle: Path) -> None:
+    loaded = load(tiny_bundle)
+    program = loaded.program(loaded.record("decoder"))
+    assert isinstance(program, EagerProgram)
+    loaded.programs["decoder"] = replace(program, module=nn.Linear(3, 3))  # another network than the record's
+    shape = loaded.settings.condition
+    with pytest.raises(ProgramError, match=rf"{tiny_bundle} \(target eager-fast\): component decoder: torch failed"):
+        loaded.generate(features=np.zeros(shape, np.float32))
