@@ -23,16 +23,18 @@ def load(folder, program):
 
 @pytest.mark.usefixtures("in_child")
 @pytest.mark.parametrize(
-    ("load", "message"),
+    ("load", "message", "expected"),
     [
-        ("os._exit(9)", "a program could not be loaded and run (exit 9)"),
-        ("raise VerificationError(f'{program.name}: not a program')", "decoder: not a program"),
+        ("os._exit(9)", "a program could not be loaded and run (exit 9)", 7),
+        ("os.kill(os.getpid(), 9)", "killed by SIGKILL, most likely by the system because memory ran out", 8),
+        ("raise VerificationError(f'{program.name}: not a program')", "decoder: not a program", 7),
     ],
-    ids=["dies", "refuses"],
+    ids=["dies", "is killed", "refuses"],
 )
 def test_what_happens_there_is_told_here(
     load: str,
     message: str,
+    expected: int,
     tiny_recipe: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -47,6 +49,6 @@ def test_what_happens_there_is_told_here(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.delitem(sys.modules, "fragile", raising=False)
     code, _, error = cli("build", tiny_recipe, "-t", tmp_path / "fragile.yaml", "-o", tmp_path / "bundle")
-    assert code == 7, error
+    assert code == expected, error
     assert message in error
     assert (tmp_path / "bundle" / "manifest.json").is_file() and not (tmp_path / "bundle" / "report.json").exists()
