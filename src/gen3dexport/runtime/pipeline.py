@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -36,7 +35,7 @@ class LoadedBundle:
 
     Attributes:
         folder: where the bundle lies; manifest: what it is.
-        programs: what was loaded so far, by program name; opened_by: the process that loaded it.
+        programs: what was loaded so far, by program name.
         conditions: where answers of encoders are kept; None to run them always.
     """
 
@@ -44,7 +43,6 @@ class LoadedBundle:
     manifest: Manifest
     programs: dict[str, Program] = field(default_factory=dict)
     conditions: ConditionCache | None = None
-    opened_by: int | None = None
 
     @cached_property
     def family(self) -> Family:
@@ -137,12 +135,11 @@ class LoadedBundle:
 
         Raises:
             MissingError: when this machine lacks its runtime or device.
-            UsageError: when programs were loaded before this process was forked.
+            UsageError: when programs that do not survive a fork were loaded before this process was forked.
             VerificationError: when a file was changed since the bundle was loaded, or the runtime refuses it.
         """
         backend = backends.find(self.manifest.target["backend"])
-        forks.check(self.folder, self.opened_by, backend)
-        self.opened_by = os.getpid()
+        forks.check(self.folder, backend)
         if record.name not in self.programs:
             self.check(*(f"programs/{name}" for name in record.files))
             self.programs[record.name] = backend.load(self.folder / "programs", record)
@@ -176,7 +173,7 @@ class LoadedBundle:
         Raises:
             UsageError, MissingError, VerificationError: as `program` does.
         """
-        forks.check(self.folder, self.opened_by, backends.find(self.manifest.target["backend"]))
+        forks.check(self.folder, backends.find(self.manifest.target["backend"]))
         return self.encoders.get(name) or self.program(self.record(name))
 
     def load_programs(self) -> None:
