@@ -27,7 +27,7 @@ def load(folder, program):
     [
         ("os._exit(9)", "a program could not be loaded and run (exit 9)", 7),
         ("os.kill(os.getpid(), 9)", "killed by SIGKILL, most likely by the system because memory ran out", 8),
-        ("raise VerificationError(f'{program.name}: not a program')", "decoder: not a program", 7),
+        ("raise VerificationError(f'{program.name}: not a program')", ": not a program", 7),
     ],
     ids=["dies", "is killed", "refuses"],
 )

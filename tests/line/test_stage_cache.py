@@ -30,6 +30,7 @@ USED = {
 
 BELOW = {
     "documents/caches.py": "where the compiler works",
+    "documents/json_file.py": "reads an index of shards, whose files are part of the key",
     "documents/record.py": "the base class of records",
     "documents/shipped.py": "the words of errors",
 }

@@ -25,8 +25,8 @@ def running(program: ProgramRecord, runtime: str) -> Iterator[None]:
     except Exception as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise ProgramError(
-            f"{_named(program)}: {runtime} failed on it ({said[0]}); run `gen3dexport verify` on the bundle, then "
-            "build it again or install the versions that its manifest names"
+            f"{_named(program)}: {runtime} failed on it ({said[0]}); run `gen3dexport verify` on the bundle, "
+            "then build it again or install the versions that its manifest names"
         ) from error
 
 

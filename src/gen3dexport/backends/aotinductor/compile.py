@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -103,6 +104,7 @@ def _settings(folder: Path, name: str, march: str) -> dict[str, object]:
         "aot_inductor.force_mmap_weights": True,  # weights of any size, mapped and not linked (the limit was 2 GB)
         "aot_inductor.enable_line_tables": False,  # debugging sections, with paths of the building machine
         "always_keep_tensor_constants": True,  # small ones too, as weights that can be checked and not as literals
+        "cpp.enable_floating_point_contract_flag": _contraction(folder),
         "cpp.march": march,
         "cpp.simdlen": LEVELS[march][0],
         "cpp.dynamic_threads": True,  # else the number of threads of the building process is compiled in
@@ -110,6 +112,17 @@ def _settings(folder: Path, name: str, march: str) -> dict[str, object]:
         "fx_graph_remote_cache": False,
         "triton.cudagraphs": False,
     }
+
+
+def _contraction(folder: Path) -> str:
+    """torch's own choice for `-ffp-contract=`, and after it that the files which checks in the code name do not begin
+    with the building machine's folders: they are nobody's business, and packages are to repeat.
+
+    It is the one text that torch hands to the compiler for wrapper and kernels alike; it splits it as a shell does.
+    """
+    chosen: str = torch._inductor.config.cpp.enable_floating_point_contract_flag
+    places = {folder.parent: ".", Path(torch.__file__).parent: "torch"}
+    return " ".join([chosen, *(shlex.quote(f"-ffile-prefix-map={place}={name}") for place, name in places.items())])
 
 
 def _known(options: Mapping[str, object]) -> dict[str, object]:

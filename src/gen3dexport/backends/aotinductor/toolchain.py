@@ -108,6 +108,5 @@ def missing(device: str) -> list[str]:
 
 
 def work_folder() -> Path:
-    """Where the compiler works: fixed for a user and a torch version, because its path ends up inside packages and
-    packages are to be reproducible."""
+    """Where the compiler works: fixed for a user and a torch version, so that what it has compiled is found again."""
     return private_folder("aotinductor") / f"torch-{installed('torch')}"
