@@ -19,6 +19,7 @@ from gen3dexport.assets import mesh_files as assets
 from gen3dexport.bundle.manifest import read_manifest
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.models.image_preparation import sample_image
+from gen3dexport.plan import make_plan, read_recipe, read_target
 from gen3dexport.runtime import condition_cache, load
 from gen3dexport.runtime.condition_cache import ConditionCache
 
@@ -172,13 +173,15 @@ def test_an_encoder_that_is_not_there_is_left_out(
     recipe.write_text(TINY_RECIPE.format(weights=bare) + f"components: {{{name}: {{scheme: fp32}}}}\n")
 
     def names(*overrides: str) -> list[str]:
-        code, out, error = cli("plan", recipe, *overrides, "-t", "eager", "--json")
-        assert code == 0, error
-        return [row["name"] for row in json.loads(out)["components"]]
+        target = read_target("eager")
+        return list(make_plan(read_recipe(str(recipe), target, overrides), target).declared)
 
     assert names() == ["flow", "decoder"]
     elsewhere = weights / place.relative_to(bare)
     assert names(f"knobs.encoder={elsewhere}") == list(COMPONENTS[kind])
+    code, out, error = cli("plan", recipe, f"knobs.encoder={elsewhere}", "-t", "eager", "--json")
+    assert code == 0, error
+    assert [row["name"] for row in json.loads(out)["components"]] == list(COMPONENTS[kind])
     code, _, error = cli("plan", recipe, "random_weights=true", "-t", "eager")
     assert code == UsageError.exit_code
     assert "and the flow takes 48" in error

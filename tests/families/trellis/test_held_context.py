@@ -14,6 +14,7 @@ from gen3dexport.bundle.manifest import read_manifest
 from gen3dexport.models.component import Component
 from gen3dexport.models.trellis.networks.golden_sets import read_golden
 from gen3dexport.models.trellis.networks.held_context import FlowContext, hold_context
+from gen3dexport.plan import make_plan, read_recipe, read_target
 from gen3dexport.runtime import load
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -73,15 +74,20 @@ def test_a_bundle_makes_the_same_asset(
         np.testing.assert_array_equal(again.vertices, meshes[0].vertices)
 
 
-def test_a_plan_has_both_halves(cli: Cli) -> None:
+def test_a_plan_has_both_halves(tiny_recipe: Path, cli: Cli) -> None:
+    code, out, error = cli("plan", tiny_recipe, "knobs.sampler.cache_context=true", "-t", "eager", "--json")
+    assert code == 0, error
+    rows = {row["name"]: row for row in json.loads(out)["components"]}
+    assert list(rows) == ["flow_context", "flow", "decoder"] and rows["flow"]["inputs"]["context"] == [2, 2, 1, 11, 64]
     overrides = (
         "knobs.sampler.cache_context=true",
         "knobs.slat_sampler.cache_context=true",
         "knobs.sampler.tabulate_time=false",
     )
-    code, out, error = cli("plan", "trellis-text-base", *overrides, "knobs.encoder=none", "-t", "eager", "--json")
-    assert code == 0, error
-    rows = {row["name"]: row for row in json.loads(out)["components"]}
-    assert list(rows)[:5] == ["flow_context", "flow", "decoder", "slat_flow_context", "slat_flow"]
-    assert rows["slat_flow"]["inputs"]["context"] == [12, 2, 1, 77, 768]
-    assert rows["flow"]["parameters"] + rows["flow_context"]["parameters"] == 156_726_536
+    target = read_target("eager")
+    plan = make_plan(read_recipe("trellis-text-base", target, [*overrides, "knobs.encoder=none"]), target)
+    assert list(plan.declared)[:5] == ["flow_context", "flow", "decoder", "slat_flow_context", "slat_flow"]
+    names = ("flow", "flow_context", "slat_flow")
+    flow, context, slat_flow = (plan.declared[name].load(plan.weights, "shapes") for name in names)
+    assert list(slat_flow.inputs["context"].shape) == [12, 2, 1, 77, 768]
+    assert flow.parameters + context.parameters == 156_726_536

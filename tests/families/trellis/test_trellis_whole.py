@@ -23,12 +23,14 @@ from gen3dexport.assets.radiance_field import RadianceField
 from gen3dexport.bundle.golden import read_assets
 from gen3dexport.bundle.manifest import read_manifest
 from gen3dexport.errors import UsageError
+from gen3dexport.export import export_module
 from gen3dexport.models.trellis.host.configs import NETWORKS
 from gen3dexport.models.trellis.networks.loading import random_network
 from gen3dexport.observe import Eager
 from gen3dexport.plan import make_plan, read_recipe, read_target
 from gen3dexport.reports.report import read_report
 from gen3dexport.runtime import load
+from gen3dexport.runtime.pipeline import LoadedBundle
 from gen3dexport.search.trials import Choice, Trials
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -76,6 +78,12 @@ def built(weights: Path, validated: Callable[[str], Path]) -> Path:
     return validated(WHOLE.format(weights=weights))
 
 
+@pytest.fixture(scope="module")
+def loaded(built: Path) -> LoadedBundle:
+    """The bundle with its programs, for tests that change nothing of it."""
+    return load(built)
+
+
 @pytest.fixture
 def features(tmp_path: Path) -> Path:
     """Condition features that some golden asset was not made of."""
@@ -103,8 +111,7 @@ def test_the_bundle_holds_every_component_and_passes(built: Path) -> None:
     assert page.count('class="splats"') >= 2 and "function splatViewer" in page and "gaussians psnr, dB" in page
 
 
-def test_golden_assets_keep_every_kind(built: Path) -> None:
-    loaded = load(built)
+def test_golden_assets_keep_every_kind(built: Path, loaded: LoadedBundle) -> None:
     golden = read_assets(built / "golden" / "assets.safetensors")
     assert [set(made) for made in golden] == [set(loaded.settings.asset_kinds)] * 2
     assert set(golden[0]["mesh"]) >= {"vertices", "faces", "colors", "cell"}
@@ -142,32 +149,29 @@ def test_run_changes_assets_on_their_way_into_files(built: Path, features: Path,
     assert code == UsageError.exit_code and "--size: is of gaussians, mesh, points" in error
 
 
-def test_run_writes_gaussians(built: Path, features: Path, tmp_path: Path, cli: Cli) -> None:
-    code, out, error = cli("run", built, "--features", features, "-o", tmp_path / "asset.ply")
+def test_run_writes_gaussians_and_too_many_voxels_are_refused_or_coarsened(
+    built: Path, loaded: LoadedBundle, features: Path, tmp_path: Path, cli: Cli
+) -> None:
+    arguments = ("run", built, "--features", features, "-o", tmp_path / "asset.ply")
+    code, _, error = cli(*arguments, "--set", "on_overflow=error")
+    assert code == UsageError.exit_code and "build with a budget of" in error and "--set on_overflow=coarsen" in error
+    assert not (tmp_path / "asset.ply").exists()
+    code, _, error = cli(*arguments, "--set", "on_overflow=coarse")
+    assert code == UsageError.exit_code and "did you mean 'coarsen'" in error
+    with pytest.warns(UserWarning, match="coarsened 4x"):
+        code, out, error = cli(*arguments, "--set", "on_overflow=coarsen")
     assert code == 0, error
     head, _, body = (tmp_path / "asset.ply").read_bytes().partition(b"end_header\n")
     rows = np.frombuffer(body, "<f4").reshape(-1, len(PLY_PROPERTIES))
     assert f"element vertex {len(rows)}\n".encode() in head and f"{len(rows):,} gaussians" in out
-    gaussians = load(built).generate_assets(features=np.load(features))["gaussians"]
+    gaussians = loaded.generate_assets(features=np.load(features))["gaussians"]
     assert isinstance(gaussians, Gaussians)
     x, y, z = gaussians.positions.T
     np.testing.assert_allclose(rows[:, :3], np.stack([x, -z, y], 1), atol=1e-6)
     np.testing.assert_allclose(rows[:, 10:13], np.log(gaussians.scales), atol=1e-4)
 
 
-def test_too_many_voxels_are_refused_or_coarsened(built: Path, features: Path, tmp_path: Path, cli: Cli) -> None:
-    arguments = ("run", built, "--features", features, "-o", tmp_path / "asset.ply")
-    code, _, error = cli(*arguments, "--set", "on_overflow=error")
-    assert code == UsageError.exit_code and "build with a budget of" in error and "--set on_overflow=coarsen" in error
-    assert not (tmp_path / "asset.ply").exists()
-    with pytest.warns(UserWarning, match="coarsened 4x"):
-        assert cli(*arguments, "--set", "on_overflow=coarsen")[0] == 0
-    code, _, error = cli(*arguments, "--set", "on_overflow=coarse")
-    assert code == UsageError.exit_code and "did you mean 'coarsen'" in error
-
-
-def test_every_asset_is_of_the_same_voxels(built: Path, features: Path) -> None:
-    loaded = load(built)
+def test_every_asset_is_of_the_same_voxels(loaded: LoadedBundle, features: Path) -> None:
     from gen3dexport.models import Request
 
     state = loaded.run(Request("", 3, np.load(features)))
@@ -183,11 +187,10 @@ def test_every_asset_is_of_the_same_voxels(built: Path, features: Path) -> None:
     assert (low > (field.positions.min(0) - 0.5) - reach).all() and (high < field.positions.max(0) - 0.5 + reach).all()
 
 
-def test_a_smaller_budget_changes_no_latent(built: Path) -> None:
+def test_a_smaller_budget_changes_no_latent(loaded: LoadedBundle) -> None:
     """Noise of a voxel does not depend on the budget, and padding does not reach real rows."""
     from gen3dexport.models.trellis.host import slat_stage
 
-    loaded = load(built)
     settings = loaded.settings
     small = settings.model_copy(update={"slat": settings.slat.model_copy(update={"tokens": 64})})
     one = slat_stage.noise(settings, np.random.default_rng(5))
@@ -226,9 +229,13 @@ def test_a_choice_of_decoders_and_of_the_gather(weights: Path, tmp_path: Path, c
     assert code == 0, error
     plain = {row["name"]: row for row in json.loads(out)["components"]}
     assert list(plain) == ["flow", "decoder", "slat_flow", "slat_decoder_gs"]
-    per_offset = json.loads(cli(*arguments, "knobs.voxels.gather=per-offset")[1])["components"][2]
-    gathers = [row["operators"]["aten.index_select.default"] for row in (plain["slat_flow"], per_offset)]
-    assert gathers[1] == gathers[0] + 26 * 8  # 8 convolutions, 27 gathers each instead of one
+    target = read_target("eager")
+    recipe = read_recipe(str(tmp_path / "whole.yaml"), target, ["knobs.voxels.gather=per-offset"])
+    flow = (plan := make_plan(recipe, target)).declared["slat_flow"].load(plan.weights, "shapes")
+    graph = export_module(flow.module, tuple(flow.inputs.values()), flow.name).graph
+    per_offset = [str(node.target) for node in graph.nodes].count("aten.index_select.default")
+    gathers = plain["slat_flow"]["operators"]["aten.index_select.default"]
+    assert per_offset == gathers + 26 * 8  # 8 convolutions, 27 gathers each instead of one
 
 
 def test_more_voxels_than_the_budget(weights: Path, tmp_path: Path, cli: Cli) -> None:
@@ -264,7 +271,7 @@ def test_loss_of_a_trial_is_that_of_its_worst_kind(weights: Path, tmp_path: Path
     choices = {"slat_decoder_gs": Choice("bf16"), "slat_decoder_rf": Choice("bf16")}
     field = trials.quantized("slat_decoder_rf", choices["slat_decoder_rf"]).module
     with torch.no_grad():
-        field.get_submodule("out_layer.layer").weight.mul_(0.5)
+        field.get_submodule("out_layer").weight.mul_(0.5)
     kept, losses = trials.plan, []
     for state, reference in zip(trials.before["slat_decoder_gs"], trials.assets, strict=True):
         for name in list(COMPONENTS)[3:]:
@@ -272,7 +279,7 @@ def test_loss_of_a_trial_is_that_of_its_worst_kind(weights: Path, tmp_path: Path
             state = kept.declared[name].advance(state, program, np)
         made = kept.family.make_assets(state, kept.settings)
         lost = {kind: 1 - kinds.of(kind).scores(asset, reference[kind])[0].value for kind, asset in made.items()}
-        assert lost["mesh"] < 1e-6 and lost["voxels"] == 0 and 0 < lost["gaussians"] < lost["radiance_field"]
+        assert lost["mesh"] < 1e-3 and lost["voxels"] == 0 and 0 < lost["gaussians"] < lost["radiance_field"]
         losses.append(lost["radiance_field"])
     assert len(losses) == 2 and losses[0] != losses[1]
     assert trials.loss(choices) == trials.loss(choices) == pytest.approx(sum(losses) / 2, rel=1e-6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from gen3dexport.models.trellis.host.gaussian_attributes import perturbation
 from gen3dexport.models.trellis.host.settings import Sampling, Settings
 from gen3dexport.models.trellis.host.slat_inputs import Tables, flow_tables, mesh_inputs, window_inputs
 from gen3dexport.models.trellis.host.structure_stage import shell
+from gen3dexport.models.trellis.host.voxel_budget import Budget
 from gen3dexport.models.trellis.networks.held_context import FlowContext, hold_context
 from gen3dexport.models.trellis.networks.mesh_decoder import SLatMeshDecoder
 from gen3dexport.models.trellis.networks.slat_decoders import SLatEncoder, SLatGaussianDecoder, SLatRadianceFieldDecoder
@@ -327,16 +329,26 @@ def _flow_shapes(settings: Settings, latent: tuple[int, ...], sampling: Sampling
 def _slat_flow_shapes(settings: Settings, size: tuple[int, int]) -> Shapes:
     slat = settings.slat
     assert slat is not None
-    tables = flow_tables(shell(slat.budget, slat.resolution), slat.budget)
-    return _flow_shapes(settings, (slat.tokens, len(slat.mean)), slat, size) | _on_meta(tables)
+    tables = _flow_tables(slat.budget, slat.resolution)
+    return _flow_shapes(settings, (slat.tokens, len(slat.mean)), slat, size) | tables
 
 
 def _slat_decoder_shapes(declared: Declaration, settings: Settings) -> Shapes:
     slat = settings.slat
     assert slat is not None
-    coords = shell(slat.budget, slat.resolution)
-    tables = mesh_inputs(coords, slat.tokens) | window_inputs(coords, slat.tokens, slat.windows[declared.name])
-    return {"feats": (1, slat.tokens, len(slat.mean)), **_on_meta(tables)}
+    tables = _decoder_tables(slat.budget, slat.resolution, slat.windows[declared.name])
+    return {"feats": (1, slat.tokens, len(slat.mean)), **tables}
+
+
+@cache
+def _flow_tables(budget: Budget, resolution: int) -> Shapes:
+    return _on_meta(flow_tables(shell(budget, resolution), budget))
+
+
+@cache
+def _decoder_tables(budget: Budget, resolution: int, window_size: int) -> Shapes:
+    coords = shell(budget, resolution)
+    return _on_meta(mesh_inputs(coords, budget.tokens) | window_inputs(coords, budget.tokens, window_size))
 
 
 def _on_meta(tables: Tables) -> Shapes:
