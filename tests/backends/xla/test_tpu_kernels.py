@@ -20,11 +20,11 @@ from jax.experimental.pallas.tpu import force_tpu_interpret_mode  # noqa: E402
 
 from gen3dexport.backends import xla  # noqa: E402
 from gen3dexport.backends.xla.attention_kernel import Heads, attention  # noqa: E402
-from gen3dexport.backends.xla.capture import Rules  # noqa: E402
+from gen3dexport.backends.xla.capture import Lowerings  # noqa: E402
 from gen3dexport.backends.xla.fuse import Kernels  # noqa: E402
 from gen3dexport.backends.xla.int8_kernel import int8_linear  # noqa: E402
 from gen3dexport.backends.xla.network import network  # noqa: E402
-from gen3dexport.backends.xla.operators import einsum_attention, rules  # noqa: E402
+from gen3dexport.backends.xla.operators import einsum_attention  # noqa: E402
 from gen3dexport.backends.xla.rows import Layer, RowOperation, apply  # noqa: E402
 from gen3dexport.backends.xla.weights import dtype_of  # noqa: E402
 from gen3dexport.export import Captured  # noqa: E402
@@ -159,9 +159,9 @@ def test_a_block_with_kernels_computes_what_it_did(scheme: str, bound: float) ->
     inputs = [v.numpy() for v in made.inputs.values()]
     kernels = Kernels(min_keys=64)
     with jax.default_matmul_precision("highest"):
-        plain = jax.jit(lambda s: whole.call(s, inputs, Rules(rules()))[0])(state)
+        plain = jax.jit(lambda s: whole.call(s, inputs, Lowerings(lowerings()))[0])(state)
         with force_tpu_interpret_mode():
-            taken = jax.jit(lambda s: whole.call(s, inputs, Rules(rules(), kernels))[0])(state)
+            taken = jax.jit(lambda s: whole.call(s, inputs, Lowerings(lowerings(), kernels))[0])(state)
     assert relative_l2(taken, np.asarray(plain)) < bound
     assert relative_l2(taken, expected) < 1.1 * relative_l2(plain, expected) + 1e-6
     shapes = [{"batch": 1, "heads": 2, "queries": TOKENS, "keys": n, "width": 64} for n in (TOKENS, CONTEXT)]
@@ -206,7 +206,7 @@ def assert_one_kernel_computes(made: Component) -> None:
     """An attention without weights goes into the kernel, and comes out as in eager."""
     whole, kernels = network(Captured(made)), Kernels(min_keys=64)
     with force_tpu_interpret_mode():
-        found = whole.call({}, [v.numpy() for v in made.inputs.values()], Rules(rules(), kernels))[0]
+        found = whole.call({}, [v.numpy() for v in made.inputs.values()], Lowerings(lowerings(), kernels))[0]
     assert relative_l2(found, made.run()["h"].numpy()) < 2e-6
     assert len(kernels.used["attention"]) == 1
 
@@ -240,7 +240,7 @@ def test_what_the_attention_kernel_does_not_take_stays_with_xla(what: str) -> No
         module, inputs["mask"] = Masked(), torch.zeros(1, 2, keys, keys)
     made = Component("odd", module.eval(), inputs, ("h",))
     kernels = Kernels(min_keys=66 if what == "few keys" else 64)
-    found = network(Captured(made)).call({}, [v.numpy() for v in inputs.values()], Rules(rules(), kernels))[0]
+    found = network(Captured(made)).call({}, [v.numpy() for v in inputs.values()], Lowerings(lowerings(), kernels))[0]
     assert kernels.used == {} and relative_l2(found, made.run()["h"].numpy()) < 1e-5
 
 
@@ -268,9 +268,9 @@ def test_values_with_two_readers_and_other_activations_stay_outside() -> None:
     whole, kernels = network(Captured(made)), Kernels(min_keys=64)
     state = {key: as_jax(source) for key, source in whole.sources.items() if isinstance(source, Tensor)}
     arrays = [v.numpy() for v in inputs.values()]
-    plain = whole.call(state, arrays, Rules(rules()))[0]
+    plain = whole.call(state, arrays, Lowerings(lowerings()))[0]
     with force_tpu_interpret_mode():
-        found = whole.call(state, arrays, Rules(rules(), kernels))[0]
+        found = whole.call(state, arrays, Lowerings(lowerings(), kernels))[0]
     assert relative_l2(found, np.asarray(plain)) < 1e-2
     steps = [(call["before"], call["after"]) for call in kernels.used["int8_linear"]]
     assert steps == [([], ["add"]), (["norm"], ["add"]), ([], ["add", "multiply", "add", "add"])]

@@ -25,13 +25,13 @@ pytest.importorskip("torchax")
 import jax.numpy as jnp  # noqa: E402
 
 from gen3dexport.backends import xla  # noqa: E402
-from gen3dexport.backends.xla.capture import Rules  # noqa: E402
+from gen3dexport.backends.xla.capture import Lowerings  # noqa: E402
 from gen3dexport.backends.xla.chips import CHIPS, Requires  # noqa: E402
 from gen3dexport.backends.xla.compile_child import repaired  # noqa: E402
 from gen3dexport.backends.xla.compile_tpu import Unknown, compile_tpu  # noqa: E402
 from gen3dexport.backends.xla.hlo import cycles  # noqa: E402
 from gen3dexport.backends.xla.network import network  # noqa: E402
-from gen3dexport.backends.xla.operators import convolution, einsum_attention, rules  # noqa: E402
+from gen3dexport.backends.xla.operators import convolution, einsum_attention  # noqa: E402
 from gen3dexport.backends.xla.roofline import roofline  # noqa: E402
 from gen3dexport.bundle.program import Lowered, ProgramRecord, TensorSpec, program_record  # noqa: E402
 from gen3dexport.errors import ExportError, MissingError, UsageError, VerificationError  # noqa: E402
@@ -169,7 +169,7 @@ def test_scan_equals_unrolled() -> None:
             k: np.stack([t.numpy() for t in s]) if isinstance(s, tuple) else s.detach().numpy()
             for k, s in whole.sources.items()
         }
-        outputs.append(jax.jit(lambda s, w=whole: w.call(s, inputs, Rules(rules()))[0])(state))
+        outputs.append(jax.jit(lambda s, w=whole: w.call(s, inputs, Lowerings(lowerings()))[0])(state))
     assert relative_l2(outputs[0], np.asarray(outputs[1])) < 2e-6
 
 
