@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 HERE = Path(__file__).parent
-LONGEST_FIRST = ("aotinductor", "executorch", "xla", "trellis", "onnx", "eager", "line")
+LONGEST_FIRST = ("line", "aotinductor", "executorch", "trellis", "xla", "onnx", "eager")
 Job = tuple[str, list[str]]
 
 
@@ -36,7 +36,7 @@ def jobs(group: str) -> list[Job]:
     found = [_tests(name) for name in (*folders, *others) if any((HERE / name).glob("test_*.py"))]
     homeless = [path for room in ("", "backends", "families") for path in (HERE / room).glob("test_*.py")]
     found += [_tests("homeless", *homeless)] if homeless else []
-    return sorted(found, key=lambda job: _length(Path(job[0]).name))
+    return found
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -75,7 +75,8 @@ def main(*groups: str) -> int:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "GEN3DEXPORT_TEST_CACHE": f"{scratch}/cache"}
         environment["TORCHINDUCTOR_CACHE_DIR"] = f"{scratch}/inductor"
         with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
-            running = {pool.submit(run, job, environment): job[0] for group in groups for job in jobs(group)}
+            every = sorted((job for group in groups for job in jobs(group)), key=lambda job: _length(Path(job[0]).name))
+            running = {pool.submit(run, job, environment): job[0] for job in every}
             for future in as_completed(running):
                 passed, text = future.result()
                 print(text, flush=True)

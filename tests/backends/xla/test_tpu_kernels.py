@@ -24,7 +24,7 @@ from gen3dexport.backends.xla.capture import Lowerings  # noqa: E402
 from gen3dexport.backends.xla.fuse import Kernels  # noqa: E402
 from gen3dexport.backends.xla.int8_kernel import int8_linear  # noqa: E402
 from gen3dexport.backends.xla.network import network  # noqa: E402
-from gen3dexport.backends.xla.operators import einsum_attention  # noqa: E402
+from gen3dexport.backends.xla.operators import einsum_attention, lowerings  # noqa: E402
 from gen3dexport.backends.xla.rows import Layer, RowOperation, apply  # noqa: E402
 from gen3dexport.backends.xla.weights import dtype_of  # noqa: E402
 from gen3dexport.export import Captured  # noqa: E402

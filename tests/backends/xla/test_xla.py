@@ -31,7 +31,7 @@ from gen3dexport.backends.xla.compile_child import repaired  # noqa: E402
 from gen3dexport.backends.xla.compile_tpu import Unknown, compile_tpu  # noqa: E402
 from gen3dexport.backends.xla.hlo import cycles  # noqa: E402
 from gen3dexport.backends.xla.network import network  # noqa: E402
-from gen3dexport.backends.xla.operators import convolution, einsum_attention  # noqa: E402
+from gen3dexport.backends.xla.operators import convolution, einsum_attention, lowerings  # noqa: E402
 from gen3dexport.backends.xla.roofline import roofline  # noqa: E402
 from gen3dexport.bundle.program import Lowered, ProgramRecord, TensorSpec, program_record  # noqa: E402
 from gen3dexport.errors import ExportError, MissingError, UsageError, VerificationError  # noqa: E402
