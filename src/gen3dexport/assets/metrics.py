@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gen3dexport.assets.array_checks import not_finite
 from gen3dexport.assets.mesh import Mesh
-from gen3dexport.assets.score import PSNR, SSIM, Score
+from gen3dexport.assets.score import PSNR, SSIM, Score, settled
 from gen3dexport.tensor_error import json_number
+
+Drawn = TypeVar("Drawn")
 
 F_THRESHOLDS = (1.5, 0.5, 3.0)
 """Distances for the F-score, in voxels; the first is the one that budgets name."""
@@ -127,6 +131,27 @@ def f_score(distances: Sequence[NDArray[np.float64]], threshold: float) -> float
     al. 2019)."""
     precision, recall = (float((d <= threshold).mean()) for d in distances)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def scores_by_pictures(
+    reference: Drawn,
+    arrays: Callable[[Drawn], Mapping[str, NDArray[Any]]],
+    pictures: Callable[[Drawn], Sequence[NDArray[np.uint8]]],
+) -> Callable[[Drawn], tuple[Score, ...]]:
+    """What scores assets by their pictures against the reference's, which is drawn once, when it is first needed.
+
+    Args:
+        arrays: an asset's arrays by name, `positions` [N, 3] among them; pictures: of its views.
+    """
+    drawn = cache(lambda: pictures(reference))
+
+    def found(asset: Drawn) -> tuple[Score, ...]:
+        pair = [arrays(one) for one in (asset, reference)]
+        empty, finite = [not len(one["positions"]) for one in pair], [not_finite(one) is None for one in pair]
+        known = settled((SSIM, PSNR), empty, finite)
+        return known if known is not None else picture_scores(pictures(asset), drawn())
+
+    return found
 
 
 def picture_scores(pictures: Sequence[NDArray[np.uint8]], references: Sequence[NDArray[np.uint8]]) -> tuple[Score, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,8 @@ from gen3dexport.assets.draw.gaussian_render import gaussian_turntable, render_g
 from gen3dexport.assets.draw.render import around
 from gen3dexport.assets.file_format import FileFormat, written_by
 from gen3dexport.assets.gaussians import Gaussians
-from gen3dexport.assets.metrics import picture_scores
-from gen3dexport.assets.score import PSNR, SSIM, Score, settled
+from gen3dexport.assets.metrics import scores_by_pictures
+from gen3dexport.assets.score import PSNR, SSIM, Score
 
 KIND = "gaussians"
 SCALES = (SSIM, PSNR)
@@ -77,14 +76,7 @@ def scores(gaussians: Gaussians, reference: Gaussians) -> tuple[Score, ...]:
 
 def against(reference: Gaussians) -> Callable[[Gaussians], tuple[Score, ...]]:
     """`scores` against this reference, which is drawn once."""
-    drawn = cache(lambda: _pictures(reference))
-
-    def found(gaussians: Gaussians) -> tuple[Score, ...]:
-        pair = (gaussians, reference)
-        known = settled(SCALES, [not len(g.positions) for g in pair], [not_finite(arrays(g)) is None for g in pair])
-        return known if known is not None else picture_scores(_pictures(gaussians), drawn())
-
-    return found
+    return scores_by_pictures(reference, arrays, _pictures)
 
 
 def _pictures(gaussians: Gaussians) -> list[NDArray[np.uint8]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,9 @@ from gen3dexport.assets.array_checks import not_finite
 from gen3dexport.assets.draw.field_render import field_turntable, render_field
 from gen3dexport.assets.draw.render import around
 from gen3dexport.assets.file_format import FileFormat, npz
-from gen3dexport.assets.metrics import picture_scores
+from gen3dexport.assets.metrics import scores_by_pictures
 from gen3dexport.assets.radiance_field import RadianceField
-from gen3dexport.assets.score import PSNR, SSIM, Score, settled
+from gen3dexport.assets.score import PSNR, SSIM, Score
 
 KIND = "radiance_field"
 SCALES = (SSIM, PSNR)
@@ -62,14 +61,7 @@ def scores(field: RadianceField, reference: RadianceField) -> tuple[Score, ...]:
 
 def against(reference: RadianceField) -> Callable[[RadianceField], tuple[Score, ...]]:
     """`scores` against this reference, which is drawn once."""
-    drawn = cache(lambda: _pictures(reference))
-
-    def found(field: RadianceField) -> tuple[Score, ...]:
-        pair = (field, reference)
-        known = settled(SCALES, [not len(f.positions) for f in pair], [not_finite(arrays(f)) is None for f in pair])
-        return known if known is not None else picture_scores(_pictures(field), drawn())
-
-    return found
+    return scores_by_pictures(reference, arrays, _pictures)
 
 
 def _pictures(field: RadianceField) -> list[NDArray[np.uint8]]:
