@@ -19,7 +19,7 @@ def scratch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     for name in ("GEN3DEXPORT_CACHE", "XDG_CACHE_HOME", "HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    caches._temporary.cache_clear()
+    caches.temporary_folder.cache_clear()
     return tmp_path
 
 

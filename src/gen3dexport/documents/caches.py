@@ -50,14 +50,15 @@ def _of_user() -> Path:
     try:
         path = Path(platformdirs.user_cache_path("gen3dexport"))
     except RuntimeError:  # neither HOME nor an entry in passwd
-        return _temporary("this user has no home folder")
+        return temporary_folder("this user has no home folder")
     above = next(folder for folder in (path, *path.parents) if folder.exists())
-    return path if os.access(above, os.W_OK | os.X_OK) else _temporary(f"{path} cannot be made")
+    return path if os.access(above, os.W_OK | os.X_OK) else temporary_folder(f"{path} cannot be made")
 
 
 @cache
-def _temporary(reason: str) -> Path:
-    """A folder that only this user can read, whoever else writes where temporary files go."""
+def temporary_folder(reason: str) -> Path:
+    """A folder that only this user can read, whoever else writes where temporary files go; warns once that what is
+    cached goes there, and why."""
     path = Path(tempfile.gettempdir()) / f"gen3dexport-{os.getuid()}"
     try:
         path.mkdir(mode=0o700)

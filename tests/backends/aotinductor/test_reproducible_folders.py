@@ -25,9 +25,9 @@ aotinductor.lower(Captured(component), aotinductor.Options(), Path(sys.argv[1]))
 """
 
 
-def _built(folder: Path) -> Path:
+def _built(folder: Path, cache: str) -> Path:
     """The package built with a home, a cache, folders for temporary files and a hash seed of its own."""
-    variables = {"HOME": "home", "GEN3DEXPORT_CACHE": "cache", "TMPDIR": "scratch"}
+    variables = {"HOME": "home", "GEN3DEXPORT_CACHE": cache, "TMPDIR": "scratch"}
     for name in ("out", *variables.values()):
         (folder / name).mkdir(parents=True)
     places = {variable: str(folder / name) for variable, name in variables.items()}
@@ -37,7 +37,7 @@ def _built(folder: Path) -> Path:
 
 
 def test_packages_of_two_builders(tmp_path: Path) -> None:
-    one, other = _built(tmp_path / "one"), _built(tmp_path / "another_builder")
+    one, other = _built(tmp_path / "one", "cache"), _built(tmp_path / "another_builder", "cache of a builder")
     folders = [str(tmp_path), str(Path(torch.__file__).parents[1]), str(Path.home()), str(Path(__file__).parents[3])]
     with zipfile.ZipFile(one) as first, zipfile.ZipFile(other) as second:
         assert first.namelist() == second.namelist()

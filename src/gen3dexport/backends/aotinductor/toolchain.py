@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from gen3dexport.documents.caches import private_folder
+from gen3dexport.documents.caches import make_private, private_folder, temporary_folder
 from gen3dexport.errors import MissingError
 
 CHECKED: Mapping[str, str] = {"2.14.1": "3.8.0", "2.11.0": "3.6.0"}
@@ -108,5 +108,21 @@ def missing(device: str) -> list[str]:
 
 
 def work_folder() -> Path:
-    """Where the compiler works: fixed for a user and a torch version, so that what it has compiled is found again."""
-    return private_folder("aotinductor") / f"torch-{installed('torch')}"
+    """Where the compiler works: fixed for a user and a torch version, so that what it has compiled is found again.
+
+    torch writes its compiler's command as one line and splits it at spaces, so the place is one without.
+
+    Raises:
+        MissingError: when there is no such place.
+    """
+    folder, problem = private_folder("aotinductor"), "torch cannot compile where a path has a space"
+    if _has_space(folder):
+        folder = temporary_folder(f"{folder}: {problem}") / "aotinductor"
+        if _has_space(folder):
+            raise MissingError(f"{folder}: {problem}; name another with GEN3DEXPORT_CACHE or TMPDIR")
+        make_private(folder)
+    return folder / f"torch-{installed('torch')}"
+
+
+def _has_space(path: Path) -> bool:
+    return any(letter.isspace() for letter in str(path))
