@@ -1,4 +1,4 @@
-"""How a process that ran programs ended: memory is told as memory, and only a crash or a Python error as a bad bundle."""
+"""How a process that ran programs ended: memory is told as memory, only a crash or a Python error as a bad bundle."""
 
 from __future__ import annotations
 
