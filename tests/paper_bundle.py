@@ -12,7 +12,6 @@ from gen3dexport.bundle.program import ProgramRecord, TensorSpec
 from gen3dexport.plan import Plan
 from gen3dexport.provenance import host, versions
 
-
 _HOST = {"platform": "linux", "machine": "x86_64", "march": "x86-64-v3", "simdlen": 256, "isa": "avx2", "features": []}
 REQUIRES: dict[str, dict[str, Any]] = {
     "aotinductor": {"device": "cpu", "arch": None, "torch": "2.14.1", "cuda": None, "host": _HOST},

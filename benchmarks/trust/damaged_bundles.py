@@ -5,11 +5,13 @@
 Without bundles, trellis-mini is built for eager, onnx, executorch and cpu-aoti, in a folder that `--work` names or that
 is removed at the end. A copy is damaged in one of the ways of `harms`, the ways in turn. `gen3dexport verify` runs on
 it in this process, through the command's own entry, and so does `runtime.load`; `--children` of the copies go to
-`verify`, `run` and `run --isolate` in processes of their own too. A copy counts as refused with exit code 7, as accepted with 0,
-and as a crash with a traceback, a signal or any other code. What cannot be told or does no harm is counted by name:
+`verify`, `run` and `run --isolate` in processes of their own too. A copy counts as refused with exit code 7, as
+accepted with 0, and as a crash with a traceback, a signal or any other code. What does no harm, or cannot be told
+without a signature, is counted by name:
 
 - a report: `verify` refuses a changed one; `load` reads none, and one that is gone is no change;
-- files that a killed validation leaves: both pass over them.
+- files that a killed validation leaves: both pass over them;
+- a field left to its default, in a manifest whose digest was made anew: a whole manifest that says something else.
 
 Programs packed anew with right digests are the runtime's to refuse: `run --isolate` gets some that are no program or
 another component's, and must end with 7 whatever becomes of its child. Writes benchmarks/results/trust_damaged.json.
@@ -36,6 +38,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import bundles
 import harms
 import result_file
+import wrong_values
 
 from gen3dexport.bundle.report_files import DIGESTS, REPORTS
 from gen3dexport.errors import GenExportError, VerificationError
@@ -65,6 +68,8 @@ class Outcome:
         """Why a copy that was accepted does no harm; "" where it does."""
         if self.kind == "left by a killed validation":
             return self.kind
+        if wrong_values.DEFAULT in self.kind and {self.verify, self.load} == {"accepted"}:
+            return "a field left to its default, digest made anew"
         name = self.what.partition(":")[0]
         if name in (*REPORTS, DIGESTS) and self.load == "accepted":
             if self.verify == "refused":

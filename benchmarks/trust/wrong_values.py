@@ -37,6 +37,8 @@ POOL: Mapping[str, Any] = {
     "empty text": "",
     "empty list": [],
 }
+DEFAULT = "left to its default"
+"""The kind of change that takes a key out which need not be there: it is no wrong document, but another one."""
 GONE = object()
 """A value that is to be taken out."""
 
@@ -90,8 +92,8 @@ def _walk(
     if isinstance(value, Mapping):
         known = _resolved(schema, root)
         for key in value:
-            if any(key in s.get("required", ()) for s in known) and len(known) == 1:
-                yield Wrong((*path, key), "missing", GONE)
+            if len(known) == 1 and key in known[0].get("properties", ()):
+                yield Wrong((*path, key), "missing" if key in known[0].get("required", ()) else DEFAULT, GONE)
         mappings = [s for s in known if s.get("type") == "object"]
         if mappings and all(s.get("additionalProperties") is False for s in mappings):
             yield Wrong((*path, "no_such_key"), "extra key", 1)

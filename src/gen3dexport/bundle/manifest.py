@@ -85,10 +85,10 @@ class Manifest(Record):
     def _documents_are_whole(cls, value: dict[str, Any], info: Any) -> dict[str, Any]:
         model = Recipe if info.field_name == "recipe" else Target
         try:
-            model.model_validate_json(json.dumps(value), strict=True)
+            whole = model.model_validate_json(json.dumps(value), strict=True)
         except ValidationError as error:
             raise ValueError(told(error)) from error
-        return value
+        return whole.model_dump(mode="json", by_alias=True)
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:

@@ -37,7 +37,7 @@ def read_yaml(path: Path) -> CommentedMap:
             raise UsageError(f"{path}: larger than {_LARGEST_FILE // 2**10} KiB, which no recipe or target needs")
         data = _load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); copy it again, or name another file") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 text; save it as UTF-8") from error
     except MarkedYAMLError as error:

@@ -71,6 +71,8 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
 
 
 def _refuse_pointer(path: Path) -> None:
+    if not path.is_file():  # a pipe or a device may give no end
+        raise UsageError(f"{path}: a folder, a pipe or a device, and no file; put the weights there")
     with path.open("rb") as file:
         if file.read(len(_POINTER)) == _POINTER:
             raise UsageError(
