@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from gen3dexport.errors import Interrupted
+
 FIELDS = ("knobs.sampler.steps=2", "golden.prompts=[a tall chair]", "budgets={}")
 """What makes a bundle of trellis-mini quick to build."""
 ALLOWED = (0, 5, 6)
@@ -68,6 +70,8 @@ def here(*arguments: str | Path, limit: float = 60.0) -> Done:
             crash = f"took longer than {limit:g} s"
         except BaseException:
             crash = traceback.format_exc()
+    if code == Interrupted.exit_code:
+        raise KeyboardInterrupt
     return Done(code, said.getvalue(), crash, time.perf_counter() - start)
 
 
