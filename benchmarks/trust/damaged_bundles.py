@@ -13,8 +13,8 @@ without a signature, is counted by name:
 - files that a killed validation leaves: both pass over them;
 - a field left to its default, in a manifest whose digest was made anew: a whole manifest that says something else.
 
-Programs packed anew with right digests are the runtime's to refuse: `run --isolate` gets some that are no program or
-another component's, and must end with 7 whatever becomes of its child. Writes benchmarks/results/trust_damaged.json.
+Programs and tokenizers packed anew with right digests are for those to refuse that read them: `run --isolate` gets some
+that are none or another component's, and must end with 7 whatever becomes of its child. Writes benchmarks/results/trust_damaged.json.
 """
 
 from __future__ import annotations
@@ -132,9 +132,11 @@ def packed_anew(good: harms.Good, work: Path) -> Iterator[tuple[str, Path]]:
     forms = {"empty": b"", "text": b"not a program\n"}
     if good.data["target"]["backend"] != "aotinductor":  # whose compiled code does not look at what it is given
         forms["another component's"] = (good.folder / "programs" / programs[0]).read_bytes()
-    for name, content in forms.items():
+    changed = [(name, f"programs/{programs[-1]}", content) for name, content in forms.items()]
+    changed += [("a tokenizer that is none", name, b"{}") for name in good.files if name.startswith("host/tokenizer")]
+    for name, file, content in changed:
         copy = bundles.linked(good.folder, work / "copy")
-        data, file = json.loads(json.dumps(good.data)), f"programs/{programs[-1]}"
+        data = json.loads(json.dumps(good.data))
         (copy / file).unlink()
         (copy / file).write_bytes(content)
         data["files"][file] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}

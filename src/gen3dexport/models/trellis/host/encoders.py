@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError, ValidationInfo, field_validator
+
 from gen3dexport.documents.json_file import read_json
-from gen3dexport.documents.record import Record
+from gen3dexport.documents.plain import shown
+from gen3dexport.documents.record import Record, told
 from gen3dexport.errors import UsageError
 
 Architecture = Literal["dinov2", "clip"]
@@ -26,6 +29,19 @@ class Encoder(Record):
     architecture: Architecture
     config: dict[str, Any]
     tokenizer: bool = False
+
+    @field_validator("config")
+    @classmethod
+    def _like_the_released(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        known = [r.config for r in _RELEASED.values() if r.architecture == info.data.get("architecture")]
+        released = known[0] if known and value else {}
+        if wrong := [key for key in released if not _alike(key, value.get(key), released[key])]:
+            said = ", ".join(f"{key}={shown(value.get(key))}" for key in wrong)
+            raise ValueError(f"no such encoder has {said}; copy the file again")
+        if released and value["hidden_size"] % value["num_attention_heads"]:
+            heads = value["num_attention_heads"]
+            raise ValueError(f"hidden_size={value['hidden_size']} is no multiple of num_attention_heads={heads}")
+        return value
 
     @property
     def component(self) -> str:
@@ -93,6 +109,14 @@ _MODEL_TYPES: dict[Architecture, tuple[str, ...]] = {
 }
 
 
+def _alike(key: str, value: Any, released: Any) -> bool:
+    """Whether a configuration's value is of the released one's type, and a number that counts or scales something."""
+    if isinstance(released, bool | str) or isinstance(value, bool):
+        return type(value) is type(released)
+    number = int | float if isinstance(released, float) or key == "mlp_ratio" else int
+    return isinstance(value, number) and (0 < value <= 2**20 or (value == 0 and key == "num_register_tokens"))
+
+
 def component_of(name: str | None) -> str | None:
     """The component that an encoder is, by the name that `pipeline.json` gives it; None for one unknown here."""
     released = _RELEASED.get(name or "")
@@ -158,4 +182,7 @@ def _read(place: Path, released: _Released, random_weights: bool) -> Encoder:
     tokenizer = (place / "tokenizer.json").is_file()
     if released.architecture == "clip" and not tokenizer and not random_weights:
         raise UsageError(f"{place / 'tokenizer.json'}: not found; copy it from {released.repository}")
-    return Encoder(architecture=released.architecture, config=config, tokenizer=tokenizer)
+    try:
+        return Encoder(architecture=released.architecture, config=config, tokenizer=tokenizer)
+    except ValidationError as error:
+        raise UsageError(f"{path}: {told(error)}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -16,7 +16,9 @@ from gen3dexport.documents.shipped import did_you_mean
 from gen3dexport.errors import UsageError
 from gen3dexport.models.trellis.host.configs import CONDITION_TOKENS
 from gen3dexport.models.trellis.host.encoders import Encoder, component_of, read_encoder
+from gen3dexport.models.trellis.host.gaussian_attributes import Representation
 from gen3dexport.models.trellis.host.knobs import ENCODER_FILES, Decoded, Knobs, Sampler, Voxels, ordered
+from gen3dexport.models.trellis.host.radiance_field import Factors
 from gen3dexport.models.trellis.host.sampler import Schedule
 from gen3dexport.models.trellis.host.voxel_budget import Budget, OnOverflow
 from gen3dexport.models.trellis.host.voxel_tables import NeighbourGather
@@ -103,6 +105,20 @@ class Slat(Sampling):
     gather: NeighbourGather | Literal["auto"]
     windows: dict[str, Size]
     representations: dict[str, dict[str, Any]]
+
+    @field_validator("representations")
+    @classmethod
+    def _are_known(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        readers: dict[str, Callable[[Mapping[str, Any]], object]] = {
+            "slat_decoder_gs": Representation.of,
+            "slat_decoder_rf": Factors.of,
+        }
+        for name in value.keys() & readers.keys():
+            try:
+                readers[name](value[name])
+            except UsageError as error:
+                raise ValueError(f"{name}: {error}") from error
+        return value
 
     @property
     def budget(self) -> Budget:
