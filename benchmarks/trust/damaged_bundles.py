@@ -14,7 +14,8 @@ without a signature, is counted by name:
 - a field left to its default, in a manifest whose digest was made anew: a whole manifest that says something else.
 
 Programs and tokenizers packed anew with right digests are for those to refuse that read them: `run --isolate` gets some
-that are none or another component's, and must end with 7 whatever becomes of its child. Writes benchmarks/results/trust_damaged.json.
+that are none or another component's, and must end with 7 whatever becomes of its child. Writes
+benchmarks/results/trust_damaged.json.
 """
 
 from __future__ import annotations
