@@ -47,6 +47,17 @@ golden: {{prompts: [first], assets: false}}
 """
 
 
+_DINO = {"model_type": "dinov2_with_registers", "hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 2}
+_DINO |= {"image_size": 42, "patch_size": 14, "num_register_tokens": 1, "mlp_ratio": 4, "hidden_act": "gelu"}
+_CLIP = {"model_type": "clip_text_model", "vocab_size": 11, "hidden_size": 48, "intermediate_size": 96}
+_CLIP |= {"num_hidden_layers": 3, "num_attention_heads": 2, "max_position_embeddings": 11, "layer_norm_eps": 1e-5}
+ENCODERS = {
+    "dino": ("image_cond_model", "dinov2_vitl14_reg", _DINO),
+    "clip": ("text_cond_model", "openai/clip-vit-large-patch14", _CLIP),
+}
+"""Checkpoints with an encoder: its role in `pipeline.json`, its name there, its configuration."""
+
+
 @dataclass(frozen=True)
 class Case:
     """A malformed document.
@@ -102,13 +113,32 @@ def prepare(folder: Path) -> Right:
     from triposr_tiny import checkpoint
 
     checkpoint(made.triposr)
+    for name, (role, encoder, config) in ENCODERS.items():
+        shutil.copytree(made.trellis, folder / name)
+        (folder / name / "pipeline.json").write_text(json.dumps({"args": {**args, role: encoder}}))
+        place = folder / name / "encoders" / encoder.rpartition("/")[2]
+        place.mkdir(parents=True)
+        (place / "config.json").write_text(json.dumps(config))
+        (place / "tokenizer.json").write_text(json.dumps(_tokenizer()))
     return made
+
+
+def _tokenizer() -> dict[str, Any]:
+    """The tokenizer of a few words, with marks at both ends."""
+    marks = [{"SpecialToken": {"id": mark, "type_id": 0}} for mark in ("<s>", "</s>")]
+    single = [marks[0], {"Sequence": {"id": "A", "type_id": 0}}, marks[1]]
+    special = {mark: {"id": mark, "ids": [k], "tokens": [mark]} for k, mark in enumerate(("<s>", "</s>"))}
+    ends = {"type": "TemplateProcessing", "single": single, "pair": single, "special_tokens": special}
+    words = {"<s>": 0, "</s>": 1, "first": 2}
+    model = {"type": "WordLevel", "vocab": words, "unk_token": "first"}
+    whole = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None}
+    return {**whole, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": ends, "decoder": None, "model": model}
 
 
 def all_of(right: Right) -> list[Case]:
     """Every case."""
     found = [*recipes(), *overrides(), *targets(), *manifests(right), *reports(), *traps()]
-    return [*found, *pipelines(right), *configurations(right), *weights(right)]
+    return [*found, *pipelines(right), *configurations(right), *encoders(right), *weights(right)]
 
 
 def yaml_text(document: Any) -> str:
@@ -343,6 +373,28 @@ def configurations(right: Right) -> Iterator[Case]:
         )
 
 
+def encoders(right: Right) -> Iterator[Case]:
+    """Wrong configurations and tokenizers of encoders in the transformers library's layout."""
+    optional = ("hidden_act", "layer_norm_eps", "mlp_ratio", "num_register_tokens", "num_hidden_layers", "vocab_size")
+    for name, (_, encoder, config) in ENCODERS.items():
+        source, own = right.folder / name, f"encoders/{encoder.rpartition('/')[2]}"
+        for one in _changes(config, schema_of(config)):
+            if one.kind == "missing" and one.path[0] in optional:  # the released value stands in
+                continue
+            content = json.dumps(one.of(config)).encode()
+            write = partial(_checkpoint, source, f"{own}/config.json", content)
+            yield Case("encoders", one.kind, f"{name} config.json: {one}", write)
+        for file in ("config.json", *(("tokenizer.json",) if name == "clip" else ())):
+            for what, content in TRAPS.items():
+                write = partial(_checkpoint, source, f"{own}/{file}", content)
+                yield Case("encoders", "no document", f"{name} {file}: {what}", write)
+            for what, make in PLACES.items():
+                if (file, what) == ("config.json", "missing"):  # an encoder that is not there is left out
+                    continue
+                write = partial(_checkpoint, source, f"{own}/{file}", make)
+                yield Case("encoders", "no file", f"{name} {file}: {what}", write)
+
+
 def _checkpoint(source: Path, file: str, content: bytes | Callable[[Path], object], folder: Path) -> list[str]:
     """A copy of a checkpoint with a file replaced, and the recipe of it."""
     place = folder / "weights"
@@ -352,10 +404,14 @@ def _checkpoint(source: Path, file: str, content: bytes | Callable[[Path], objec
         (place / file).write_bytes(content)
     else:
         content(place / file)
+    if file.endswith("tokenizer.json"):
+        recipe = _recipe(source.name, place, folder)
+        return ["build", recipe, "-t", "eager", "--skip-validation", "-o", str(folder / "bundle")]
     return ["plan", _recipe(source.name, place, folder), "-t", "eager"]
 
 
-def _recipe(family: str, place: Path, folder: Path) -> str:
+def _recipe(name: str, place: Path, folder: Path) -> str:
+    family = "triposr" if name == "triposr" else "trellis"
     knobs = {"chunk": 512, "resolution": 20, "threshold": 0.5} if family == "triposr" else {"voxels": {"budget": 64}}
     path = folder / "recipe.yaml"
     path.write_text(TINY.format(family=family, weights=place, knobs=json.dumps(knobs)))
