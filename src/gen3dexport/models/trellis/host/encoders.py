@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,7 +149,7 @@ def read_encoder(
     assert name is not None
     own = f"encoders/{name.rpartition('/')[2]}"
     place = folder / own if chosen is None else Path(chosen).expanduser().absolute()
-    if (place / "config.json").is_file():
+    if os.path.lexists(place / "config.json"):  # also a link to nothing, which reading tells
         checkpoint = f"{own}/model" if chosen is None else f"{place}/model"
         return _read(place, released, random_weights), checkpoint
     if chosen is not None:
