@@ -42,14 +42,19 @@ def inputs_of(settings: Settings) -> tuple[str, ...]:
     """Input names of the encoder."""
     if settings.encoder is None:
         return ("ids", "mask")
-    return ("image",) if settings.encoder.architecture == "dinov2" else ("ids",)
+    return ("image",) if settings.encoder.reads_image else ("ids",)
 
 
-def host_files(settings: Settings, folder: Path) -> dict[str, Path]:
-    """Files the host's steps read at run time, by the name they get in the bundle; `folder` has the weights."""
-    checkpoint = settings.checkpoints.get("text_encoder")
-    if checkpoint is None:
+def reads_image(settings: Settings) -> bool:
+    """Whether the pipeline makes its conditions of an image; else of a prompt, or it is given features."""
+    return settings.encoder is not None and settings.encoder.reads_image
+
+
+def host_files(name: str, settings: Settings, folder: Path) -> dict[str, Path]:
+    """Files the encoder's step reads at run time, by the name they get in the bundle; `folder` has the weights."""
+    if reads_image(settings):
         return {}
+    checkpoint = settings.checkpoints[name]
     if settings.encoder is None:
         return {"tokenizer.json": text_encoder_folder(checkpoint) / "tokenizer.json"}
     return {"tokenizer.json": (folder / checkpoint).parent / "tokenizer.json"} if settings.encoder.tokenizer else {}
@@ -67,7 +72,7 @@ def _stood_in(settings: Settings, request: Request) -> tuple[Request, np.ndarray
         return replace(request, features=rng.standard_normal(shape, dtype=np.float32)), None
     if settings.encoder is None or settings.encoder.tokenizer:
         return request, None
-    if settings.encoder.architecture == "dinov2":
+    if settings.encoder.reads_image:
         return replace(request, image=sample_image(request.seed)), None
     return request, rng.integers(0, settings.encoder.config["vocab_size"], (2, settings.condition[0]))
 
@@ -143,7 +148,7 @@ def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
         absent = " or ".join(settings.left_out)
         why = f" (it was built without its {absent}, whose weights were not there)" if absent else ""
         raise UsageError(f"this pipeline has no encoder of its own{why}; give it features [L, C] (--features FILE.npy)")
-    if "image_encoder" in settings.checkpoints:
+    if reads_image(settings):
         if request.image is None:
             raise UsageError("this pipeline is conditioned on an image; give it one (--image FILE), no prompt")
         assert settings.encoder is not None
@@ -187,7 +192,7 @@ def encode(state: State, program: Call, settings: Settings, xp: Any) -> State:
         return state
     names, state = inputs_of(settings), dict(state)
     cond = program({name: state[name] for name in names})["features"]
-    if "image_encoder" in settings.checkpoints:
+    if reads_image(settings):
         del state["image"]  # a copy's; megabytes that nothing reads any more
         return state | {"cond": cond, "neg_cond": xp.zeros_like(cond)}
     neg_cond = program({name: state[f"neg_{name}"] for name in names})["features"]

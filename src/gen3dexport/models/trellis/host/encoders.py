@@ -45,15 +45,20 @@ class Encoder(Record):
         return value
 
     @property
+    def reads_image(self) -> bool:
+        """Whether it takes an image; else token ids of a prompt."""
+        return self.architecture == "dinov2"
+
+    @property
     def component(self) -> str:
         """Its name in the pipeline."""
-        return "image_encoder" if self.architecture == "dinov2" else "text_encoder"
+        return "image_encoder" if self.reads_image else "text_encoder"
 
     @property
     def condition(self) -> tuple[int, int]:
         """Tokens and width of its features."""
         c = self.config
-        if self.architecture == "clip":
+        if not self.reads_image:
             return c["max_position_embeddings"], c["hidden_size"]
         return 1 + c["num_register_tokens"] + (c["image_size"] // c["patch_size"]) ** 2, c["hidden_size"]
 

@@ -70,7 +70,7 @@ def _encoder(name: str, settings: Settings) -> Declaration:
         advance=lambda state, program, xp: conditioning.encode(state, program, settings, xp),
         load=_loaded("encoder", name, settings),
         cacheable=True,
-        host_files=partial(conditioning.host_files, settings),
+        host_files=partial(conditioning.host_files, name, settings),
     )
 
 
@@ -140,7 +140,7 @@ def _slat_decoder(name: str, settings: Settings) -> Declaration:
     return Declaration(
         name,
         settings.checkpoints[name],
-        ("feats", *slat_stage.decoder_tables(name)),
+        ("feats", *slat_stage.DECODING[name].tables),
         ("feats",),
         advance=lambda state, program, xp: slat_stage.run_decoder(name, state, program, settings, xp),
         load=_loaded("slat_decoder", name, settings),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,9 +32,22 @@ Call = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 Asset = Mesh | Gaussians | RadianceField
 
 
-def decoder_tables(name: str) -> tuple[str, ...]:
-    """Names of the tables that a decoder takes beside the latent, in the order of its network's forward."""
-    return MESH_TABLES if name == "slat_decoder_mesh" else WINDOW_TABLES
+@dataclass(frozen=True)
+class Decoding:
+    """What the host does around a decoder's network.
+
+    Attributes:
+        tables: names of the tables that it takes beside the latent, in the order of its network's forward.
+        inputs: (voxels, rows, window size) -> those tables.
+        rows: of its output, for each voxel.
+        asset: (features of the real rows, released `representation_config`, state, second stage) -> the asset as if the
+            latent lay on voxels.
+    """
+
+    tables: tuple[str, ...]
+    inputs: Callable[[Coords, int, int], Tables]
+    rows: int
+    asset: Callable[[np.ndarray, Mapping[str, Any], State, Slat], Asset]
 
 
 def noise(settings: Settings, rng: np.random.Generator) -> np.ndarray:
@@ -69,13 +82,13 @@ def decoder_inputs(name: str, state: State, settings: Settings, xp: Any) -> dict
     slat, coords = _slat(settings), _coords(state)
     latent = in_float32(state["slat"]) * np.asarray(slat.std, np.float32) + np.asarray(slat.mean, np.float32)
     feats = latent * real_rows(len(coords), slat.tokens)[None, :, None]
-    tables = (mesh_inputs if name == "slat_decoder_mesh" else window_inputs)(coords, slat.tokens, slat.windows[name])
+    tables = DECODING[name].inputs(coords, slat.tokens, slat.windows[name])
     return {"feats": xp.asarray(feats), **_on_device(tables, xp)}
 
 
 def output_rows(name: str, state: State) -> int:
-    """Rows of a component's output that are no padding: one for each voxel, 64 of the mesh decoder."""
-    return len(_coords(state)) * (64 if name == "slat_decoder_mesh" else 1)
+    """Rows of a component's output that are no padding: one for each voxel, or as many as a decoder makes of it."""
+    return len(_coords(state)) * (DECODING[name].rows if name in DECODING else 1)
 
 
 def make_assets(state: State, settings: Settings, cell: float) -> dict[str, Asset]:
@@ -94,7 +107,9 @@ def make_assets(state: State, settings: Settings, cell: float) -> dict[str, Asse
 
 def make_asset(name: str, state: State, settings: Settings) -> Asset:
     """What the features of decoder `name` mean."""
-    asset, slat = _decoded(name, state, settings), _slat(settings)
+    slat = _slat(settings)
+    features = in_float32(state[name])[0, : output_rows(name, state)]
+    asset = DECODING[name].asset(features, slat.representations[name], state, slat)
     if slat.cells == "occupied":
         return asset
     shift = np.float32(-0.5 / slat.resolution)  # the centre of crossed cell c is the lower corner of voxel c
@@ -103,21 +118,29 @@ def make_asset(name: str, state: State, settings: Settings) -> Asset:
     return replace(asset, positions=asset.positions + shift)
 
 
-def _decoded(name: str, state: State, settings: Settings) -> Asset:
-    """The asset as if the latent lay on voxels."""
-    slat, coords, scale = _slat(settings), _coords(state), int(state["scale"][0])
-    features, config = in_float32(state[name])[0], slat.representations[name]
-    if name == "slat_decoder_mesh":
-        small = subdivided(subdivided(coords))
-        solid = solid_cells(state, scale) if slat.cells == "crossed" else None
-        return mesh_of(features[: len(small)], small, 4 * slat.resolution, scale, solid)
-    features = features[: len(coords)]
-    if name == "slat_decoder_gs":
-        representation = Representation.of(config)
-        found = attributes(features, coords, perturbation(representation), representation, slat.resolution)
-        return found if scale == 1 else found.scaled(scale)
-    field = radiance_field(features, coords, Factors.of(config), slat.resolution)
+def _mesh(features: np.ndarray, _: Mapping[str, Any], state: State, slat: Slat) -> Mesh:
+    small, scale = subdivided(subdivided(_coords(state))), _scale(state)
+    solid = solid_cells(state, scale) if slat.cells == "crossed" else None
+    return mesh_of(features, small, 4 * slat.resolution, scale, solid)
+
+
+def _gaussians(features: np.ndarray, config: Mapping[str, Any], state: State, slat: Slat) -> Gaussians:
+    representation, scale = Representation.of(config), _scale(state)
+    found = attributes(features, _coords(state), perturbation(representation), representation, slat.resolution)
+    return found if scale == 1 else found.scaled(scale)
+
+
+def _radiance_field(features: np.ndarray, config: Mapping[str, Any], state: State, slat: Slat) -> RadianceField:
+    field, scale = radiance_field(features, _coords(state), Factors.of(config), slat.resolution), _scale(state)
     return field if scale == 1 else field.scaled(scale)
+
+
+DECODING: Mapping[str, Decoding] = {
+    "slat_decoder_mesh": Decoding(MESH_TABLES, mesh_inputs, 64, _mesh),
+    "slat_decoder_gs": Decoding(WINDOW_TABLES, window_inputs, 1, _gaussians),
+    "slat_decoder_rf": Decoding(WINDOW_TABLES, window_inputs, 1, _radiance_field),
+}
+"""The decoders, by component."""
 
 
 def _slat(settings: Settings) -> Slat:
@@ -127,6 +150,10 @@ def _slat(settings: Settings) -> Slat:
 
 def _coords(state: State) -> Coords:
     return np.asarray(state["coords"], np.int32)
+
+
+def _scale(state: State) -> int:
+    return int(state["scale"][0])
 
 
 def _on_device(tables: Tables, xp: Any) -> dict[str, Array]:

@@ -175,7 +175,7 @@ def encoder(
     else:
         place = (folder / declared.checkpoint).parent if weights == "stored" else None
         with _device(weights):
-            made = dino_encoder if released.architecture == "dinov2" else clip_encoder
+            made = dino_encoder if released.reads_image else clip_encoder
             module = made(released.config, place, reading.allow_pickle, reading.strip_prefix)
     component = Component(declared.name, module, {}, declared.outputs, stack=getattr(module, "stack", None))
     return _with_shapes(component, declared, weights, _encoder_shapes(settings))
@@ -306,12 +306,8 @@ def _with_shapes(component: Component, declared: Declaration, weights: Weights, 
 
 def _encoder_shapes(settings: Settings) -> Shapes:
     ids = torch.zeros(1, settings.condition[0], dtype=torch.int64, device="meta")
-    image = (
-        ()
-        if settings.encoder is None or settings.encoder.architecture != "dinov2"
-        else (settings.encoder.image_size,) * 2
-    )
-    return {"ids": ids, "mask": ids, "image": (1, 3, *image)}
+    edges = () if settings.encoder is None or not settings.encoder.reads_image else (settings.encoder.image_size,) * 2
+    return {"ids": ids, "mask": ids, "image": (1, 3, *edges)}
 
 
 def _flow_shapes(settings: Settings, latent: tuple[int, ...], sampling: Sampling, size: tuple[int, int]) -> Shapes:

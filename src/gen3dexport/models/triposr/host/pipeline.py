@@ -5,6 +5,7 @@ Axes: the field's cube [-radius, radius]^3 is the asset's unit cube; z is up, th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,23 +30,29 @@ _BALL = 1.2  # diameter of the stand-in ball; the cube's edge is 2
 
 def components(settings: Settings) -> tuple[Declaration, ...]:
     """The image encoder, the backbone that makes the planes, and the query of the field at points."""
+    image, features, planes = ("image",), ("features",), ("planes",)
+    found = partial(_find_surface, settings)
     return (
-        _declared("image_encoder", ("image",), ("features",), settings, cacheable=True),
-        _declared("backbone", ("features",), ("planes",), settings, cacheable=True),
-        _declared("query", ("planes", "points"), ("density", "features"), settings),
+        _declared("image_encoder", image, features, partial(_pass_on, image, features), settings, cacheable=True),
+        _declared("backbone", features, planes, partial(_pass_on, features, planes), settings, cacheable=True),
+        _declared("query", ("planes", "points"), ("density", "features"), found, settings),
     )
 
 
 def _declared(
-    name: str, inputs: tuple[str, ...], outputs: tuple[str, ...], settings: Settings, cacheable: bool = False
+    name: str,
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    advance: Callable[[State, Call, Any], State],
+    settings: Settings,
+    cacheable: bool = False,
 ) -> Declaration:
     def load(folder: Path, weights: Weights = "stored", reading: Reading = AS_STORED) -> Any:
         from gen3dexport.models.triposr.networks.loading import load_component
 
         return load_component(name, settings, folder / CHECKPOINT, weights, reading)
 
-    step = partial(_find_surface, settings) if name == "query" else partial(_pass_on, inputs, outputs)
-    return Declaration(name, CHECKPOINT, inputs, outputs, step, load, cacheable=cacheable)
+    return Declaration(name, CHECKPOINT, inputs, outputs, advance, load, cacheable=cacheable)
 
 
 def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:

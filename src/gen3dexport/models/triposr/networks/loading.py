@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -87,24 +87,36 @@ def _part_of(name: str) -> str:
     return name.partition(".")[0]
 
 
+def _image_encoder(made: nn.ModuleDict, model: Model, table: PositionTable) -> nn.Module:
+    tokenizer = made["image_tokenizer"]
+    assert isinstance(tokenizer, ImageTokenizer)
+    return ImageEncoder(tokenizer, model.cond_image_size, table)
+
+
+def _backbone(made: nn.ModuleDict, _: Model, __: PositionTable) -> nn.Module:
+    tokens, transformer, upsampler = made["tokenizer"], made["backbone"], made["post_processor"]
+    assert isinstance(tokens, TriplaneTokenizer)
+    assert isinstance(transformer, Transformer)
+    assert isinstance(upsampler, Upsampler)
+    return TriplaneBackbone(tokens, transformer, upsampler)
+
+
+def _query(made: nn.ModuleDict, model: Model, _: PositionTable) -> nn.Module:
+    decoder = made["decoder"]
+    assert isinstance(decoder, FieldDecoder)
+    return Query(decoder, model.renderer.radius, model.plane_edge)
+
+
+_NETWORKS: Mapping[str, Callable[[nn.ModuleDict, Model, PositionTable], nn.Module]] = {
+    "image_encoder": _image_encoder,
+    "backbone": _backbone,
+    "query": _query,
+}
+
+
 def assembled(component: str, made: nn.ModuleDict, model: Model, table: PositionTable) -> nn.Module:
     """The network of a component of its parts."""
-    network: nn.Module
-    if component == "image_encoder":
-        tokenizer = made["image_tokenizer"]
-        assert isinstance(tokenizer, ImageTokenizer)
-        network = ImageEncoder(tokenizer, model.cond_image_size, table)
-    elif component == "backbone":
-        tokens, transformer, upsampler = made["tokenizer"], made["backbone"], made["post_processor"]
-        assert isinstance(tokens, TriplaneTokenizer)
-        assert isinstance(transformer, Transformer)
-        assert isinstance(upsampler, Upsampler)
-        network = TriplaneBackbone(tokens, transformer, upsampler)
-    else:
-        decoder = made["decoder"]
-        assert isinstance(decoder, FieldDecoder)
-        network = Query(decoder, model.renderer.radius, model.plane_edge)
-    return network.eval().requires_grad_(False)
+    return _NETWORKS[component](made, model, table).eval().requires_grad_(False)
 
 
 def load_component(name: str, settings: Settings, stem: Path, weights: Weights, reading: Reading) -> Component:
@@ -131,12 +143,16 @@ def load_component(name: str, settings: Settings, stem: Path, weights: Weights, 
 def example_inputs(name: str, settings: Settings) -> dict[str, Tensor]:
     """Inputs of a component, all zero."""
     model = settings.model
-    if name == "image_encoder":
-        return {"image": torch.zeros(1, 3, *[model.cond_image_size] * 2)}
-    if name == "backbone":
-        return {"features": torch.zeros(1, model.image_tokens, model.vit.hidden_size)}
-    windows = torch.zeros(1, PLANES, (model.plane_edge + 1) ** 2, 4 * model.post_processor.out_channels)
-    return {"planes": windows, "points": torch.zeros(1, settings.chunk, 3)}
+    pixels, windows = [model.cond_image_size] * 2, (model.plane_edge + 1) ** 2
+    shapes: Mapping[str, Mapping[str, tuple[int, ...]]] = {
+        "image_encoder": {"image": (1, 3, *pixels)},
+        "backbone": {"features": (1, model.image_tokens, model.vit.hidden_size)},
+        "query": {
+            "planes": (1, PLANES, windows, 4 * model.post_processor.out_channels),
+            "points": (1, settings.chunk, 3),
+        },
+    }
+    return {name: torch.zeros(shape) for name, shape in shapes[name].items()}
 
 
 _OUTPUTS: Mapping[str, tuple[str, ...]] = {
