@@ -69,7 +69,7 @@ class Outcome:
         """Why a copy that was accepted does no harm; "" where it does."""
         if self.kind == "left by a killed validation":
             return self.kind
-        if wrong_values.DEFAULT in self.kind and {self.verify, self.load} == {"accepted"}:
+        if wrong_values.DEFAULT in self.kind and self.load == "accepted" and self.verify in ("accepted", "refused"):
             return "a field left to its default, digest made anew"
         name = self.what.partition(":")[0]
         if name in (*REPORTS, DIGESTS) and self.load == "accepted":

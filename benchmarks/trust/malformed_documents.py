@@ -36,8 +36,8 @@ LONGEST = 10.0
 """Seconds that a refusal may take."""
 LONGEST_TEXT = 6000
 REMEDY = re.compile(
-    r"\b(add|ask|build|choose|convert|copy|did you mean|download|free|give|install|leave|make it|must|needs?|put"
-    r"|remove|rename|replace|save|set|should|shorten|swap|take|there are|unset|upgrade|use|validate|write)\b",
+    r"\b(?:add|ask|build|choose|convert|copy|did you mean|download|free|give|install|leave|make it|must|needs?|put"
+    r"|remove|rename|replace|run `|save|set|should|shorten|swap|take|there are|unset|upgrade|use|validate|write)",
     re.IGNORECASE,
 )
 """Words of a message that says what to do."""

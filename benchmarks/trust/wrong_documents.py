@@ -309,12 +309,19 @@ def _placed(name: str, make: Callable[[Path], object], arguments: list[str], fol
     return [a.replace("HERE", str(folder / name)) for a in arguments]
 
 
+OPTIONAL = ("mlp_ratio", "num_heads", "num_res_blocks_middle", "patch_size", "perturb_offset", "pe_mode", "qk_rms_norm")
+OPTIONAL += ("attn_mode", "io_block_channels", "num_io_res_blocks", "text_cond_tokens", "window_size")
+"""Keys of configurations that have a default."""
+
+
 def schema_of(example: Any, unused: tuple[str, ...] = (), path: str = "") -> dict[str, Any]:
-    """A JSON schema by example: the same types, whole numbers from 0 on, no key missing.
+    """A JSON schema by example: the same types, whole numbers from 0 on, no key missing but `OPTIONAL` ones.
 
     Args:
         unused: dotted paths that nothing reads, which may hold anything, and be missing.
     """
+    if path.endswith("mlp_ratio"):
+        return {"type": "number", "exclusiveMinimum": 0}
     if path in unused:
         return {}
     if isinstance(example, bool) or example is None:
@@ -328,7 +335,8 @@ def schema_of(example: Any, unused: tuple[str, ...] = (), path: str = "") -> dic
     if isinstance(example, list):
         return {"type": "array", "items": schema_of(example[0], unused, f"{path}.0"), "minItems": 1}
     inner = {key: schema_of(value, unused, f"{path}.{key}".removeprefix(".")) for key, value in example.items()}
-    return {"type": "object", "properties": inner, "required": [key for key, found in inner.items() if found]}
+    required = [key for key, found in inner.items() if found and key not in OPTIONAL]
+    return {"type": "object", "properties": inner, "required": required}
 
 
 UNUSED: Mapping[str, tuple[str, ...]] = {
@@ -336,7 +344,7 @@ UNUSED: Mapping[str, tuple[str, ...]] = {
     "ss_flow_tiny.json": ("args.use_fp16",),
     "ss_dec_tiny.json": ("args.use_fp16",),
     "slat_flow_tiny.json": ("args.use_fp16",),
-    "slat_dec_gs_tiny.json": ("args.use_fp16",),
+    "slat_dec_gs_tiny.json": ("args.use_fp16", "args.representation_config.2d_filter_kernel_size"),
 }
 """What nothing reads of a file, by its dotted path."""
 
@@ -375,11 +383,10 @@ def configurations(right: Right) -> Iterator[Case]:
 
 def encoders(right: Right) -> Iterator[Case]:
     """Wrong configurations and tokenizers of encoders in the transformers library's layout."""
-    optional = ("hidden_act", "layer_norm_eps", "mlp_ratio", "num_register_tokens", "num_hidden_layers", "vocab_size")
     for name, (_, encoder, config) in ENCODERS.items():
         source, own = right.folder / name, f"encoders/{encoder.rpartition('/')[2]}"
         for one in _changes(config, schema_of(config)):
-            if one.kind == "missing" and one.path[0] in optional:  # the released value stands in
+            if one.kind == "missing" and one.path[0] not in ("model_type", "hidden_size"):  # the released one stands in
                 continue
             content = json.dumps(one.of(config)).encode()
             write = partial(_checkpoint, source, f"{own}/config.json", content)

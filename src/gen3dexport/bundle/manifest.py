@@ -148,9 +148,10 @@ class Manifest(Record):
 
 
 def own_digest(data: Mapping[str, Any]) -> str:
-    """SHA-256 of a manifest's JSON without its field `digest`: keys sorted, no spaces, ASCII."""
+    """SHA-256 of a manifest's JSON without its field `digest`: no spaces, ASCII, keys in their order, which counts (a
+    program takes its inputs in theirs)."""
     rest = {key: value for key, value in data.items() if key != "digest"}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(rest, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -25,7 +25,9 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UsageError(f"{path}: not found; {path.parent} is not a complete folder of {what}") from None
+        raise UsageError(
+            f"{path}: not found; {path.parent} is not a complete folder of {what}, copy it again"
+        ) from None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}); copy it again") from error
     except UnicodeDecodeError as error:

@@ -97,10 +97,12 @@ def _read_pickle(path: Path, wanted: Path, allowed: bool) -> dict[str, Tensor]:
                 "  or let this build read its tensors, and nothing else, with --allow-pickle"
             )
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except UsageError:
+        raise
+    except Exception as error:  # torch and pickle raise many types on what is no pickle of tensors; the cause is kept
+        said = str(error).splitlines() or [type(error).__name__]
         raise UsageError(
-            f"{path}: torch cannot read tensors alone from it ({str(error).splitlines()[0]}); ask its maker for a "
-            "safetensors file"
+            f"{path}: torch cannot read tensors alone from it ({said[0]}); ask its maker for a safetensors file"
         ) from error
     return _state_of(found, path, wanted)
 
@@ -158,7 +160,7 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], where: str) ->
     problems += [problem for k in own.keys() & state.keys() if (problem := _misfit(k, state[k], own[k]))]
     if problems:
         shown = "; ".join(sorted(problems)[:8]) + (f"; and {len(problems) - 8} more" if len(problems) > 8 else "")
-        raise UsageError(f"{where}: does not fit the network: {shown}")
+        raise UsageError(f"{where}: does not fit the network: {shown}; copy weights and configuration again, together")
     module.load_state_dict(state, strict=True, assign=True)
     return module.eval()
 

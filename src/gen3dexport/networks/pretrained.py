@@ -85,7 +85,7 @@ def read_pretrained(
         if prefix := extra_prefix(state, made.state_dict()):
             raise UsageError(f"{path}: {strip(prefix)}")
         shown = "; ".join(sorted(problems)[:8]) + (f"; and {len(problems) - 8} more" if len(problems) > 8 else "")
-        raise UsageError(f"{path}: does not fit its config.json: {shown}")
+        raise UsageError(f"{path}: does not fit its config.json: {shown}; copy both again")
     return made.eval().requires_grad_(False)  # type: ignore[no-any-return]
 
 

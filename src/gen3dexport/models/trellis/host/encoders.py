@@ -181,10 +181,14 @@ def _read(place: Path, released: _Released, random_weights: bool) -> Encoder:
         given = given.get("text_config", given) if released.architecture == "clip" else given
         config = {key: given.get(key, value) for key, value in released.config.items()}
     except (KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path}: not a configuration of the transformers library ({error!r})") from error
+        raise UsageError(
+            f"{path}: not a configuration of the transformers library ({error!r}); copy it again"
+        ) from error
     if model_type not in _MODEL_TYPES[released.architecture]:
         known = " or ".join(_MODEL_TYPES[released.architecture])
-        raise UsageError(f"{path}: model_type {model_type}, and this pipeline takes {known} ({released.repository})")
+        raise UsageError(
+            f"{path}: model_type {shown(model_type)}, and this pipeline takes {known}; copy it from {released.repository}"
+        )
     tokenizer = (place / "tokenizer.json").is_file()
     if released.architecture == "clip" and not tokenizer and not random_weights:
         raise UsageError(f"{place / 'tokenizer.json'}: not found; copy it from {released.repository}")
