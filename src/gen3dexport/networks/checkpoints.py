@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,9 @@ def read_weights(path: Path, allow_pickle: bool = False, strip_prefix: str = "")
     state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     bad = [k for k, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]
     if bad:
-        raise UsageError(f"{path}: {len(bad)} tensors hold NaN or infinity, first {bad[0]}; the checkpoint is damaged")
+        raise UsageError(
+            f"{path}: {len(bad)} tensors hold NaN or infinity, first {bad[0]}; the checkpoint is damaged, copy it again"
+        )
     return state
 
 
@@ -150,6 +151,17 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], where: str) ->
     """`state` into `module`: exactly its keys, shapes and kinds of numbers.
 
     Raises:
+        UsageError: as `check_fit`.
+    """
+    check_fit(module, state, where)
+    module.load_state_dict(state, strict=True, assign=True)
+    return module.eval()
+
+
+def check_fit(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    """Compare `state` with what `module` takes; that may lie on the meta device.
+
+    Raises:
         UsageError: with every missing, unexpected and misfitting key, and the prefix that all names have too much.
     """
     own = module.state_dict()
@@ -161,8 +173,6 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], where: str) ->
     if problems:
         shown = "; ".join(sorted(problems)[:8]) + (f"; and {len(problems) - 8} more" if len(problems) > 8 else "")
         raise UsageError(f"{where}: does not fit the network: {shown}; copy weights and configuration again, together")
-    module.load_state_dict(state, strict=True, assign=True)
-    return module.eval()
 
 
 def _misfit(name: str, given: Tensor, own: Tensor) -> str | None:

@@ -90,10 +90,18 @@ def read_pretrained(
 
 
 def random_pretrained(model: Any, config: Any, seed: int = 0) -> nn.Module:
-    """A model of the transformers library with seeded random weights: for sizing, never for assets."""
+    """A model of the transformers library with seeded random weights: for sizing, never for assets.
+
+    Raises:
+        UsageError: when the library makes no network of the configuration.
+    """
     with torch.random.fork_rng(devices=[]), _quiet():
         torch.manual_seed(seed)
-        return model(config).eval().requires_grad_(False)  # type: ignore[no-any-return]
+        try:
+            return model(config).eval().requires_grad_(False)  # type: ignore[no-any-return]
+        except Exception as error:  # it raises many types on values that make no network; the cause is kept
+            said = f"{type(error).__name__}: {error}"
+            raise UsageError(f"transformers makes no network of its config.json ({said}); copy it again") from error
 
 
 @contextmanager

@@ -187,7 +187,7 @@ def _read(place: Path, released: _Released, random_weights: bool) -> Encoder:
     if model_type not in _MODEL_TYPES[released.architecture]:
         known = " or ".join(_MODEL_TYPES[released.architecture])
         raise UsageError(
-            f"{path}: model_type {shown(model_type)}, and this pipeline takes {known}; copy it from {released.repository}"
+            f"{path}: model_type {shown(model_type)}, and this pipeline takes {known}: copy {released.repository}"
         )
     tokenizer = (place / "tokenizer.json").is_file()
     if released.architecture == "clip" and not tokenizer and not random_weights:
