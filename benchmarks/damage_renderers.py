@@ -34,7 +34,7 @@ def trust_malformed(content: Content) -> str:
     child = content["children"]
     said = f"In processes of their own: {child['refused']} of {child['inputs']} refused."
     codes = f"Exit codes: {_counted(content['exits'])}. Drawn of {content['of']} cases."
-    return "\n\n".join([table(("document", *keys, "slowest, s"), rows), codes, said])
+    return "\n\n".join([table(("document", *keys, "slowest, CPU s"), rows), codes, said])
 
 
 def _total(content: Content) -> Mapping[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -41,7 +42,7 @@ class Done:
     Attributes:
         code: its exit code; below 0 the signal that ended its process.
         said: both of its outputs; crash: its traceback, "" without one.
-        seconds: of the clock.
+        seconds: of CPU time: how long it takes, whatever else the machine does.
     """
 
     code: int
@@ -59,7 +60,7 @@ def here(*arguments: str | Path, limit: float = 60.0) -> Done:
     from gen3dexport.cli import main
 
     said, crash, code = io.StringIO(), "", 0
-    start = time.perf_counter()
+    start = time.process_time()
     with _alone(*map(str, arguments)), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         try:
             with _alarm(limit):
@@ -72,12 +73,12 @@ def here(*arguments: str | Path, limit: float = 60.0) -> Done:
             crash = traceback.format_exc()
     if code == Interrupted.exit_code:
         raise KeyboardInterrupt
-    return Done(code, said.getvalue(), crash, time.perf_counter() - start)
+    return Done(code, said.getvalue(), crash, time.process_time() - start)
 
 
 def child(*arguments: str | Path, limit: float = 120.0) -> Done:
     """The command line in a process of its own."""
-    start = time.perf_counter()
+    start = _of_children()
     command = [sys.executable, "-m", "gen3dexport", *map(str, arguments)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=limit)
@@ -85,7 +86,13 @@ def child(*arguments: str | Path, limit: float = 120.0) -> Done:
         return Done(0, "", f"took longer than {limit:g} s", limit)
     said = done.stdout + done.stderr
     crash = said if "Traceback (most recent call last)" in said or done.returncode < 0 else ""
-    return Done(done.returncode, said, crash, time.perf_counter() - start)
+    return Done(done.returncode, said, crash, _of_children() - start)
+
+
+def _of_children() -> float:
+    """CPU seconds of the processes that this one started and that have ended."""
+    found = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return found.ru_utime + found.ru_stime
 
 
 @contextlib.contextmanager

@@ -6,7 +6,8 @@ The cases are those of `wrong_documents`: every field of every schema with what 
 document, and weights in every wrong form; `--count` of them are drawn, the same share of each group. Each goes through
 the command line's own entry in this process, and `--children` of them through one of their own. A case is refused
 where the exit code is 2 or more and the message has a remedy; it is a fault where the command takes it, ends in a
-traceback or with code 1, names no remedy, or takes longer than 10 s. Writes benchmarks/results/trust_malformed.json.
+traceback or with code 1, names no remedy, or takes more than 10 s of CPU time. Writes
+benchmarks/results/trust_malformed.json.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from wrong_documents import Case
 
 RESULT = Path(__file__).parents[1] / "results" / "trust_malformed.json"
 LONGEST = 10.0
-"""Seconds that a refusal may take."""
+"""Seconds of CPU time that a refusal may take."""
 LONGEST_TEXT = 6000
 REMEDY = re.compile(
     r"\b(?:add|ask|build|choose|convert|copy|did you mean|download|free|give|install|leave|make it|must|needs?|put"

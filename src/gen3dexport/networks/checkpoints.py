@@ -172,7 +172,7 @@ def check_fit(module: nn.Module, state: Mapping[str, Tensor], where: str) -> Non
     problems += [problem for k in own.keys() & state.keys() if (problem := _misfit(k, state[k], own[k]))]
     if problems:
         shown = "; ".join(sorted(problems)[:8]) + (f"; and {len(problems) - 8} more" if len(problems) > 8 else "")
-        raise UsageError(f"{where}: does not fit the network: {shown}; copy weights and configuration again, together")
+        raise UsageError(f"{where}: does not fit the network (copy weights and configuration again): {shown}")
 
 
 def _misfit(name: str, given: Tensor, own: Tensor) -> str | None:

@@ -109,6 +109,7 @@ _RELEASED = {
         },
     ),
 }
+_ACTIVATIONS = ("gelu", "quick_gelu")
 _MODEL_TYPES: dict[Architecture, tuple[str, ...]] = {
     "dinov2": ("dinov2_with_registers",),
     "clip": ("clip", "clip_text_model"),
@@ -117,6 +118,8 @@ _MODEL_TYPES: dict[Architecture, tuple[str, ...]] = {
 
 def _alike(key: str, value: Any, released: Any) -> bool:
     """Whether a configuration's value is of the released one's type, and a number that counts or scales something."""
+    if key == "hidden_act":
+        return value in _ACTIVATIONS
     if isinstance(released, bool | str) or isinstance(value, bool):
         return type(value) is type(released)
     number = int | float if isinstance(released, float) or key == "mlp_ratio" else int
