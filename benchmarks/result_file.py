@@ -32,8 +32,9 @@ def made(script: str, device: str | None = None) -> dict[str, Any]:
     """
     from gen3dexport.provenance import versions
 
-    name = f"benchmarks/{Path(script).name}"
-    return {**stamp(), "device": device or cpu(), "versions": versions(), "script": name}
+    parts = Path(script).parts
+    below = len(parts) - 1 - parts[::-1].index("benchmarks")
+    return {**stamp(), "device": device or cpu(), "versions": versions(), "script": "/".join(parts[below:])}
 
 
 def cpu() -> str:

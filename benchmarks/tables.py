@@ -20,6 +20,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import damage_renderers
 import readme_tables
 import released_renderers
 import renderers
@@ -135,6 +136,20 @@ SECTIONS = (
         "A chair as a mesh and as Gaussians, read back; covariances relative to their norm, colours of 1, lengths of"
         " the cube's edge. SPZ holds sizes to 3 percent.",
         renderers.outside_readers,
+    ),
+    Section(
+        "trust_damaged",
+        "Damaged bundles",
+        "Copies of bundles of trellis-mini, each damaged in one way, given to `verify` and `load`: refused is exit code"
+        " 7 of both.",
+        damage_renderers.trust_damaged,
+    ),
+    Section(
+        "trust_malformed",
+        "Malformed documents",
+        "Wrong recipes, targets, overrides, manifests, reports, configurations and weights, given to the command that"
+        " reads them: refused is an exit code from 2 on, with a remedy.",
+        damage_renderers.trust_malformed,
     ),
     Section("cli_start", "What `gen3dexport ls` costs", "CPU seconds of one process, in turns.", renderers.cli_start),
 )

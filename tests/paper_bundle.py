@@ -12,6 +12,13 @@ from gen3dexport.bundle.program import ProgramRecord, TensorSpec
 from gen3dexport.plan import Plan
 from gen3dexport.provenance import host, versions
 
+_HOST = {"platform": "linux", "machine": "x86_64", "march": "x86-64-v3", "simdlen": 256, "isa": "avx2", "features": []}
+REQUIRES: dict[str, dict[str, Any]] = {
+    "aotinductor": {"device": "cpu", "arch": None, "torch": "2.14.1", "cuda": None, "host": _HOST},
+    "xla": {"chip": "v5e", "platforms": ["cpu"]},
+}
+"""What programs of a backend need, where it asks for something."""
+
 
 def write_paper_bundle(plan: Plan, folder: Path) -> Manifest:
     """The bundle of a plan, each program a text."""
@@ -31,6 +38,7 @@ def write_paper_bundle(plan: Plan, folder: Path) -> Manifest:
             inputs=dict.fromkeys(plan.declared[name].inputs, spec),
             outputs=dict.fromkeys(plan.declared[name].outputs, spec),
             scheme=plan.schemes[name],
+            requires=REQUIRES.get(plan.target.backend, {}),
             facts={"operators": {"aten.mm.default": 2}},
         )
         for name in names

@@ -24,6 +24,11 @@ class GenExportError(Exception):
 
     exit_code = 1
 
+    @property
+    def kind(self) -> str:
+        """The name of the class of this module that it is: what another process knows of it."""
+        return next(c.__name__ for c in type(self).__mro__ if c.__module__ == __name__)
+
 
 class Interrupted(BaseException):
     """The user or the system asked the command to stop."""
@@ -74,3 +79,10 @@ class UnmeasuredError(GenExportError):
     """Nothing was measured where the recipe asked for a measurement."""
 
     exit_code = 8
+
+
+def of_kind(kind: str, message: str) -> GenExportError:
+    """The error that another process had; see `GenExportError.kind`."""
+    known = globals().get(kind)
+    found = known if isinstance(known, type) and issubclass(known, GenExportError) else GenExportError
+    return found(message)

@@ -19,9 +19,9 @@ from gen3dexport.quantization.schemes import SCHEMES
 
 def describe(plan: Plan) -> dict[str, Any]:
     """A JSON-able description of a plan; sizes are estimated from shapes, and say so."""
-    rows = [
-        _row(plan.declared[name].load(plan.weights, "shapes"), scheme, plan) for name, scheme in plan.schemes.items()
-    ]
+    # All are made before the first one's operators are looked at, which takes seconds: a wrong configuration is told.
+    made = {name: plan.declared[name].load(plan.weights, "shapes") for name in plan.schemes}
+    rows = [_row(made[name], scheme, plan) for name, scheme in plan.schemes.items()]
     return {
         "recipe": plan.recipe.name,
         "target": plan.target.name,

@@ -154,6 +154,13 @@ CRAFTED: dict[str, Change] = {
     "settings of another type": _set("settings", "latent", to="deep"),
     "settings with one key more": _set("settings", "evil", to=1),
     "settings of another pipeline": _set("settings", "checkpoints", to={"flow": "ckpts/flow"}),
+    "an option that the backend does not take": _set("target", "options", to={"min_features": -1}),
+    "a knob that the family does not take": _set("recipe", "knobs", to={"sampler": 5}),
+    "true for a number": _set("recipe", "golden", "seed", to=True),
+    "a text for a number": _set("settings", "steps", to="4"),
+    "a number of 400 digits": _set("parameters", "flow", to=10**400),
+    "a control character": _set("host", "machine", to="x\x1b[2J"),
+    "facts without a bottom": _set("programs", 0, "facts", to=json.loads("[" * 60 + "]" * 60)),
     "an unknown field": _set("evil", to=1),
     "a schema that is true": _set("schema", to=True),
     "a schema that is a list": _set("schema", to=[2]),
@@ -169,6 +176,36 @@ def test_a_crafted_manifest_is_refused(case: str, command: str, bundle: Path, cl
     code, _, error = cli(command, bundle)
     assert code == VerificationError.exit_code, error
     assert "Traceback" not in error and "build" in error
+
+
+@pytest.mark.parametrize("target", ["cpu-aoti", "tpu-v5e", "onnx"])
+def test_what_a_program_needs_is_looked_at_before_it_is_loaded(target: str, tmp_path: Path, cli: Cli) -> None:
+    resolved = read_target(target)
+    write_paper_bundle(make_plan(read_recipe("trellis-mini", resolved), resolved), bundle := tmp_path / "bundle")
+    assert cli("verify", bundle)[0] == 0
+    rewrite(bundle, _set("programs", 0, "requires", to={"threads": "many"}))
+    code, _, error = cli("verify", bundle)
+    assert code == VerificationError.exit_code and "requires: " in error and "build the bundle again" in error
+
+
+def test_the_order_of_keys_counts(bundle: Path) -> None:
+    """Inputs are given to a program in the manifest's order."""
+    path = bundle / "manifest.json"
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps(dict(reversed(data.items())), indent=1) + "\n")
+    with pytest.raises(VerificationError, match="was changed after it was written"):
+        read_manifest(bundle)
+
+
+def test_a_whole_manifest_may_leave_out_what_has_a_default(bundle: Path, cli: Cli) -> None:
+    def leave_out(data: dict[str, Any]) -> None:
+        del data["target"]["options"], data["target"]["budgets"], data["recipe"]["knobs"], data["recipe"]["budgets"]
+
+    rewrite(bundle, leave_out)
+    for command in ("verify", "inspect"):
+        code, _, error = cli(command, bundle)
+        assert code == 0, error
+    assert read_manifest(bundle).target["options"] == {}
 
 
 def _link(bundle: Path) -> None:
@@ -201,6 +238,7 @@ HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a missing manifest": (lambda b: (b / "manifest.json").unlink(), "missing"),
     "a manifest that is a link": (_linked_manifest, "a link"),
     "a manifest that is a pipe": (_piped_manifest, "no file at all"),
+    "a report that is a folder": (lambda b: (b / "report.html").mkdir(), "report.html: a folder"),
 }
 
 

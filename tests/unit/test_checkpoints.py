@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,8 +74,9 @@ def test_shards_are_read_as_one_file(path: Path, state: State) -> None:
         (lambda path, shards: _index(path, {"0.bias": "../net.safetensors"}), "not a file of its own folder"),
         (lambda path, shards: _index(path, {"0.bias": 1}), "weight_map: needs a shard's name"),
         (lambda path, shards: _index(path, []), "weight_map: needs a shard's name"),
+        (lambda path, shards: _index(path, {"0.bias": ""}), "'' is not a file of its own folder"),
     ],
-    ids=["missing", "tensor", "index", "truncated", "outside", "number", "list"],
+    ids=["missing", "tensor", "index", "truncated", "outside", "number", "list", "no name"],
 )
 def test_damaged_shards(path: Path, state: State, damage: Callable[[Path, list[Path]], Any], message: str) -> None:
     damage(path, _write_shards(path, state))
@@ -155,3 +157,19 @@ def test_numbers_of_another_kind_are_refused(path: Path, state: State, dtype: to
 def test_floats_become_float32(path: Path, state: State, dtype: torch.dtype) -> None:
     save_file({k: v.to(dtype) for k, v in state.items()}, path)
     assert {v.dtype for v in read_weights(path).values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("name", ["net.safetensors", "net.pt"])
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
+def test_what_is_no_file_is_not_waited_for(path: Path, name: str, kind: str) -> None:
+    place = path.with_name(name)
+    {"folder": place.mkdir, "pipe": lambda: os.mkfifo(place), "device": lambda: place.symlink_to("/dev/zero")}[kind]()
+    with pytest.raises(UsageError, match=f"{name}: a folder, a pipe or a device, and no file; put the weights there"):
+        read_weights(path, allow_pickle=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"pickle", b"PK\x03\x04" + b"\0" * 50, "weights".encode("utf-16")])
+def test_what_is_no_pickle_is_told(path: Path, content: bytes) -> None:
+    path.with_suffix(".pt").write_bytes(content)
+    with pytest.raises(UsageError, match="torch cannot read tensors alone from it"):
+        read_weights(path, allow_pickle=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from sample_reports import error, estimated, pipeline, program, quality, report,
 
 from gen3dexport.assets.score import Score, loss
 from gen3dexport.documents.budgets import Budgets, unknown_scores
+from gen3dexport.errors import VerificationError
 from gen3dexport.reports.judge import exit_code, judge, overall
 from gen3dexport.reports.records import (
     BesideUnquantized,
@@ -27,6 +29,7 @@ from gen3dexport.reports.records import (
     Report,
     Unmeasured,
 )
+from gen3dexport.reports.report import read_report
 from gen3dexport.reports.text import to_junit, to_markdown
 from gen3dexport.validation.validate import ANSWER
 
@@ -191,3 +194,32 @@ def test_records_do_not_change() -> None:
     found: ProgramReport = program()
     with pytest.raises(ValidationError):
         found.scheme = "int8"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"size_bytes":2000000', '"size_bytes":true'),
+        ('"size_bytes":2000000', '"size_bytes":"2000000"'),
+        ('"size_bytes":2000000', f'"size_bytes":{10**400}'),
+        ('"p50_ms":100.0', '"p50_ms":NaN'),
+        ('"p50_ms":100.0', '"p50_ms":true'),
+        ('"value":0.95', '"value":true'),
+        ('"schema":2', '"schema":2.0'),
+        ('"schema":2', '"schema":true'),
+        ('"facts":{}', '"facts":' + '{"a":' * 60 + "1" + "}" * 60),
+    ],
+)
+def test_a_report_with_a_wrong_value_is_not_read(old: str, new: str, tmp_path: Path) -> None:
+    text, path = report().model_dump_json(by_alias=True), tmp_path / "report.json"
+    path.write_text(text)
+    assert read_report(path) == report() and old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(VerificationError, match="validate the bundle again"):
+        read_report(path)
+
+
+def test_a_report_without_an_end_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text("[" * 100_000)
+    with pytest.raises(VerificationError, match="validate the bundle again"):
+        read_report(tmp_path)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import time
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -258,3 +259,17 @@ def test_damaged_json(content: bytes, message: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=message) as error:
         read_json(path, "a thing")
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
+def test_what_is_no_file_is_not_waited_for(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "document.yaml"
+    {"folder": path.mkdir, "pipe": lambda: os.mkfifo(path), "device": lambda: path.symlink_to("/dev/zero")}[kind]()
+    for read in (read_recipe, read_target, lambda name: read_json(Path(name), "a thing")):
+        with pytest.raises(UsageError, match=r"document\.yaml.*: a folder, a pipe or a device, and no file"):
+            read(str(path))
+
+
+def test_an_override_that_is_no_yaml_is_told_with_the_reason() -> None:
+    with pytest.raises(UsageError, match=r"not valid YAML \(nested deeper than 50 levels.*\); put a text in quotes"):
+        read_recipe("trellis-mini", None, ["golden.seed=" + "[" * 60])

@@ -18,6 +18,8 @@ and, where what is assumed without them is wrong,
     NO_FORK: str                          a library whose threads its programs wait for: no process can use them whose
                                           parent used that library before the fork
     refused_for(scheme, options)          -> str | None, why these options refuse a scheme; without it, REFUSED says so
+    requires() -> type[Record]            the model of what `load` needs to know of a program (`Lowered.requires`);
+                                          without it, the manifest's is not looked at before `load`
     runs_here(program) -> bool            whether a twin, one of `Lowered.extra`, runs on a device of this machine;
                                           without it no twin stands for its component, and is only measured
 
@@ -38,6 +40,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic import BaseModel
 
 from gen3dexport.bundle.program import Lowered, ProgramRecord
+from gen3dexport.documents.record import Record
 from gen3dexport.errors import UsageError
 
 if TYPE_CHECKING:
@@ -68,6 +71,12 @@ def refused_for(backend: ModuleType, scheme: str, options: Any) -> str | None:
     """Why a backend refuses a scheme under these options, or None; its optional `refused_for` knows, else `REFUSED`."""
     own: Callable[[str, Any], str | None] | None = getattr(backend, "refused_for", None)
     return own(scheme, options) if own else backend.REFUSED.get(scheme)
+
+
+def requires(backend: ModuleType) -> type[Record] | None:
+    """The model of what a backend's `load` needs to know of a program; None where it does not say."""
+    own: Callable[[], type[Record]] | None = getattr(backend, "requires", None)
+    return own() if own else None
 
 
 def runs_here(backend: ModuleType, program: ProgramRecord) -> bool:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Self
 
@@ -26,6 +26,7 @@ from gen3dexport.bundle.drafts import recover
 from gen3dexport.bundle.files import File, FileName, change, file_of, found_in
 from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.bundle.report_files import BESIDE_MANIFEST, MANIFEST, changed_reports
+from gen3dexport.documents import plain
 from gen3dexport.documents.recipe import Recipe
 from gen3dexport.documents.record import Record, told
 from gen3dexport.documents.target import Target
@@ -82,11 +83,12 @@ class Manifest(Record):
     @field_validator("recipe", "target")
     @classmethod
     def _documents_are_whole(cls, value: dict[str, Any], info: Any) -> dict[str, Any]:
+        model = Recipe if info.field_name == "recipe" else Target
         try:
-            (Recipe if info.field_name == "recipe" else Target).model_validate(value)
+            whole = model.model_validate_json(json.dumps(value), strict=True)
         except ValidationError as error:
             raise ValueError(told(error)) from error
-        return value
+        return whole.model_dump(mode="json", by_alias=True)
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -146,9 +148,10 @@ class Manifest(Record):
 
 
 def own_digest(data: Mapping[str, Any]) -> str:
-    """SHA-256 of a manifest's JSON without its field `digest`: keys sorted, no spaces, ASCII."""
+    """SHA-256 of a manifest's JSON without its field `digest`: no spaces, ASCII, keys in their order, which counts (a
+    program takes its inputs in theirs)."""
     rest = {key: value for key, value in data.items() if key != "digest"}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(rest, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -168,7 +171,7 @@ def read_manifest(bundle: Path) -> Manifest:
         text = path.read_text(encoding="utf-8")
         data = json.loads(text, parse_constant=_no_number)
         version = data["schema"]
-        as_written, found = text == _text(data), own_digest(data)
+        as_written, own = text == _text(data), own_digest(data)
         if type(version) is not int:
             raise TypeError(f"schema {version!r}")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -176,11 +179,13 @@ def read_manifest(bundle: Path) -> Manifest:
     if version != SCHEMA:
         remedy = "build the bundle again" if version < SCHEMA else "upgrade gen3dexport"
         raise VerificationError(f"{path}: format {version!r}, and this gen3dexport reads {SCHEMA}; {remedy}")
+    if found := plain.problems(data):
+        raise VerificationError(f"{path}: damaged: {_listed(found)}; copy or build the bundle again")
     try:
         manifest = Manifest.model_validate_json(text, strict=True)
     except ValidationError as error:
         raise VerificationError(f"{path}: damaged: {told(error)}; copy or build the bundle again") from error
-    if manifest.digest != found or not as_written:
+    if manifest.digest != own or not as_written:
         raise VerificationError(
             f"{path}: was changed after it was written (its own SHA-256 differs); copy or build the bundle again"
         )
@@ -247,16 +252,23 @@ def write_manifest(bundle: Path, fields: Mapping[str, Any]) -> Manifest:
     """Record every file of `bundle` and write its manifest.
 
     Raises:
-        ValidationError: when the fields are no manifest, which is an error of this package.
+        ValidationError: when the fields are no manifest, which is an error of this package or of a plug-in.
+        VerificationError: when they hold what no manifest may, so that nobody could read it.
     """
     names = sorted(name for name, _ in found_in(bundle))
     for name in names:
         (bundle / name).chmod(0o644)  # some writers make private files
     manifest = Manifest(**fields, files={name: file_of(bundle / name) for name in names})
     data = manifest.model_dump(mode="json", by_alias=True)
+    if found := plain.problems(data):
+        raise VerificationError(f"{bundle}: no manifest can hold what its backend or family says: {_listed(found)}")
     data["digest"] = own_digest(data)
     (bundle / MANIFEST).write_text(_text(data), encoding="utf-8")
     return manifest.model_copy(update={"digest": data["digest"]})
+
+
+def _listed(found: Sequence[tuple[str, str]]) -> str:
+    return "; ".join(f"{key}: {problem}" for key, problem in found)
 
 
 def _text(data: Any) -> str:

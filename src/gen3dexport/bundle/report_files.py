@@ -55,7 +55,8 @@ def changed_reports(bundle: Path) -> list[str]:
     """What was changed of the reports since they were written; reports that are gone are no change."""
     known = recorded(bundle)
     there = [name for name in REPORTS if (bundle / name).is_file()]
-    problems = [
+    problems = [f"{name}: a folder; validate the bundle again" for name in BESIDE_MANIFEST if (bundle / name).is_dir()]
+    problems += [
         f"{name}: SHA-256 differs from {DIGESTS}'s; validate the bundle again"
         for name in there
         if (name, digest(bundle / name)) not in known

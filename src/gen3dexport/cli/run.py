@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -86,6 +87,9 @@ def run(
         typer.Option(min=0, max=3, help="Harmonics of Gaussians' colours; 3 fills up with zeros, for older importers."),
     ] = None,
     render: Annotated[bool, typer.Option("--render", help="Also write a turntable picture beside the asset.")] = False,
+    isolate: Annotated[
+        bool, typer.Option("--isolate", help="Run the programs in a process of their own, which they alone can crash.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Make an asset with a bundle."""
@@ -94,7 +98,7 @@ def run(
     edits = Edits(largest_part or None, max_faces, sh_degree, size)
     outputs = out or [Path("asset.glb")]
     changed = _assigned(fields or [])
-    made = generate(bundle, prompt, seed, features, outputs, render, image, cache, kind, changed, edits)
+    made = generate(bundle, prompt, seed, features, outputs, render, image, cache, kind, changed, edits, isolate)
     lines = []
     for file in made["assets"]:
         counts = ", ".join(f"{value:,} {name}" for name, value in file.items() if name not in ("path", "kind"))
@@ -117,6 +121,7 @@ def generate(
     kind: str = "",
     fields: Mapping[str, str] | None = None,
     edits: Edits | None = None,
+    isolate: bool = False,
 ) -> dict[str, Any]:
     """Make the assets of one prompt and write them, with a turntable PNG beside the first if asked.
 
@@ -128,6 +133,7 @@ def generate(
         kind: of asset that every file must hold: mesh, gaussians, radiance_field; "" leaves it to the endings.
         fields: what the pipeline lets a run change, by name; the rest is as the recipe has it.
         edits: what is changed of the assets on their way into the files; the picture is of the first file's.
+        isolate: run the programs in a process of their own.
 
     Raises:
         UsageError: for a bad prompt, image, features or output, before any network runs where it can be told.
@@ -138,7 +144,7 @@ def generate(
     from gen3dexport.assets.edits import Edits
     from gen3dexport.models.image_preparation import read_image
     from gen3dexport.pages import viewer
-    from gen3dexport.runtime import condition_cache, load
+    from gen3dexport.runtime import condition_cache, load, load_isolated
 
     _check_text(prompt)
     seed = secrets.randbelow(2**32) if seed == -1 else seed
@@ -148,20 +154,21 @@ def generate(
     if image is not None and (prompt or features):
         raise UsageError("--image: the asset is made of the image alone; leave --prompt and --features out")
     picture_of = None if image is None else read_image(image)
-    loaded = load(bundle, conditions=condition_cache.folder() if cache else None)
-    if loaded.manifest.random_weights:
-        raise UsageError(f"{bundle}: was built with random weights, for sizing; its assets would mean nothing")
-    if fields:
-        loaded.change(fields)
-    made_kinds = loaded.settings.asset_kinds
-    chosen = {out: asset_files.choose(out, made_kinds, kind, viewer.FILES) for out in outputs}
-    edits = edits or Edits()
-    edits.check(list(chosen.values()))
-    start = time.perf_counter()
-    loaded.load_programs()
-    load_seconds, start = time.perf_counter() - start, time.perf_counter()
-    made = loaded.generate_assets(prompt, seed, array, picture_of)
-    seconds = time.perf_counter() - start
+    conditions = condition_cache.folder() if cache else None
+    with load_isolated(bundle, conditions) if isolate else nullcontext(load(bundle, conditions)) as loaded:
+        if loaded.manifest.random_weights:
+            raise UsageError(f"{bundle}: was built with random weights, for sizing; its assets would mean nothing")
+        if fields:
+            loaded.change(fields)
+        made_kinds = loaded.settings.asset_kinds
+        chosen = {out: asset_files.choose(out, made_kinds, kind, viewer.FILES) for out in outputs}
+        edits = edits or Edits()
+        edits.check(list(chosen.values()))
+        start = time.perf_counter()
+        loaded.load_programs()
+        load_seconds, start = time.perf_counter() - start, time.perf_counter()
+        made = loaded.generate_assets(prompt, seed, array, picture_of)
+        seconds = time.perf_counter() - start
     files: list[dict[str, Any]] = []
     written: dict[Path, Any] = {}
     factor = edits.factor(made[next(iter(chosen.values()))])

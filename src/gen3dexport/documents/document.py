@@ -37,14 +37,14 @@ def read_yaml(path: Path) -> CommentedMap:
             raise UsageError(f"{path}: larger than {_LARGEST_FILE // 2**10} KiB, which no recipe or target needs")
         data = _load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); copy it again, or name another file") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 text; save it as UTF-8") from error
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UsageError(f"{path}:{line}: not valid YAML: {error.problem}") from error
-    except YAMLError as error:
-        raise UsageError(f"{path}: not valid YAML: {error}") from error
+        raise UsageError(f"{path}:{line}: not valid YAML: {error.problem}; write that line anew") from error
+    except YAMLError as error:  # characters that no YAML text has
+        raise UsageError(f"{path}: not valid YAML: {str(error).splitlines()[0]}; save it as plain text") from error
     except (ValueError, OverflowError) as error:  # a number that no number type takes
         raise UsageError(f"{path}: not valid YAML: {error}; write a smaller number, or put it in quotes") from error
     if not isinstance(data, CommentedMap):
@@ -91,7 +91,8 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     try:
         found = _load(value)
     except (YAMLError, ValueError, OverflowError) as error:
-        raise UsageError(f"{shown(text)}: the value is not valid YAML") from error
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UsageError(f"{shown(text)}: the value is not valid YAML ({problem}); put a text in quotes") from error
     if wrong := problems(found):
         raise UsageError.of([f"override {'.'.join(filter(None, (key, at)))}: {problem}" for at, problem in wrong])
     return key, found

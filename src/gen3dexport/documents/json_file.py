@@ -20,12 +20,16 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         UsageError: when the file is missing, not UTF-8 text, not JSON, not an object, or holds what no configuration
             does: numbers that are not finite or beyond 64 bits, control characters, hundreds of levels.
     """
+    if path.exists() and not path.is_file():  # a pipe or a device may give no end
+        raise UsageError(f"{path}: a folder, a pipe or a device, and no file; put {what} there")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UsageError(f"{path}: not found; {path.parent} is not a complete folder of {what}") from None
+        raise UsageError(
+            f"{path}: not found; {path.parent} is not a complete folder of {what}, copy it again"
+        ) from None
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); copy it again") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 text; save it as UTF-8, or copy it again") from error
     except RecursionError as error:

@@ -15,13 +15,16 @@ LARGEST = 2**63 - 1
 _SHOWN = 80
 
 
-def problems(data: Any, most: int = 20) -> list[tuple[str, str]]:
+def problems(data: Any, most: int = 20, texts: bool = True) -> list[tuple[str, str]]:
     """(dotted path, what is wrong) of each value that no document may hold, in order; the first `most`.
 
     Numbers that are not finite or need more than 64 bits, control characters, keys that are no text, values that are
     neither text, number, true, false, null, list nor mapping, too many levels, too many values.
+
+    Args:
+        texts: whether control characters count too; other programs' messages may have some.
     """
-    return list(islice(_problems(data), most))
+    return list(islice(_problems(data, texts), most))
 
 
 def shown(value: Any) -> str:
@@ -39,7 +42,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
-def _problems(data: Any) -> Iterator[tuple[str, str]]:
+def _problems(data: Any, texts: bool) -> Iterator[tuple[str, str]]:
     waiting: list[tuple[tuple[str, ...], Any]] = [((), data)]
     count = 0
     while waiting:
@@ -60,7 +63,7 @@ def _problems(data: Any) -> Iterator[tuple[str, str]]:
             waiting += reversed(named)
         elif isinstance(value, list | tuple):
             waiting += reversed([((*where, str(number)), inner) for number, inner in enumerate(value)])
-        elif (problem := _problem(value)) is not None:
+        elif (texts or not isinstance(value, str)) and (problem := _problem(value)) is not None:
             yield path, problem
 
 

@@ -43,7 +43,9 @@ def locate(kind: str, name: str, aliases: dict[str, str] | None = None) -> Path:
         path = Path(name)
         if path.is_file():
             return path
-        raise UsageError(f"{kind.removesuffix('s')} file {name!r}: not found")
+        what = "a folder, a pipe or a device, and no file" if path.exists() else "not found"
+        one = kind.removesuffix("s")
+        raise UsageError(f"{one} file {name!r}: {what}; give a YAML file, or a name of `gen3dexport ls {kind}`")
     found = documents(kind)
     name = (aliases or {}).get(name, name)
     if name not in found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,9 @@ def read_weights(path: Path, allow_pickle: bool = False, strip_prefix: str = "")
     state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     bad = [k for k, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]
     if bad:
-        raise UsageError(f"{path}: {len(bad)} tensors hold NaN or infinity, first {bad[0]}; the checkpoint is damaged")
+        raise UsageError(
+            f"{path}: {len(bad)} tensors hold NaN or infinity, first {bad[0]}; the checkpoint is damaged, copy it again"
+        )
     return state
 
 
@@ -71,6 +72,8 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
 
 
 def _refuse_pointer(path: Path) -> None:
+    if not path.is_file():  # a pipe or a device may give no end
+        raise UsageError(f"{path}: a folder, a pipe or a device, and no file; put the weights there")
     with path.open("rb") as file:
         if file.read(len(_POINTER)) == _POINTER:
             raise UsageError(
@@ -95,10 +98,12 @@ def _read_pickle(path: Path, wanted: Path, allowed: bool) -> dict[str, Tensor]:
                 "  or let this build read its tensors, and nothing else, with --allow-pickle"
             )
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except UsageError:
+        raise
+    except Exception as error:  # torch and pickle raise many types on what is no pickle of tensors; the cause is kept
+        said = str(error).splitlines() or [type(error).__name__]
         raise UsageError(
-            f"{path}: torch cannot read tensors alone from it ({str(error).splitlines()[0]}); ask its maker for a "
-            "safetensors file"
+            f"{path}: torch cannot read tensors alone from it ({said[0]}); ask its maker for a safetensors file"
         ) from error
     return _state_of(found, path, wanted)
 
@@ -146,6 +151,17 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], where: str) ->
     """`state` into `module`: exactly its keys, shapes and kinds of numbers.
 
     Raises:
+        UsageError: as `check_fit`.
+    """
+    check_fit(module, state, where)
+    module.load_state_dict(state, strict=True, assign=True)
+    return module.eval()
+
+
+def check_fit(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    """Compare `state` with what `module` takes; that may lie on the meta device.
+
+    Raises:
         UsageError: with every missing, unexpected and misfitting key, and the prefix that all names have too much.
     """
     own = module.state_dict()
@@ -156,9 +172,7 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], where: str) ->
     problems += [problem for k in own.keys() & state.keys() if (problem := _misfit(k, state[k], own[k]))]
     if problems:
         shown = "; ".join(sorted(problems)[:8]) + (f"; and {len(problems) - 8} more" if len(problems) > 8 else "")
-        raise UsageError(f"{where}: does not fit the network: {shown}")
-    module.load_state_dict(state, strict=True, assign=True)
-    return module.eval()
+        raise UsageError(f"{where}: does not fit the network (copy weights and configuration again): {shown}")
 
 
 def _misfit(name: str, given: Tensor, own: Tensor) -> str | None:

@@ -85,15 +85,23 @@ def read_pretrained(
         if prefix := extra_prefix(state, made.state_dict()):
             raise UsageError(f"{path}: {strip(prefix)}")
         shown = "; ".join(sorted(problems)[:8]) + (f"; and {len(problems) - 8} more" if len(problems) > 8 else "")
-        raise UsageError(f"{path}: does not fit its config.json: {shown}")
+        raise UsageError(f"{path}: does not fit its config.json: {shown}; copy both again")
     return made.eval().requires_grad_(False)  # type: ignore[no-any-return]
 
 
 def random_pretrained(model: Any, config: Any, seed: int = 0) -> nn.Module:
-    """A model of the transformers library with seeded random weights: for sizing, never for assets."""
+    """A model of the transformers library with seeded random weights: for sizing, never for assets.
+
+    Raises:
+        UsageError: when the library makes no network of the configuration.
+    """
     with torch.random.fork_rng(devices=[]), _quiet():
         torch.manual_seed(seed)
-        return model(config).eval().requires_grad_(False)  # type: ignore[no-any-return]
+        try:
+            return model(config).eval().requires_grad_(False)  # type: ignore[no-any-return]
+        except Exception as error:  # it raises many types on values that make no network; the cause is kept
+            said = f"{type(error).__name__}: {error}"
+            raise UsageError(f"transformers makes no network of its config.json ({said}); copy it again") from error
 
 
 @contextmanager

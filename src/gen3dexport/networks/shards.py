@@ -24,8 +24,8 @@ def read_index(index: Path) -> dict[Path, list[str]]:
         raise UsageError(f"{index}: weight_map: needs a shard's name for each tensor; copy the file again")
     found: dict[Path, list[str]] = {}
     for tensor, name in listed.items():
-        if Path(name).name != name or name in (".", ".."):
-            raise UsageError(f"{index}: weight_map.{tensor}: {name!r} is not a file of its own folder")
+        if not name or Path(name).name != name or name in (".", ".."):
+            raise UsageError(f"{index}: weight_map.{tensor}: {name!r} is not a file of its own folder; copy it again")
         found.setdefault(index.with_name(name), []).append(tensor)
     if missing := sorted(shard.name for shard in found if not shard.is_file()):
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""

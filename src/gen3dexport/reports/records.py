@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, PlainSerializer, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator
 
 from gen3dexport.assets.score import Score, loss
 from gen3dexport.bundle.program import Estimate
@@ -27,12 +27,22 @@ def _json_number(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
+def _number(value: Any) -> Any:
+    """What `_json_number` wrote, as a number again."""
+    return float(value) if value in ("inf", "-inf", "nan") else value
+
+
+def _score(value: Any) -> Any:
+    """A score's fields, or whatever else there is."""
+    return {**value, "value": _number(value["value"])} if isinstance(value, Mapping) and "value" in value else value
+
+
 def _score_fields(score: Score) -> dict[str, float | str]:
     return {"name": score.name, "value": _json_number(score.value), "better": score.better, "unit": score.unit}
 
 
-Number = Annotated[float, PlainSerializer(_json_number, when_used="json")]
-_Score = Annotated[Score, PlainSerializer(_score_fields, when_used="json")]
+Number = Annotated[float, BeforeValidator(_number), PlainSerializer(_json_number, when_used="json")]
+_Score = Annotated[Score, BeforeValidator(_score), PlainSerializer(_score_fields, when_used="json")]
 
 
 class Measured(Record):

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from gen3dexport.bundle.manifest import Manifest
 from gen3dexport.bundle.program import Estimate, ProgramRecord
 from gen3dexport.documents.budgets import Budgets
+from gen3dexport.documents.plain import problems, shown
 from gen3dexport.documents.record import told
 from gen3dexport.errors import UsageError, VerificationError
 from gen3dexport.reports.judge import judge, overall
@@ -80,15 +81,21 @@ def read_report(path: Path) -> Report:
         remedy = f"; make it with: gen3dexport validate {path}" if path.is_dir() else ""
         raise UsageError(f"{file}: no report there{remedy}")
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        data = json.loads(text)
         version = data["schema"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if type(version) is not int:
+            raise TypeError(f"schema {shown(version)}")
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise VerificationError(f"{file}: not a readable report ({error!r}); validate the bundle again") from error
     if version != SCHEMA:
-        remedy = "validate the bundle again" if version == 1 else "upgrade gen3dexport"
+        remedy = "validate the bundle again" if version < SCHEMA else "upgrade gen3dexport"
         raise VerificationError(f"{file}: report format {version!r}, and this gen3dexport reads {SCHEMA}; {remedy}")
+    if found := problems(data, texts=False):
+        said = "; ".join(f"{key}: {problem}" for key, problem in found)
+        raise VerificationError(f"{file}: not a readable report ({said}); validate the bundle again")
     try:
-        return Report.model_validate(data)
+        return Report.model_validate_json(text, strict=True)
     except ValidationError as error:
         raise VerificationError(f"{file}: not a readable report ({told(error)}); validate the bundle again") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from gen3dexport import backends, models
 from gen3dexport.arrays import on_host
@@ -57,7 +58,7 @@ class LoadedBundle:
             VerificationError: when they are not what the family takes.
         """
         try:
-            return self.family.Settings.model_validate(self.manifest.settings)
+            return self.family.Settings.model_validate_json(json.dumps(self.manifest.settings), strict=True)
         except ValidationError as error:
             raise self._not_the_family_s(told(error)) from error
 
@@ -93,12 +94,26 @@ class LoadedBundle:
             VerificationError: when they are unknown here, or do not fit each other and the programs.
         """
         try:
-            _ = self.family, backends.find(self.manifest.target["backend"])
+            family, backend = self.family, backends.find(self.manifest.target["backend"])
         except UsageError as error:
             raise VerificationError(
                 f"{self.folder}: {error}; install the package that has it, or copy or build the bundle again"
             ) from error
+        self._check("target.options", self.manifest.target["options"], backend.Options)
+        self._check("recipe.knobs", self.manifest.recipe["knobs"] or {}, family.Knobs)
+        if (needs := backends.requires(backend)) is not None:
+            for program in (*self.manifest.programs, *(u.program for u in self.manifest.unquantized.values())):
+                self._check(f"program {program.name}: requires", program.requires, needs)
         _ = self.declared
+
+    def _check(self, where: str, value: Any, model: type[BaseModel]) -> None:
+        """Check a part of the manifest that a backend or family has the model of."""
+        try:
+            model.model_validate_json(json.dumps(value), strict=True)
+        except ValidationError as error:
+            raise VerificationError(
+                f"{self.folder / MANIFEST}: {where}: {told(error)}; copy or build the bundle again"
+            ) from error
 
     def _not_the_family_s(self, reason: str) -> VerificationError:
         return VerificationError(

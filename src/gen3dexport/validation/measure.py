@@ -243,7 +243,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         found = measure_bundle(folder, out)
     except GenExportError as error:
-        found, code = Failure(error=type(error).__name__, message=str(error)), error.exit_code
+        found, code = Failure(error=error.kind, message=str(error)), error.exit_code
     (out / MEASURED).write_text(found.model_dump_json())
     return code
 

@@ -14,18 +14,18 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from gen3dexport import errors
 from gen3dexport.assets import kinds
 from gen3dexport.bundle import golden
 from gen3dexport.bundle.manifest import Manifest, verify
 from gen3dexport.bundle.report_files import write_reports, write_text
 from gen3dexport.disk import disk_error
+from gen3dexport.errors import of_kind
 from gen3dexport.provenance import versions
 from gen3dexport.reports.html import Shown, render_html
 from gen3dexport.reports.records import Failure, Measurement, Report
 from gen3dexport.reports.report import make_report
 from gen3dexport.reports.text import to_junit, to_markdown
-from gen3dexport.validation import child_end
+from gen3dexport.runtime import child_end
 from gen3dexport.validation.measure import MEASURED
 
 ANSWER: TypeAdapter[Measurement | Failure] = TypeAdapter(Measurement | Failure)
@@ -111,7 +111,7 @@ def measure_in_child(folder: Path, manifest: Manifest) -> tuple[Measurement, dic
         answer = ANSWER.validate_json(out.read_text())
         generated = _first_assets(Path(scratch) / golden.ASSETS)
     if isinstance(answer, Failure):
-        raise getattr(errors, answer.error)(answer.message)
+        raise of_kind(answer.error, answer.message)
     return answer, generated
 
 

@@ -15,7 +15,13 @@ from typing import Any
 import pytest
 from conftest import TINY_RECIPE
 
-from gen3dexport.errors import UsageError
+from gen3dexport.errors import UsageError, VerificationError
+from gen3dexport.models.trellis.host.conditioning import tokenize
+from gen3dexport.models.trellis.host.configs import NETWORKS
+from gen3dexport.models.trellis.host.encoders import read_encoder
+from gen3dexport.models.trellis.host.gaussian_attributes import Representation
+from gen3dexport.models.trellis.host.radiance_field import Factors
+from gen3dexport.models.trellis.networks.loading import network
 from gen3dexport.plan import make_plan, read_recipe, read_target
 
 ROLES = ("sparse_structure_flow_model", "sparse_structure_decoder")
@@ -115,3 +121,86 @@ def test_files_that_are_no_utf_8(recipe: Path, file: str) -> None:
     place.write_bytes(place.read_text().encode("utf-16"))
     with pytest.raises(UsageError, match=rf"{place}: not UTF-8 text"):
         _planned(recipe)
+
+
+_DINO = {"model_type": "dinov2_with_registers", "hidden_size": 48, "num_attention_heads": 2, "patch_size": 14}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hidden_size": "wide"},
+        {"hidden_size": 49},
+        {"hidden_size": True},
+        {"num_attention_heads": 0},
+        {"patch_size": 0},
+        {"patch_size": 1.5},
+        {"num_hidden_layers": -1},
+        {"layer_norm_eps": "small"},
+        {"hidden_act": ""},
+        {"qkv_bias": 1},
+    ],
+    ids=str,
+)
+def test_configurations_of_encoders(change: dict[str, Any], tmp_path: Path) -> None:
+    name, path = "dinov2_vitl14_reg", tmp_path / "encoders" / "dinov2_vitl14_reg" / "config.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(_DINO))
+    assert read_encoder(tmp_path, name, None, False) is not None
+    path.write_text(json.dumps(_DINO | change))
+    with pytest.raises(UsageError, match=f"{path}: .*{next(iter(change))}="):
+        read_encoder(tmp_path, name, None, False)
+    path.unlink()
+    path.symlink_to("nowhere")
+    with pytest.raises(UsageError, match=f"{path}: not found"):
+        read_encoder(tmp_path, name, None, False)
+
+
+GAUSSIANS = NETWORKS["slat_dec_gs_tiny"][1]["representation_config"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_gaussians": "many"},
+        {"num_gaussians": 0},
+        {"num_gaussians": True},
+        {"voxel_size": -1},
+        {"voxel_size": 0.5},
+        {"opacity_bias": 1},
+        {"scaling_bias": None},
+        {"scaling_activation": "relu"},
+        {"lr": 5},
+        {"lr": {**GAUSSIANS["lr"], "_xyz": "fast"}},
+    ],
+    ids=str,
+)
+def test_representations_of_gaussians(change: dict[str, Any]) -> None:
+    assert Representation.of(GAUSSIANS).num_gaussians == 32
+    with pytest.raises(UsageError, match="representation_config: "):
+        Representation.of({**GAUSSIANS, **change})
+
+
+@pytest.mark.parametrize("change", [{"rank": 0}, {"rank": "16"}, {"dim": None}, {"dim": 1.5}], ids=str)
+def test_representations_of_radiance_fields(change: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="representation_config: "):
+        Factors.of({"rank": 16, "dim": 8, **change})
+
+
+@pytest.mark.parametrize(
+    "change", [{"num_heads": "two"}, {"qk_rms_norm": 5}, {"mlp_ratio": True}, {"resolution": [8]}], ids=str
+)
+def test_arguments_of_networks_have_their_types(change: dict[str, Any]) -> None:
+    name, args = NETWORKS["ss_flow_tiny"]
+    key, value = next(iter(change.items()))
+    with pytest.raises(UsageError, match=rf"{name}: {key}=.*; copy the file again"):
+        network(name, {**args, key: value})
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"tokenizer", b"[" * 1000, '{"a": 1}'.encode("utf-16"), None])
+def test_a_tokenizer_that_is_none(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(VerificationError, match=f"{path}: no tokenizer can be made of it .*; copy it again"):
+        tokenize("a chair", 16, path)

@@ -19,6 +19,7 @@ from gen3dexport.backends.aotinductor.gpu_table import GPUS, Arch
 from gen3dexport.backends.aotinductor.host_code import PORTABLE, March
 from gen3dexport.backends.aotinductor.toolchain import installed, missing, release
 from gen3dexport.bundle.program import Lowered, ProgramRecord, specs
+from gen3dexport.documents.record import Record
 from gen3dexport.errors import ExportError, MissingError, UsageError
 from gen3dexport.quantization import schemes
 
@@ -190,7 +191,7 @@ def _package(captured: Captured, options: Options, out: Path) -> Lowered:
         facts["cubins"] = dict(package.cubins)
         _check_cuda(component.name, options, facts)
     here = native or options.device == "cpu"
-    requires = Requires(
+    needs = Requires(
         device=options.device,
         arch=options.arch,
         torch=torch.__version__,
@@ -198,7 +199,7 @@ def _package(captured: Captured, options: Options, out: Path) -> Lowered:
         host=compiled.host,
     )
     missing = None if here else f"no {options.arch} device"
-    return Lowered(files=(path.name,), requires=requires, facts=facts, unmeasured=missing)
+    return Lowered(files=(path.name,), requires=needs, facts=facts, unmeasured=missing)
 
 
 def load(folder: Path, program: ProgramRecord) -> Program:
@@ -211,6 +212,13 @@ def load(folder: Path, program: ProgramRecord) -> Program:
     from gen3dexport.backends.aotinductor.program import open_program
 
     return open_program(folder, program)
+
+
+def requires() -> type[Record]:
+    """What `load` needs to know of a program."""
+    from gen3dexport.backends.aotinductor.program import Requires
+
+    return Requires
 
 
 def _gpu_is_here(options: Options) -> bool:

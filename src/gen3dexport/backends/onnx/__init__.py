@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gen3dexport.backends import Program
 from gen3dexport.backends._packages import missing
 from gen3dexport.bundle.program import Lowered, ProgramRecord
+from gen3dexport.documents.record import Record
 from gen3dexport.quantization.schemes import IN_BYTES, NO_FLOAT8_ON_CPUS, described
 
 if TYPE_CHECKING:
@@ -110,3 +111,10 @@ def load(folder: Path, program: ProgramRecord) -> Program:
     from gen3dexport.backends.onnx.loading import load_session
 
     return load_session(folder, program)
+
+
+def requires() -> type[Record]:
+    """What `load` needs to know of a program."""
+    from gen3dexport.backends.onnx.loading import Requires
+
+    return Requires

@@ -22,6 +22,7 @@ from gen3dexport.backends.xla.chips import Requires
 from gen3dexport.backends.xla.compile_tpu import tpu_devices
 from gen3dexport.backends.xla.options import Options
 from gen3dexport.bundle.program import Lowered, ProgramRecord, required
+from gen3dexport.documents.record import Record
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.quantization.schemes import described
 
@@ -115,6 +116,11 @@ def load(folder: Path, program: ProgramRecord) -> XlaProgram:
     from gen3dexport.backends.xla import loading
 
     return loading.load(folder, program)
+
+
+def requires() -> type[Record]:
+    """What `load` needs to know of a program."""
+    return Requires
 
 
 def runs_here(program: ProgramRecord) -> bool:

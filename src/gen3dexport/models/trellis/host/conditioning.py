@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gen3dexport.errors import MissingError, UsageError
+from gen3dexport.errors import MissingError, UsageError, VerificationError
 from gen3dexport.models import Request
 from gen3dexport.models.image_preparation import pixels, sample_image
 from gen3dexport.models.trellis.host.settings import Settings
@@ -106,13 +106,22 @@ def tokenize_padded(prompt: str, length: int, tokenizer: Path) -> np.ndarray:
 
 
 def _ids(prompt: str, tokenizer: Path) -> list[int]:
-    """Start mark, words, end mark: as many as there are. Warns of words that the encoder has no token for."""
+    """Start mark, words, end mark: as many as there are. Warns of words that the encoder has no token for.
+
+    Raises:
+        VerificationError: when the tokenizer is none, or sets no marks.
+    """
     from tokenizers import Tokenizer
 
-    reader = Tokenizer.from_file(str(tokenizer))
-    reader.no_truncation()
-    reader.no_padding()
-    read = reader.encode(prompt)
+    try:
+        reader = Tokenizer.from_file(str(tokenizer))
+        reader.no_truncation()
+        reader.no_padding()
+        read = reader.encode(prompt)
+    except Exception as error:  # the library's own types derive from Exception alone; the cause is kept
+        raise VerificationError(f"{tokenizer}: no tokenizer can be made of it ({error}); copy it again") from error
+    if not read.ids:
+        raise VerificationError(f"{tokenizer}: sets no mark at a prompt's ends, as its encoder needs; copy it again")
     unknown = getattr(reader.model, "unk_token", None)
     places = zip(read.tokens, read.offsets, read.special_tokens_mask, strict=True)
     words = dict.fromkeys(prompt[a:b] for token, (a, b), mark in places if token == unknown and not mark)

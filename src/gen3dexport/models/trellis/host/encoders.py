@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError, ValidationInfo, field_validator
+
 from gen3dexport.documents.json_file import read_json
-from gen3dexport.documents.record import Record
+from gen3dexport.documents.plain import shown
+from gen3dexport.documents.record import Record, told
 from gen3dexport.errors import UsageError
 
 Architecture = Literal["dinov2", "clip"]
@@ -26,6 +30,19 @@ class Encoder(Record):
     architecture: Architecture
     config: dict[str, Any]
     tokenizer: bool = False
+
+    @field_validator("config")
+    @classmethod
+    def _like_the_released(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        known = [r.config for r in _RELEASED.values() if r.architecture == info.data.get("architecture")]
+        released = known[0] if known and value else {}
+        if wrong := [key for key in released if not _alike(key, value.get(key), released[key])]:
+            said = ", ".join(f"{key}={shown(value.get(key))}" for key in wrong)
+            raise ValueError(f"no such encoder has {said}; copy the file again")
+        if released and value["hidden_size"] % value["num_attention_heads"]:
+            heads = value["num_attention_heads"]
+            raise ValueError(f"hidden_size={value['hidden_size']} is no multiple of num_attention_heads={heads}")
+        return value
 
     @property
     def reads_image(self) -> bool:
@@ -92,10 +109,21 @@ _RELEASED = {
         },
     ),
 }
+_ACTIVATIONS = ("gelu", "quick_gelu")
 _MODEL_TYPES: dict[Architecture, tuple[str, ...]] = {
     "dinov2": ("dinov2_with_registers",),
     "clip": ("clip", "clip_text_model"),
 }
+
+
+def _alike(key: str, value: Any, released: Any) -> bool:
+    """Whether a configuration's value is of the released one's type, and a number that counts or scales something."""
+    if key == "hidden_act":
+        return value in _ACTIVATIONS
+    if isinstance(released, bool | str) or isinstance(value, bool):
+        return type(value) is type(released)
+    number = int | float if isinstance(released, float) or key == "mlp_ratio" else int
+    return isinstance(value, number) and (0 < value <= 2**20 or (value == 0 and key == "num_register_tokens"))
 
 
 def component_of(name: str | None) -> str | None:
@@ -129,7 +157,7 @@ def read_encoder(
     assert name is not None
     own = f"encoders/{name.rpartition('/')[2]}"
     place = folder / own if chosen is None else Path(chosen).expanduser().absolute()
-    if (place / "config.json").is_file():
+    if os.path.lexists(place / "config.json"):  # also a link to nothing, which reading tells
         checkpoint = f"{own}/model" if chosen is None else f"{place}/model"
         return _read(place, released, random_weights), checkpoint
     if chosen is not None:
@@ -156,11 +184,18 @@ def _read(place: Path, released: _Released, random_weights: bool) -> Encoder:
         given = given.get("text_config", given) if released.architecture == "clip" else given
         config = {key: given.get(key, value) for key, value in released.config.items()}
     except (KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path}: not a configuration of the transformers library ({error!r})") from error
+        raise UsageError(
+            f"{path}: not a configuration of the transformers library ({error!r}); copy it again"
+        ) from error
     if model_type not in _MODEL_TYPES[released.architecture]:
         known = " or ".join(_MODEL_TYPES[released.architecture])
-        raise UsageError(f"{path}: model_type {model_type}, and this pipeline takes {known} ({released.repository})")
+        raise UsageError(
+            f"{path}: model_type {shown(model_type)}, and this pipeline takes {known}: copy {released.repository}"
+        )
     tokenizer = (place / "tokenizer.json").is_file()
     if released.architecture == "clip" and not tokenizer and not random_weights:
         raise UsageError(f"{place / 'tokenizer.json'}: not found; copy it from {released.repository}")
-    return Encoder(architecture=released.architecture, config=config, tokenizer=tokenizer)
+    try:
+        return Encoder(architecture=released.architecture, config=config, tokenizer=tokenizer)
+    except ValidationError as error:
+        raise UsageError(f"{path}: {told(error)}") from error

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, ValidationError
 
 from gen3dexport.assets.gaussians import Gaussians
+from gen3dexport.documents.record import Record, told
 from gen3dexport.errors import UsageError
 
 Array = NDArray[np.float32]
@@ -20,8 +21,7 @@ FIELDS = (("_xyz", 3), ("_features_dc", 3), ("_scaling", 3), ("_rotation", 4), (
 CHANNELS = sum(width for _, width in FIELDS)
 
 
-@dataclass(frozen=True)
-class Representation:
+class Representation(Record):
     """The released `representation_config` of a Gaussian decoder.
 
     Attributes:
@@ -34,39 +34,48 @@ class Representation:
         rates: factor of each field.
     """
 
-    num_gaussians: int
-    voxel_size: float
-    filter_kernel: float
-    scaling_bias: float
-    opacity_bias: float
+    num_gaussians: int = Field(ge=1, le=1024)
+    voxel_size: float = Field(gt=0)
+    filter_kernel: float = Field(ge=0)
+    scaling_bias: float = Field(gt=0)
+    opacity_bias: float = Field(gt=0, lt=1)
     scaling_activation: str
     perturb_offset: bool
-    rates: Mapping[str, float] = field(default_factory=dict)
+    rates: dict[str, float] = {}
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Representation:
         """From the released keys.
 
         Raises:
-            UsageError: for a missing key or an activation that is not implemented.
+            UsageError: for a key that is missing or has no such value, or an activation that is not implemented.
         """
         try:
-            found = cls(
-                num_gaussians=config["num_gaussians"],
-                voxel_size=config["voxel_size"],
-                filter_kernel=config["3d_filter_kernel_size"],
-                scaling_bias=config["scaling_bias"],
-                opacity_bias=config["opacity_bias"],
-                scaling_activation=config["scaling_activation"],
-                perturb_offset=config.get("perturb_offset", False),
-                rates={name: config["lr"][name] for name, _ in FIELDS},
-            )
+            values = {
+                "num_gaussians": config["num_gaussians"],
+                "voxel_size": config["voxel_size"],
+                "filter_kernel": config["3d_filter_kernel_size"],
+                "scaling_bias": config["scaling_bias"],
+                "opacity_bias": config["opacity_bias"],
+                "scaling_activation": config["scaling_activation"],
+                "perturb_offset": config.get("perturb_offset", False),
+                "rates": {name: config["lr"][name] for name, _ in FIELDS},
+            }
+            found = cls.model_validate(values, strict=True)
         except KeyError as error:
-            raise UsageError(f"representation_config: {error.args[0]}: missing") from error
+            raise UsageError(f"representation_config: {error.args[0]}: missing; copy the file again") from error
+        except TypeError as error:
+            raise UsageError("representation_config: lr: needs a mapping; copy the file again") from error
+        except ValidationError as error:
+            raise UsageError(f"representation_config: {told(error)}; copy the file again") from error
         if found.scaling_activation not in ("softplus", "exp"):
             raise UsageError(
                 f"representation_config: scaling_activation={found.scaling_activation!r} is not implemented; "
                 "softplus and exp are"
+            )
+        if found.perturb_offset and found.voxel_size <= 1:
+            raise UsageError(
+                f"representation_config: voxel_size={found.voxel_size}: perturbed offsets need more than 1"
             )
         return found
 

@@ -4,36 +4,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, ValidationError
 
 from gen3dexport.assets.radiance_field import RadianceField
+from gen3dexport.documents.record import Record, told
 from gen3dexport.errors import UsageError
 
 Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Factors:
+class Factors(Record):
     """The released `representation_config` of a radiance-field decoder: `rank` products of three vectors of `dim`."""
 
-    rank: int
-    dim: int
+    rank: int = Field(ge=1, le=1024)
+    dim: int = Field(ge=1, le=1024)
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Factors:
         """From the released keys.
 
         Raises:
-            UsageError: for a missing key.
+            UsageError: for a key that is missing or has no such value.
         """
         try:
-            return cls(config["rank"], config["dim"])
+            return cls.model_validate({"rank": config["rank"], "dim": config["dim"]}, strict=True)
         except KeyError as error:
-            raise UsageError(f"representation_config: {error.args[0]}: missing") from error
+            raise UsageError(f"representation_config: {error.args[0]}: missing; copy the file again") from error
+        except ValidationError as error:
+            raise UsageError(f"representation_config: {told(error)}; copy the file again") from error
 
     @property
     def channels(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -16,7 +16,9 @@ from gen3dexport.documents.shipped import did_you_mean
 from gen3dexport.errors import UsageError
 from gen3dexport.models.trellis.host.configs import CONDITION_TOKENS
 from gen3dexport.models.trellis.host.encoders import Encoder, component_of, read_encoder
+from gen3dexport.models.trellis.host.gaussian_attributes import Representation
 from gen3dexport.models.trellis.host.knobs import ENCODER_FILES, Decoded, Knobs, Sampler, Voxels, ordered
+from gen3dexport.models.trellis.host.radiance_field import Factors
 from gen3dexport.models.trellis.host.sampler import Schedule
 from gen3dexport.models.trellis.host.voxel_budget import Budget, OnOverflow
 from gen3dexport.models.trellis.host.voxel_tables import NeighbourGather
@@ -104,6 +106,20 @@ class Slat(Sampling):
     windows: dict[str, Size]
     representations: dict[str, dict[str, Any]]
 
+    @field_validator("representations")
+    @classmethod
+    def _are_known(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        readers: dict[str, Callable[[Mapping[str, Any]], object]] = {
+            "slat_decoder_gs": Representation.of,
+            "slat_decoder_rf": Factors.of,
+        }
+        for name in value.keys() & readers.keys():
+            try:
+                readers[name](value[name])
+            except UsageError as error:
+                raise ValueError(f"{name}: {error}") from error
+        return value
+
     @property
     def budget(self) -> Budget:
         """Rows of the programs."""
@@ -186,7 +202,7 @@ def _settings(folder: Path, path: Path, wanted: Knobs, random_weights: bool) -> 
         )
     name = args.get("text_cond_model") or args.get("image_cond_model")
     width = flow["cond_channels"]
-    tokens = args.get("text_cond_tokens") or CONDITION_TOKENS.get(width)
+    tokens = args.get("text_cond_tokens", CONDITION_TOKENS.get(width))
     found = read_encoder(folder, name, _encoder_folder(wanted.encoder), random_weights)
     if name in _TEXT_ENCODERS:
         checkpoints = {"text_encoder": name, **checkpoints}
@@ -194,7 +210,9 @@ def _settings(folder: Path, path: Path, wanted: Knobs, random_weights: bool) -> 
         checkpoints = {found[0].component: found[1], **checkpoints}
         tokens, made = found[0].condition
         if made != width:
-            raise UsageError(f"{folder / found[1]}: makes features of width {made}, and the flow takes {width}")
+            raise UsageError(
+                f"{folder / found[1]}: makes features of width {made}, and the flow takes {width}; use its own encoder"
+            )
     samplers = {"flow": sampling.get("cache_context"), "slat_flow": slat is not None and slat.cache_context}
     for flow_name in (name for name, held in samplers.items() if held):  # made before the flow that takes it
         before = list(checkpoints).index(flow_name)
@@ -203,16 +221,16 @@ def _settings(folder: Path, path: Path, wanted: Knobs, random_weights: bool) -> 
     if tokens is None:
         raise UsageError(f"{path}: text_cond_tokens: missing; say how many condition tokens of width {width} there are")
     absent = component_of(name) if found is None else None
-    return Settings(
-        checkpoints=checkpoints,
-        latent=(flow["in_channels"], *(flow["resolution"],) * 3),
-        condition=(tokens, width),
-        negative="given" if args.get("text_cond_model") not in (None, *_TEXT_ENCODERS) else "zeros",
-        slat=slat,
-        encoder=None if found is None else found[0],
-        left_out=() if absent is None else (absent,),
-        **sampling,
-    )
+    fields = {
+        "checkpoints": checkpoints,
+        "latent": (flow["in_channels"], *(flow["resolution"],) * 3),
+        "condition": (tokens, width),
+        "negative": "given" if args.get("text_cond_model") not in (None, *_TEXT_ENCODERS) else "zeros",
+        "slat": slat,
+        "encoder": None if found is None else found[0],
+        "left_out": () if absent is None else (absent,),
+    }
+    return Settings.model_validate(fields | sampling, strict=True)
 
 
 def _encoder_folder(encoder: str | None) -> str | None:
@@ -273,7 +291,7 @@ def _knobs(released: Mapping[str, Any], chosen: Sampler | None) -> dict[str, Any
     return {
         "steps": params["steps"],
         "guidance_scale": params["cfg_strength"],
-        "guidance_interval": params["cfg_interval"],
+        "guidance_interval": tuple(params["cfg_interval"]),
         "rescale_t": params["rescale_t"],
     } | (chosen.model_dump(exclude_none=True) if chosen is not None else {})
 
@@ -285,7 +303,9 @@ def _decoders(models: Mapping[str, str], wanted: tuple[Decoded, ...] | None, pat
         if kind not in there:
             raise UsageError(f"{path}: decoders: {kind}: this checkpoint has none{did_you_mean(kind, there)}")
     if not there:
-        raise UsageError(f"{path}: names a slat_flow_model and no decoder of it ({', '.join(DECODERS.values())})")
+        raise UsageError(
+            f"{path}: names a slat_flow_model and no decoder of it ({', '.join(DECODERS.values())}); copy it again"
+        )
     return [name for kind, name in there.items() if wanted is None or kind in wanted]
 
 
@@ -306,20 +326,23 @@ def _read_slat(
         **{k: v["resolution"] for k, v in decoders.items()},
     }.items():
         if resolution != grid:
-            raise UsageError(f"{folder}: {name} is for a grid of {resolution}, and the structure decoder gives {grid}")
+            raise UsageError(
+                f"{folder}: {name} is for a grid of {resolution}, and the structure decoder gives {grid}; copy the "
+                "configurations of one checkpoint"
+            )
     if len(scale["mean"]) != flow["in_channels"] or len(scale["std"]) != flow["in_channels"]:
         raise UsageError(f"{folder / 'pipeline.json'}: slat_normalization: needs {flow['in_channels']} means and stds")
     budget = Budget.of((voxels and voxels.budget) or BUDGET)
-    return Slat(
-        resolution=grid,
-        cells=args.get("slat_cells", "occupied"),
-        mean=tuple(scale["mean"]),
-        std=tuple(scale["std"]),
-        tokens=budget.tokens,
-        coarse=budget.coarse,
-        on_overflow=voxels.on_overflow if voxels else "error",
-        gather=voxels.gather if voxels else "auto",
-        windows={name: decoder.get("window_size", 8) for name, decoder in decoders.items()},
-        representations={name: decoder["representation_config"] for name, decoder in decoders.items()},
-        **_knobs(args["slat_sampler"], sampler),
-    )
+    fields = {
+        "resolution": grid,
+        "cells": args.get("slat_cells", "occupied"),
+        "mean": tuple(scale["mean"]),
+        "std": tuple(scale["std"]),
+        "tokens": budget.tokens,
+        "coarse": budget.coarse,
+        "on_overflow": voxels.on_overflow if voxels else "error",
+        "gather": voxels.gather if voxels else "auto",
+        "windows": {name: decoder.get("window_size", 8) for name, decoder in decoders.items()},
+        "representations": {name: decoder["representation_config"] for name, decoder in decoders.items()},
+    }
+    return Slat.model_validate(fields | _knobs(args["slat_sampler"], sampler), strict=True)

@@ -7,13 +7,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from gen3dexport.documents.json_file import read_json
 from gen3dexport.documents.plain import shown
+from gen3dexport.documents.record import told
 from gen3dexport.errors import GenExportError, UsageError
 from gen3dexport.models.component import Component, Euler
 from gen3dexport.models.declaration import AS_STORED, Declaration, Reading, Weights
@@ -80,8 +82,11 @@ def network(name: str, args: Mapping[str, Any]) -> nn.Module:
         raise UsageError(f"network class {name!r}: unknown; there are {', '.join(_CLASSES)}")
     for key, value in _FIXED.items():
         if args.get(key, value) != value:
-            raise UsageError(f"{name}: {key}={args[key]!r} is not implemented (no release uses it); only {value!r} is")
+            raise UsageError(
+                f"{name}: {key}={shown(args[key])} is not implemented (no release uses it); only {value!r} is: use that"
+            )
     kept = {k: v for k, v in args.items() if k not in _FIXED and k not in _IGNORED}
+    _check_types(name, cls, kept)
     for key, value in kept.items():
         counted = key.startswith("num_") and "block" in key
         least, most = (0, _MOST_BLOCKS) if counted else (2**-20, _LARGEST)
@@ -96,7 +101,24 @@ def network(name: str, args: Mapping[str, Any]) -> nn.Module:
         raise
     except Exception as error:  # torch and Python raise many types on sizes that make no network
         said = str(error).strip().splitlines() or [type(error).__name__]
-        raise UsageError(f"{name}: no network has such a configuration ({said[0]})") from error
+        raise UsageError(f"{name}: no network has such a configuration ({said[0]}); copy the file again") from error
+
+
+def _check_types(name: str, cls: type[nn.Module], args: Mapping[str, Any]) -> None:
+    """Check arguments by the types that a network's constructor names; what it does not know is told when it is called.
+
+    Raises:
+        UsageError: with every problem.
+    """
+    problems = []
+    for key, hint in get_type_hints(cls.__init__).items():
+        try:
+            if key in args:
+                TypeAdapter(hint).validate_python(args[key], strict=True)
+        except ValidationError as error:
+            problems.append(f"{name}: {key}={shown(args[key])}: {told(error)}; copy the file again")
+    if problems:
+        raise UsageError.of(problems)
 
 
 def _numbers(value: Any) -> tuple[float, ...]:
@@ -115,7 +137,9 @@ def _read_config(stem: Path) -> tuple[str, dict[str, Any]]:
     config = read_json(path, "a network's configuration")
     name, args = config.get("name"), config.get("args")
     if not isinstance(name, str) or not isinstance(args, dict):
-        raise UsageError(f"{path}: not a network's configuration, which has a text `name` and a mapping `args`")
+        raise UsageError(
+            f"{path}: not a network's configuration, which has a text `name` and a mapping `args`; copy it again"
+        )
     if args.get("num_blocks") == 0:
         raise UsageError(f"{path}: args.num_blocks=0: a released network has blocks; needs a number above 0")
     return name, args

@@ -17,7 +17,7 @@ from gen3dexport.models.triposr.networks.query import FieldDecoder, Query
 from gen3dexport.models.triposr.networks.transformer import Transformer
 from gen3dexport.models.triposr.networks.triplane import PLANES, TriplaneBackbone, TriplaneTokenizer, Upsampler
 from gen3dexport.models.triposr.networks.vit import ImageEncoder, ImageTokenizer
-from gen3dexport.networks.checkpoints import load_strictly, read_weights
+from gen3dexport.networks.checkpoints import check_fit, load_strictly, read_weights
 
 PARTS: Mapping[str, tuple[str, ...]] = {
     "image_encoder": ("image_tokenizer",),
@@ -129,6 +129,8 @@ def load_component(name: str, settings: Settings, stem: Path, weights: Weights, 
     if weights == "stored":
         path = stem.with_name(f"{stem.name}.safetensors")
         state = read_weights(path, reading.allow_pickle, reading.strip_prefix)
+        with torch.device("meta"):  # the whole file, before the first of its networks is worked on
+            check_fit(parts(model), {released_name(key): value for key, value in state.items()}, str(path))
         made = read_parts(model, name, state, str(path))
         return _component(name, assembled(name, made, model, settings.position_table))
     if weights == "random":

@@ -1,0 +1,234 @@
+"""A bundle whose programs run in a process of their own: one that crashes its runtime ends that process alone.
+
+A bundle's digests say that its bytes are those that were written, not that a vendor's runtime survives them. Here a
+crash is a ProgramError, and the next call starts a process anew. It is no sandbox: the process has its user's rights.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from gen3dexport.assets import kinds
+from gen3dexport.assets.mesh import Mesh
+from gen3dexport.bundle import golden
+from gen3dexport.bundle.manifest import Manifest, read_manifest
+from gen3dexport.errors import UsageError, VerificationError, of_kind
+from gen3dexport.models.image_preparation import read_image
+from gen3dexport.models.run_fields import with_run_fields
+from gen3dexport.runtime import child_end, isolated_child
+from gen3dexport.runtime.pipeline import LoadedBundle
+
+_STDERR = "stderr.txt"
+_LONGEST = 2**16  # bytes of what the process said that are looked at when it has ended
+
+
+@dataclass(frozen=True)
+class Answered:
+    """How often an encoder ran, and how often its answer was in the cache of conditions."""
+
+    calls: int
+    cached: int
+
+
+@dataclass
+class _Child:
+    process: subprocess.Popen[str]
+    answers: IO[str]
+    owner: int
+
+
+class IsolatedBundle:
+    """A verified bundle whose programs another process loads and runs; see `load_isolated`.
+
+    Attributes:
+        folder: where the bundle lies; manifest: what it is; settings: the pipeline's.
+        encoders: encoders that answer from the cache of conditions, by component, as of the last asset.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, conditions: Path | None) -> None:
+        host = LoadedBundle(folder, manifest)
+        host.check_settings()
+        self.folder, self.manifest, self.settings = folder, manifest, host.settings
+        self.encoders: dict[str, Answered] = {}
+        self._conditions = conditions
+        self._fields: dict[str, str] = {}
+        self._child: _Child | None = None
+        self._scratch = tempfile.TemporaryDirectory(prefix="gen3dexport-")
+        self._lock = threading.RLock()
+        with self._lock:
+            self._start()
+
+    def change(self, values: Mapping[str, str]) -> None:
+        """Set what the family lets an application change, by name (`on_overflow`).
+
+        Raises:
+            UsageError: for an unknown name, or a value that it does not take.
+        """
+        self.settings = with_run_fields(self.settings, values)
+        self._fields |= values
+        self._ask({"do": "change", "fields": dict(values)})
+
+    def load_programs(self) -> None:
+        """Load every component's program now, so that the first asset does not wait for it.
+
+        Raises:
+            GenExportError: as `LoadedBundle.load_programs`, and where the process ends.
+        """
+        self._ask({"do": "load_programs"})
+
+    def generate(
+        self, prompt: str = "", seed: int = 0, features: np.ndarray | None = None, image: str | Path | Any = None
+    ) -> Mesh:
+        """Make the mesh of one asset; see `LoadedBundle.generate`.
+
+        Raises:
+            GenExportError: as there, and where the process ends.
+        """
+        made = self.settings.asset_kinds
+        if "mesh" not in made:
+            raise UsageError(f"{self.folder}: makes {', '.join(made)}, no mesh; use generate_assets")
+        mesh: Mesh = self.generate_assets(prompt, seed, features, image)["mesh"]
+        return mesh
+
+    def generate_assets(
+        self, prompt: str = "", seed: int = 0, features: np.ndarray | None = None, image: str | Path | Any = None
+    ) -> dict[str, Any]:
+        """Make one asset in every kind of this pipeline; see `LoadedBundle.generate_assets`.
+
+        Raises:
+            GenExportError: as there.
+            ProgramError: when the process ends, by a crash or for want of memory.
+            MissingError: when this processor lacks an instruction of a program.
+        """
+        arrays = {} if features is None else {"features": np.asarray(features, np.float32, order="C")}
+        if image is not None:
+            arrays["image"] = np.asarray(read_image(image), order="C")
+        scratch = Path(self._scratch.name)
+        with self._lock:
+            save_file(arrays, scratch / isolated_child.REQUEST)
+            self._ask({"do": "make", "prompt": prompt, "seed": operator.index(seed)})
+            found = golden.read_assets(scratch / golden.ASSETS)[0]
+        return {kind: kinds.of(kind).from_arrays(made) for kind, made in found.items()}
+
+    def close(self) -> None:
+        """End the process; a later call starts one anew."""
+        with self._lock:
+            child, self._child = self._child, None
+            if child is not None and child.owner == os.getpid():
+                child.process.kill()
+                _ended(child)
+
+    def __enter__(self) -> IsolatedBundle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, request: Mapping[str, Any]) -> None:
+        """Have the process do something, in one that is started where there is none."""
+        with self._lock:
+            if self._child is None:
+                self._start()
+            self._exchange(request)
+
+    def _start(self) -> None:
+        """Start a process, and have it open the bundle."""
+        take, give = os.pipe()
+        scratch = self._scratch.name
+        command = [sys.executable, "-P", "-m", isolated_child.__name__, str(self.folder.absolute()), str(give), scratch]
+        try:
+            with open(Path(scratch, _STDERR), "wb") as said:
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=said,
+                    stderr=said,
+                    text=True,
+                    pass_fds=(give,),
+                    start_new_session=True,  # a key of the terminal stops this process, which ends that one
+                )
+        finally:
+            os.close(give)
+        self._child = _Child(process, os.fdopen(take, encoding="utf-8"), os.getpid())
+        conditions = None if self._conditions is None else str(self._conditions)
+        try:
+            digest = self._exchange({"do": "open", "conditions": conditions, "fields": self._fields})["digest"]
+            if digest != self.manifest.digest:
+                raise VerificationError(f"{self.folder}: the bundle was changed after it was loaded; load it again")
+        except BaseException:
+            self.close()
+            raise
+
+    def _exchange(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The process's answer to a request.
+
+        Raises:
+            GenExportError: the process's own, or how it ended.
+        """
+        child = self._child
+        assert child is not None and child.process.stdin is not None
+        if child.owner != os.getpid():
+            raise UsageError(f"{self.folder}: was loaded before this process was forked; load it in each worker")
+        line = ""
+        try:
+            print(json.dumps(request), file=child.process.stdin, flush=True)
+            line = child.answers.readline()
+        except BrokenPipeError:
+            pass  # it has ended
+        except BaseException:  # this process is to stop: nobody will read the answer
+            self.close()
+            raise
+        if not line.endswith("\n"):
+            self._child = None
+            code = _ended(child)
+            with open(Path(self._scratch.name, _STDERR), "rb") as stream:
+                stream.seek(max(0, stream.seek(0, os.SEEK_END) - _LONGEST))
+                said = stream.read().decode(errors="replace")
+            raise child_end.told(str(self.folder), code, said, child_end.MAKING)
+        answer: dict[str, Any] = json.loads(line)
+        for text in answer["warnings"]:
+            warnings.warn(text, stacklevel=4)
+        if "error" in answer:
+            raise of_kind(answer["error"], answer["message"])
+        self.encoders = {name: Answered(*counts) for name, counts in answer["encoders"].items()}
+        return answer
+
+
+def _ended(child: _Child) -> int:
+    """The exit code of a process that has ended, or is about to; its pipes are closed."""
+    child.answers.close()
+    assert child.process.stdin is not None
+    with suppress(BrokenPipeError):  # of what it did not read
+        child.process.stdin.close()
+    return child.process.wait()
+
+
+def load_isolated(folder: str | Path, conditions: str | Path | None = None) -> IsolatedBundle:
+    """A bundle whose programs run in a process of their own, its digests checked there.
+
+    Use it in a `with` block, or `close` it. Calls of several threads wait for each other.
+
+    Args:
+        conditions: as for `load`.
+
+    Raises:
+        UsageError: when the folder is not a bundle.
+        VerificationError: when it was changed, is of a newer format, or says what its family does not take.
+    """
+    path = Path(folder)
+    return IsolatedBundle(path, read_manifest(path), None if conditions is None else Path(conditions))
