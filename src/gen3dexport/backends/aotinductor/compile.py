@@ -23,6 +23,7 @@ from gen3dexport.backends._quiet import quiet
 from gen3dexport.backends.aotinductor.host_code import LEVELS, HostCode, host_code
 from gen3dexport.backends.aotinductor.inspect_package import CONSTANTS_FILE
 from gen3dexport.backends.aotinductor.toolchain import work_folder
+from gen3dexport.children import end_those_at
 from gen3dexport.errors import ExportError, GenExportError
 
 _NEWER = frozenset({"cpp.march", "aot_inductor.enable_line_tables", "use_static_triton_launcher"})
@@ -147,7 +148,9 @@ def _workplace(name: str) -> Iterator[Path]:
     environment = mock.patch.dict(os.environ, {"TORCHINDUCTOR_CACHE_DIR": str(root / "cache")})
     with filelock.FileLock(root / "lock"), environment, quiet("torch.utils.cpp_extension"):  # no GPU: it says so
         folder = root / name
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():  # its build was killed
+            end_those_at(folder)  # its compilers would write into it
+            shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         try:
             yield folder

@@ -1,0 +1,51 @@
+"""Processes that end when the process that started them does, however that ends.
+
+A child that outlives a killed build measures for nobody, or writes where the next build works.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+PARENT = "GEN3DEXPORT_PARENT"
+"""Environment variable: the number of the process that a child is to end with."""
+_PR_SET_PDEATHSIG = 1
+
+
+def of_this_process(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a child that calls `end_with_parent`."""
+    return {**environment, PARENT: str(os.getpid())}
+
+
+def end_with_parent() -> None:
+    """Have Linux kill this process when the one that started it is gone; nothing where no process asked for it.
+
+    Other systems have no such request: there a child ends when its work does.
+    """
+    parent = os.environ.pop(PARENT, None)  # a child's own children have another parent
+    if parent is None:
+        return
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if str(os.getppid()) != parent:  # it was gone before
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def end_those_at(folder: Path) -> None:
+    """Kill this user's processes whose command line names a file of `folder`: compilers of a build that was killed.
+
+    For a folder that no other process works in.
+    """
+    import psutil
+
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.uids().real == os.getuid() and any(f"{folder}/" in word for word in process.cmdline()):
+                process.kill()
+                process.wait(timeout=10)
