@@ -5,7 +5,6 @@ A child that outlives a killed build measures for nobody, or writes where the ne
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 from collections.abc import Mapping
@@ -30,6 +29,8 @@ def end_with_parent() -> None:
     parent = os.environ.pop(PARENT, None)  # a child's own children have another parent
     if parent is None:
         return
+    import ctypes  # not for every start of the command line
+
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
