@@ -32,7 +32,8 @@ def made(script: str, device: str | None = None) -> dict[str, Any]:
     """
     from gen3dexport.provenance import versions
 
-    name = f"benchmarks/{Path(script).name}"
+    parts = Path(script).parts
+    name = "/".join(parts[len(parts) - 1 - parts[::-1].index("benchmarks") :])  # also of a folder in it
     return {**stamp(), "device": device or cpu(), "versions": versions(), "script": name}
 
 

@@ -58,9 +58,12 @@ def build(
             build_bundle(plan_, folder, on_stage)
         else:
             reports: list[Report] = []
-            manifest = build_bundle(
-                plan_, folder, on_stage, lambda draft: reports.append(validate_bundle(draft, folder.absolute().name))
-            )
+
+            def judge(draft: Path) -> None:
+                on_stage("bundle", "validate")
+                reports.append(validate_bundle(draft, folder.absolute().name))
+
+            manifest = build_bundle(plan_, folder, on_stage, judge)
     if skip_validation:
         emit(as_json, {"bundle": str(folder), "verdict": "not validated"}, f"{folder}: built, not validated")
         return

@@ -1,0 +1,265 @@
+"""Builds that are killed at random times over a good bundle: what is left, and how long the next build takes.
+
+    python benchmarks/trust/kills.py [--kills eager=70 onnx=10 ...] [--seed 0]
+
+Every round has another golden seed, so that nothing of it is in the stage cache. It starts `gen3dexport build` over the
+last round's bundle, sends a signal at a random time of the build's whole length, and checks: the bundle verifies and is
+the old or the new one whole; no process of the round is left after a second; the next build succeeds, puts the new
+bundle there and leaves no draft, no process and no temporary file. The signal is SIGKILL or SIGTERM to the build, or
+SIGKILL to a child of it (of an eager build, the process that validates).
+
+Resume ratio: the next build's time over the remaining work, which is the time of a whole cold build less the times of
+the components found in the stage cache (from the start of `load` to the end of `lower`, as that cold build told them).
+Start-up and validation are work that always remains. Cold builds are timed every few rounds and the three nearest are
+averaged, for the machine is not the same all along. Wall seconds. Writes benchmarks/results/trust_kills.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import commands
+import result_file
+import tiny_pipeline
+
+from gen3dexport.bundle.manifest import verify
+from gen3dexport.errors import GenExportError
+
+RESULT = Path(__file__).parents[1] / "results" / "trust_kills.json"
+KILLS = {"eager": 70, "onnx": 14, "executorch": 8, "cpu-aoti": 6, "tpu": 2}
+WAYS = {"SIGKILL": 6, "SIGTERM": 2, "SIGKILL to a child": 2}
+"""How a round ends a build -> its share."""
+_COLD_EVERY = 12  # rounds between two cold builds that are timed
+_GRACE_S = 1.0
+
+
+@dataclass
+class Cold:
+    """A cold build: its seconds, and those of each component."""
+
+    seconds: float
+    components: dict[str, float]
+
+
+@dataclass
+class Site:
+    """A target's place: recipe, target, bundle, caches.
+
+    Attributes:
+        seed: golden seed of the bundle that lies there; cold: the cold builds so far, with the round of each.
+    """
+
+    folder: Path
+    target: str
+    environment: dict[str, str]
+    recipe: Path
+    once: Path
+    seed: int = 0
+    cold: list[tuple[int, Cold]] = field(default_factory=list)
+
+    @property
+    def bundle(self) -> Path:
+        """Where the bundle lies."""
+        return self.folder / "out" / "bundle"
+
+    def arguments(self, seed: int) -> list[str]:
+        """Of the build whose golden data has a seed."""
+        place = ["-t", str(self.once), "-o", str(self.bundle)]
+        return ["build", str(self.recipe), f"golden.seed={seed}", *place]
+
+    def entries(self) -> dict[str, str]:
+        """Finished entries of the stage cache: name -> component."""
+        folder = self.folder / "cache" / "stages"
+        paths = [p for p in folder.iterdir() if not p.name.startswith(".")] if folder.is_dir() else []
+        return {p.name: json.loads((p / "entry.json").read_text())["component"] for p in paths}
+
+    def left(self) -> list[str]:
+        """Drafts and temporary files."""
+        drafts = [p.name for p in self.bundle.parent.iterdir() if ".draft-" in p.name]
+        drafts += [p.name for p in (self.folder / "cache" / "stages").iterdir() if ".draft-" in p.name]
+        return [*drafts, *(f"tmp/{p.name}" for p in (self.folder / "tmp").iterdir())]
+
+    def remaining(self, number: int, cached: set[str]) -> float:
+        """Seconds of a build that finds these components in the cache, by the cold builds nearest to a round."""
+        near = sorted(self.cold, key=lambda pair: abs(pair[0] - number))[:3]
+        return statistics.fmean(c.seconds - sum(c.components[name] for name in cached) for _, c in near)
+
+
+def site(folder: Path, target: str) -> Site:
+    """A target's place with a good bundle in it."""
+    folder.mkdir()
+    environment = tiny_pipeline.environment(folder)
+    (folder / "out").mkdir()
+    made = Site(folder, target, environment, tiny_pipeline.write(folder), tiny_pipeline.target(folder, target))
+    cold_build(made, 0)  # compiles Python's modules and torch's headers, which counts for none
+    made.cold.clear()
+    cold_build(made, 0)
+    return made
+
+
+def cold_build(at: Site, number: int) -> None:
+    """A cold build to its end, timed."""
+    at.seed += 1
+    code, build = commands.run(at.arguments(at.seed), at.environment)
+    assert code == 0, build.said
+    stages = build.stages()
+    work = {name: stages[name, "lower"][1] - stages[name, "load"][0] for name in tiny_pipeline.COMPONENTS}
+    at.cold.append((number, Cold(build.seconds, work)))
+
+
+def one_round(at: Site, number: int, way: str, rng: random.Random) -> dict[str, Any] | None:
+    """Kill a build and build again: what was found; None where the build was faster than the signal."""
+    mark = f"{at.target}-{number}-{rng.random()}"
+    old, before = at.seed, at.entries()
+    at.seed += 1
+    length = at.cold[-1][1].seconds
+    when = rng.uniform(0, length)
+    build = commands.start(at.arguments(at.seed), at.environment, mark)
+    victim = _victim(build, way, when)
+    if victim is None:
+        build.finish()
+        return None
+    commands.kill(victim, signal.SIGTERM if way == "SIGTERM" else signal.SIGKILL)
+    killed_at = time.monotonic()
+    code = build.finish()
+    ended = time.monotonic() - killed_at
+    if code == 0 and not way.endswith("child"):
+        return None
+    time.sleep(_GRACE_S)
+    children = commands.names(commands.alive(mark))
+    found: dict[str, Any] = {"way": way, "at": when / length, "exit": code, "ended_s": ended, "children": children}
+    found["stage"] = " ".join(max(build.stages(), key=lambda s: build.stages()[s][1], default=("start-up",)))
+    found["bundle"] = _state(at, {old: "old", at.seed: "new"})
+    found["traceback"] = "Traceback" in build.said
+    cached = {component for name, component in at.entries().items() if name not in before}
+    code, again = commands.run(at.arguments(at.seed), at.environment, mark)
+    found["resumed"] = code == 0
+    found["said"] = "" if code == 0 else again.said[-500:]
+    found["after"] = _state(at, {at.seed: "new"})
+    found["left"] = at.left()
+    found["children_after"] = commands.names(commands.alive(mark))
+    found["cached"] = sorted(cached)
+    found["resume_s"], found["remaining_of"] = again.seconds, (number, cached)
+    return found
+
+
+def _victim(build: commands.Started, way: str, when: float) -> Any:
+    """The process to kill, after so many seconds; of children the first from then on. None where there is none."""
+    while time.monotonic() < build.start + when:
+        if build.process.poll() is not None:
+            return None
+        time.sleep(0.005)
+    if not way.endswith("child"):
+        return build.process if build.process.poll() is None else None
+    while build.process.poll() is None:
+        try:
+            children = psutil.Process(build.process.pid).children(recursive=True)
+        except psutil.Error:
+            return None
+        if children:
+            return children[-1]
+        time.sleep(0.005)
+    return None
+
+
+def _state(at: Site, known: dict[int, str]) -> str:
+    """Which bundle lies there, or what is wrong with it."""
+    try:
+        manifest = verify(at.bundle)
+    except GenExportError as error:
+        return f"broken: {error}"
+    return known.get(manifest.recipe["golden"]["seed"], "another one")
+
+
+def many(at: Site, kills: int, rng: random.Random) -> list[dict[str, Any]]:
+    """Rounds until so many builds were killed."""
+    found: list[dict[str, Any]] = []
+    number = 0
+    while len(found) < kills and number < 3 * kills + 10:
+        number += 1
+        if number % _COLD_EVERY == 0:
+            cold_build(at, number)
+        way = rng.choices([*WAYS], [*WAYS.values()])[0]
+        if (one := one_round(at, number, way, rng)) is not None:
+            found.append(one)
+            print(at.target, len(found), {k: v for k, v in one.items() if k != "said" or v}, flush=True)
+    cold_build(at, number)
+    for one in found:
+        number, cached = one.pop("remaining_of")
+        one["remaining_s"] = at.remaining(number, cached)
+        one["ratio"] = one["resume_s"] / one["remaining_s"]
+    return found
+
+
+def summary(target: str, at: Site, rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the rounds of a target found, as a row."""
+    ratios = sorted(one["ratio"] for one in rounds)
+    broken = [one for one in rounds if one["bundle"] not in ("old", "new") or one["after"] != "new"]
+    return {
+        "target": target,
+        "kills": len(rounds),
+        "ways": dict(Counter(one["way"] for one in rounds)),
+        "stages": dict(Counter(one["stage"] for one in rounds)),
+        "old": sum(one["bundle"] == "old" for one in rounds),
+        "new": sum(one["bundle"] == "new" for one in rounds),
+        "broken": len(broken),
+        "failed_resumes": sum(not one["resumed"] for one in rounds),
+        "tracebacks": sum(one["traceback"] for one in rounds),
+        "drafts": sum(bool(one["left"]) for one in rounds),
+        "children_after_1_s": dict(Counter(name for one in rounds for name in one["children"])),
+        "children_after_resume": sum(bool(one["children_after"]) for one in rounds),
+        "cached": dict(Counter(str(len(one["cached"])) for one in rounds)),
+        "sigterm_to_exit_s": max((one["ended_s"] for one in rounds if one["way"] == "SIGTERM"), default=None),
+        "cold_s": [cold.seconds for _, cold in at.cold],
+        "ratios": ratios,
+        **quantiles(ratios),
+    }
+
+
+def quantiles(ratios: list[float]) -> dict[str, float]:
+    """The median, the ninth decile and the largest."""
+    ordered = sorted(ratios)
+    return {f"p{q}": ordered[min(len(ordered) - 1, len(ordered) * q // 100)] for q in (50, 90)} | {"max": ordered[-1]}
+
+
+def main() -> int:
+    """Kill, print and write; 1 when something was broken or left."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", nargs="*", default=[f"{k}={v}" for k, v in KILLS.items()], metavar="TARGET=COUNT")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=RESULT)
+    options = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="trust-kills-") as scratch:
+        for text in options.kills:
+            target, _, count = text.partition("=")
+            at = site(Path(scratch) / target, target)
+            rows.append(summary(target, at, many(at, int(count), random.Random(f"{options.seed} {target}"))))
+            print(json.dumps(rows[-1], indent=1), flush=True)
+    every = [ratio for row in rows for ratio in row["ratios"]]
+    bad = ("broken", "failed_resumes", "tracebacks", "drafts", "children_after_resume")
+    total = {"kills": sum(row["kills"] for row in rows), **{key: sum(row[key] for row in rows) for key in bad}}
+    total |= quantiles(every)
+    result = {"basis": "measured", "seed": options.seed, "grace_s": _GRACE_S, "total": total, "rows": rows}
+    result_file.write(options.out, __file__, result)
+    print(json.dumps(total, indent=1))
+    return 1 if any(total[key] for key in bad) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
