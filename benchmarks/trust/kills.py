@@ -132,7 +132,7 @@ def one_round(at: Site, number: int, way: str, rng: random.Random) -> dict[str, 
     build = commands.start(at.arguments(at.seed), at.environment, mark)
     victim = _victim(build, way, when)
     if victim is None:
-        build.finish()
+        assert build.finish() == 0, build.said
         return None
     commands.kill(victim, signal.SIGTERM if way == "SIGTERM" else signal.SIGKILL)
     killed_at = time.monotonic()
