@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from paper_bundle import rewrite
 
+from gen3dexport.bundle.files import file_of
 from gen3dexport.errors import UsageError
 from gen3dexport.validation import reproducible
 
@@ -26,23 +29,22 @@ def test_the_bytes_of_a_build_repeat(target: str, tiny_recipe: Path, cli: Cli) -
     assert found["files"] >= 4 and found["bytes"] > 100_000
 
 
-def test_a_difference_is_told_with_its_place(tiny_recipe: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A backend, in both processes, that writes its hash seed: eager's programs are texts here."""
-    name = tiny_recipe.parent / "sitecustomize.py"
-    name.write_text(
-        "import os\n"
-        "from gen3dexport.backends import eager\n"
-        "from gen3dexport.bundle.program import Lowered\n"
-        "def lower(captured, options, out):\n"
-        "    name = f'{captured.component.name}.pt2'\n"
-        "    (out / name).write_text('kernel\\nseed ' + os.environ['PYTHONHASHSEED'])\n"
-        "    return Lowered(files=(name,))\n"
-        "eager.lower = lower\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", str(tiny_recipe.parent), prepend=":")
+def test_a_difference_is_told_with_its_place(
+    tiny_recipe: Path, tiny_bundle: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second build names its folder in a program."""
+
+    def built(arguments: list[str], place: Path, seed: str) -> Path:
+        bundle = Path(shutil.copytree(tiny_bundle, place / "bundle"))
+        (bundle / "programs" / "flow.pt2").write_text(f"kernel\nof {place.name}, seed {seed}\n")
+        listed = file_of(bundle / "programs" / "flow.pt2").model_dump()
+        rewrite(bundle, lambda data: data["files"].update({"programs/flow.pt2": listed}))
+        return bundle
+
+    monkeypatch.setattr(reproducible, "_built", built)
     code, out, _ = cli("build", tiny_recipe, "-t", "eager", "--check-reproducible")
-    assert code == reproducible.EXIT_CODE
-    assert "programs/flow.pt2: line 2: seed 1 | seed 2" in out and "programs/decoder.pt2: line 2" in out
+    assert code == reproducible.EXIT_CODE == 9
+    assert out.splitlines()[1:] == ["  programs/flow.pt2: line 2: of first, seed 1 | of another_builder, seed 2"]
 
 
 def test_it_keeps_no_bundle(tiny_recipe: Path, tmp_path: Path, cli: Cli) -> None:
