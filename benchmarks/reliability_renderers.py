@@ -69,15 +69,13 @@ def reproducible(content: Content) -> str:
     """Two builds of every target: files, bytes, and what differs."""
     rows = []
     for row in content["rows"]:
+        seconds, name = f"{row['seconds']:.0f}", (row["target"], row["recipe"])
         if "error" in row:
-            rows.append(
-                (row["target"], row["recipe"], DASH, DASH, f"not built: {row['error']}", f"{row['seconds']:.0f}")
-            )
+            rows.append((*name, DASH, DASH, f"not built: {row['error']}", seconds))
             continue
         measured = [d for d in row["differences"] if d["measured"]]
         others = [f"{d['file']}: {d['where']}" for d in row["differences"] if not d["measured"]]
         verdict = "**" + "; ".join(others) + "**" if others else "nothing"
         verdict += f"; {len(measured)} measured fields" if measured else ""
-        size = megabytes(row["bytes"])
-        rows.append((row["target"], row["recipe"], str(row["files"]), size, verdict, seconds))
+        rows.append((*name, str(row["files"]), megabytes(row["bytes"]), verdict, seconds))
     return table(("target", "recipe", "files", "MB", "differs", "s for both"), rows)
