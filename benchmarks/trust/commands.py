@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any, TextIO
 
 import psutil
 
@@ -18,6 +22,64 @@ COMMAND = [sys.executable, "-m", "gen3dexport"]
 MARK = "GEN3DEXPORT_TRUST_MARK"
 """Environment variable that the processes of one round have, whoever is their parent."""
 _STAGE = re.compile(r"^(\w+)\s+(\w+)\s+([\d.]+) s$")
+
+
+class Forked:
+    """A copy of this process that runs the command line: a command that need not import torch once more.
+
+    It has what `subprocess.Popen` has and is used here. Call it where no thread of torch was started.
+    """
+
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        reading, writing = os.pipe()
+        sys.stderr.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._be_the_command(arguments, environment, writing)
+        os.close(writing)
+        self.stderr: TextIO = os.fdopen(reading, encoding="utf-8", errors="replace")
+        self.returncode: int | None = None
+
+    def _be_the_command(self, arguments: Sequence[str], environment: Mapping[str, str], writing: int) -> None:
+        code = 70
+        try:
+            os.dup2(writing, 2)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os.environ.clear()
+            os.environ.update(environment)
+            tempfile.tempdir = None
+            sys.argv = ["gen3dexport", *arguments]
+            from gen3dexport.cli import main
+
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+
+    def poll(self) -> int | None:
+        """The exit status, or None while it runs."""
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+    def wait(self, timeout: float) -> int:
+        """Wait for the end."""
+        end = time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if time.monotonic() > end:
+                raise TimeoutError(f"process {self.pid} runs for more than {timeout:g} s")
+            time.sleep(0.005)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal."""
+        os.kill(self.pid, number)
 
 
 @dataclass
@@ -29,7 +91,7 @@ class Started:
         lines: of its stderr, each with the seconds after the start.
     """
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | Forked
     start: float
     lines: list[tuple[float, str]] = field(default_factory=list)
     seconds: float = 0.0
@@ -57,17 +119,21 @@ class Started:
         return found
 
 
-def start(arguments: Sequence[str], environment: Mapping[str, str], mark: str = "") -> Started:
-    """Start `gen3dexport ARGUMENTS`."""
-    process = subprocess.Popen(
-        [*COMMAND, *arguments],
-        env={**environment, MARK: mark},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    )
-    made = Started(process, time.monotonic())
+def start(arguments: Sequence[str], environment: Mapping[str, str], mark: str = "", fork: bool = False) -> Started:
+    """Start `gen3dexport ARGUMENTS`.
+
+    Args:
+        mark: of its children, see `alive`.
+        fork: as a copy of this process.
+    """
+    begun, own = time.monotonic(), {**environment, MARK: mark}
+    process: subprocess.Popen[str] | Forked
+    if fork:
+        process = Forked(arguments, own)
+    else:
+        pipes: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
+        process = subprocess.Popen([*COMMAND, *arguments], env=own, **pipes)
+    made = Started(process, begun)
 
     def read() -> None:
         assert process.stderr is not None
@@ -80,9 +146,11 @@ def start(arguments: Sequence[str], environment: Mapping[str, str], mark: str = 
     return made
 
 
-def run(arguments: Sequence[str], environment: Mapping[str, str], mark: str = "") -> tuple[int, Started]:
+def run(
+    arguments: Sequence[str], environment: Mapping[str, str], mark: str = "", fork: bool = False
+) -> tuple[int, Started]:
     """Run a command to its end."""
-    made = start(arguments, environment, mark)
+    made = start(arguments, environment, mark, fork)
     return made.finish(), made
 
 
@@ -105,7 +173,7 @@ def names(processes: Sequence[psutil.Process]) -> list[str]:
     return found
 
 
-def kill(process: psutil.Process | subprocess.Popen[str], number: int) -> None:
+def kill(process: psutil.Process | subprocess.Popen[str] | Forked, number: int) -> None:
     """Send a signal to a process, which may be gone."""
     with suppress(psutil.Error, ProcessLookupError):
         process.send_signal(signal.Signals(number))

@@ -1,12 +1,15 @@
 """Builds that are killed at random times over a good bundle: what is left, and how long the next build takes.
 
-    python benchmarks/trust/kills.py [--kills eager=70 onnx=10 ...] [--seed 0]
+    python benchmarks/trust/kills.py [--kills eager=60 eager+=14 ...] [--seed 0]
 
 Every round has another golden seed, so that nothing of it is in the stage cache. It starts `gen3dexport build` over the
 last round's bundle, sends a signal at a random time of the build's whole length, and checks: the bundle verifies and is
 the old or the new one whole; no process of the round is left after a second; the next build succeeds, puts the new
 bundle there and leaves no draft, no process and no temporary file. The signal is SIGKILL or SIGTERM to the build, or
 SIGKILL to a child of it (of an eager build, the process that validates).
+
+Builds named `TARGET` are copies of a process that has imported torch, and do not validate: their whole length is work
+that a kill can harm. Those named `TARGET+` are commands started from nothing, with validation.
 
 Resume ratio: the next build's time over the remaining work, which is the time of a whole cold build less the times of
 the components found in the stage cache (from the start of `load` to the end of `lower`, as that cold build told them).
@@ -41,7 +44,7 @@ from gen3dexport.bundle.manifest import verify
 from gen3dexport.errors import GenExportError
 
 RESULT = Path(__file__).parents[1] / "results" / "trust_kills.json"
-KILLS = {"eager": 70, "onnx": 14, "executorch": 8, "cpu-aoti": 6, "tpu": 2}
+KILLS = {"eager": 56, "eager+": 14, "onnx": 10, "executorch": 10, "cpu-aoti": 10}
 WAYS = {"SIGKILL": 6, "SIGTERM": 2, "SIGKILL to a child": 2}
 """How a round ends a build -> its share."""
 _COLD_EVERY = 12  # rounds between two cold builds that are timed
@@ -61,16 +64,23 @@ class Site:
     """A target's place: recipe, target, bundle, caches.
 
     Attributes:
+        whole: whether builds start from nothing and validate.
         seed: golden seed of the bundle that lies there; cold: the cold builds so far, with the round of each.
     """
 
     folder: Path
     target: str
+    whole: bool
     environment: dict[str, str]
     recipe: Path
     once: Path
     seed: int = 0
     cold: list[tuple[int, Cold]] = field(default_factory=list)
+
+    @property
+    def has_children(self) -> bool:
+        """Whether a build starts processes."""
+        return self.whole or self.target == "cpu-aoti"
 
     @property
     def bundle(self) -> Path:
@@ -79,7 +89,7 @@ class Site:
 
     def arguments(self, seed: int) -> list[str]:
         """Of the build whose golden data has a seed."""
-        place = ["-t", str(self.once), "-o", str(self.bundle)]
+        place = ["-t", str(self.once), "-o", str(self.bundle), *([] if self.whole else ["--skip-validation"])]
         return ["build", str(self.recipe), f"golden.seed={seed}", *place]
 
     def entries(self) -> dict[str, str]:
@@ -101,11 +111,12 @@ class Site:
 
 
 def site(folder: Path, target: str) -> Site:
-    """A target's place with a good bundle in it."""
+    """A target's place with a good bundle in it; `target` as the command line has it, with a `+` for whole commands."""
     folder.mkdir()
     environment = tiny_pipeline.environment(folder)
     (folder / "out").mkdir()
-    made = Site(folder, target, environment, tiny_pipeline.write(folder), tiny_pipeline.target(folder, target))
+    once = tiny_pipeline.target(folder, target.removesuffix("+"))
+    made = Site(folder, target, target.endswith("+"), environment, tiny_pipeline.write(folder), once)
     cold_build(made, 0)  # compiles Python's modules and torch's headers, which counts for none
     made.cold.clear()
     cold_build(made, 0)
@@ -115,7 +126,7 @@ def site(folder: Path, target: str) -> Site:
 def cold_build(at: Site, number: int) -> None:
     """A cold build to its end, timed."""
     at.seed += 1
-    code, build = commands.run(at.arguments(at.seed), at.environment)
+    code, build = commands.run(at.arguments(at.seed), at.environment, fork=not at.whole)
     assert code == 0, build.said
     stages = build.stages()
     work = {name: stages[name, "lower"][1] - stages[name, "load"][0] for name in tiny_pipeline.COMPONENTS}
@@ -129,7 +140,7 @@ def one_round(at: Site, number: int, way: str, rng: random.Random) -> dict[str, 
     at.seed += 1
     length = at.cold[-1][1].seconds
     when = rng.uniform(0, length)
-    build = commands.start(at.arguments(at.seed), at.environment, mark)
+    build = commands.start(at.arguments(at.seed), at.environment, mark, not at.whole)
     victim = _victim(build, way, when)
     if victim is None:
         assert build.finish() == 0, build.said
@@ -147,7 +158,7 @@ def one_round(at: Site, number: int, way: str, rng: random.Random) -> dict[str, 
     found["bundle"] = _state(at, {old: "old", at.seed: "new"})
     found["traceback"] = "Traceback" in build.said
     cached = {component for name, component in at.entries().items() if name not in before}
-    code, again = commands.run(at.arguments(at.seed), at.environment, mark)
+    code, again = commands.run(at.arguments(at.seed), at.environment, mark, not at.whole)
     found["resumed"] = code == 0
     found["said"] = "" if code == 0 else again.said[-500:]
     found["after"] = _state(at, {at.seed: "new"})
@@ -194,7 +205,7 @@ def many(at: Site, kills: int, rng: random.Random) -> list[dict[str, Any]]:
         number += 1
         if number % _COLD_EVERY == 0:
             cold_build(at, number)
-        way = rng.choices([*WAYS], [*WAYS.values()])[0]
+        way = rng.choices([*WAYS], [*WAYS.values()])[0] if at.has_children else rng.choice(["SIGKILL", "SIGTERM"])
         if (one := one_round(at, number, way, rng)) is not None:
             found.append(one)
             print(at.target, len(found), {k: v for k, v in one.items() if k != "said" or v}, flush=True)
@@ -237,6 +248,19 @@ def quantiles(ratios: list[float]) -> dict[str, float]:
     return {f"p{q}": ordered[min(len(ordered) - 1, len(ordered) * q // 100)] for q in (50, 90)} | {"max": ordered[-1]}
 
 
+def import_ahead() -> None:
+    """Import what builds import, so that copies of this process need not."""
+    import executorch.exir  # noqa: F401
+    import onnxscript  # noqa: F401
+    import torch._dynamo
+    import torch._export.serde.serialize
+    import torch._inductor.compile_fx
+    import torch.onnx._internal.exporter._core  # noqa: F401
+    from executorch.backends.xnnpack.partition import xnnpack_partitioner  # noqa: F401
+
+    import gen3dexport.build  # noqa: F401
+
+
 def main() -> int:
     """Kill, print and write; 1 when something was broken or left."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -244,6 +268,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
+    import_ahead()
     rows = []
     with tempfile.TemporaryDirectory(prefix="trust-kills-") as scratch:
         for text in options.kills:
