@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 PARENT = "GEN3DEXPORT_PARENT"
 """Environment variable: the number of the process that a child is to end with."""
 _PR_SET_PDEATHSIG = 1
+_TRIES, _PAUSE_S = 100, 0.05
 
 
 def of_this_process(environment: Mapping[str, str]) -> dict[str, str]:
@@ -41,12 +43,20 @@ def end_with_parent() -> None:
 def end_those_at(folder: Path) -> None:
     """Kill this user's processes whose command line names a file of `folder`: compilers of a build that was killed.
 
-    For a folder that no other process works in.
+    For a folder that no other process works in. Nothing where there is no /proc.
     """
-    import psutil
+    for _ in range(_TRIES):
+        left = [process for process in Path("/proc").glob("[0-9]*") if _names(process, f"{folder}/".encode())]
+        if not left:
+            return
+        for process in left:
+            with suppress(OSError):
+                os.kill(int(process.name), signal.SIGKILL)
+        time.sleep(_PAUSE_S)
 
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if process.uids().real == os.getuid() and any(f"{folder}/" in word for word in process.cmdline()):
-                process.kill()
-                process.wait(timeout=10)
+
+def _names(process: Path, folder: bytes) -> bool:
+    """Whether a process of this user names a path in a folder on its command line; one that has ended has none."""
+    with suppress(OSError):
+        return process.stat().st_uid == os.getuid() and folder in (process / "cmdline").read_bytes()
+    return False

@@ -59,7 +59,7 @@ def differences(first: Path, second: Path) -> list[Difference]:
     """
     own = [{name for name, _ in found_in(folder)} - BESIDE_MANIFEST for folder in (first, second)]
     found = [
-        Difference(name, "file", *("there" if name in names else _NOTHING for names in own))
+        Difference(name, "file", "there" if name in own[0] else _NOTHING, "there" if name in own[1] else _NOTHING)
         for name in sorted(own[0] ^ own[1])
     ]
     for name in sorted(own[0] & own[1]):
@@ -102,7 +102,8 @@ def _bytes(a: bytes, b: bytes) -> Iterator[Place]:
     unequal = np.flatnonzero(np.frombuffer(a, np.uint8, length) != np.frombuffer(b, np.uint8, length))
     start = int(unequal[0]) if len(unequal) else length
     count = f", {len(unequal)} differ" if len(a) == len(b) else f"; {len(a)} and {len(b)} bytes"
-    yield f"byte {start} of {len(a)}{count}", *(repr(data[max(0, start - 16) : start + 32]) for data in (a, b))
+    around = slice(max(0, start - 16), start + 32)
+    yield f"byte {start} of {len(a)}{count}", repr(a[around]), repr(b[around])
 
 
 def _lines(a: list[str], b: list[str]) -> Iterator[Place]:
@@ -147,13 +148,13 @@ def _zip(a: bytes, b: bytes) -> Iterator[Place]:
             yield "members", *_around(", ".join(one), ", ".join(other))
         for name in (name for name in one if name in other):
             if first.read(name) != second.read(name):
-                for where, *values in _places(name, first.read(name), second.read(name)):
-                    yield f"member {name}: {where}", *values
+                for where, x, y in _places(name, first.read(name), second.read(name)):
+                    yield f"member {name}: {where}", x, y
                 continue
             for field in ("date_time", "external_attr", "extra", "comment", "compress_type", "header_offset"):
-                values = [repr(getattr(infos[name], field)) for infos in (one, other)]
-                if values[0] != values[1]:
-                    yield f"member {name}: its {field}", *values
+                x, y = (repr(getattr(infos[name], field)) for infos in (one, other))
+                if x != y:
+                    yield f"member {name}: its {field}", x, y
 
 
 def _safetensors(a: bytes, b: bytes) -> Iterator[Place]:
