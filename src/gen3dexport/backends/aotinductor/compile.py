@@ -145,7 +145,9 @@ def _workplace(name: str) -> Iterator[Path]:
     """An empty folder of a fixed name; nobody else builds meanwhile, and nothing stays but the compiler's cache."""
     root = work_folder()
     root.mkdir(parents=True, exist_ok=True)
-    environment = mock.patch.dict(os.environ, {"TORCHINDUCTOR_CACHE_DIR": str(root / "cache")})
+    # Line tables of a GPU's kernels would name the generated files in that folder.
+    own = {"TORCHINDUCTOR_CACHE_DIR": str(root / "cache"), "TRITON_DISABLE_LINE_INFO": "1"}
+    environment = mock.patch.dict(os.environ, own)
     with filelock.FileLock(root / "lock"), environment, quiet("torch.utils.cpp_extension"):  # no GPU: it says so
         folder = root / name
         if folder.exists():  # its build was killed
