@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -88,19 +89,23 @@ class Started:
 
     Attributes:
         process: of the command; start: when it was started, by the monotonic clock.
-        lines: of its stderr, each with the seconds after the start.
+        lines: of its stderr, each with the seconds after the start, and the CPU seconds that the process and the
+            children which it has waited for had taken.
+        seconds, cpu_seconds: of the whole, when it has ended.
     """
 
     process: subprocess.Popen[str] | Forked
     start: float
-    lines: list[tuple[float, str]] = field(default_factory=list)
+    lines: list[tuple[float, float, str]] = field(default_factory=list)
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     _reader: threading.Thread | None = None
 
     def finish(self, timeout: float = 600.0) -> int:
         """Wait for the end; the exit status, minus the signal's number where one ended it."""
+        before = _of_children()
         code = self.process.wait(timeout)
-        self.seconds = time.monotonic() - self.start
+        self.seconds, self.cpu_seconds = time.monotonic() - self.start, _of_children() - before
         assert self._reader is not None
         self._reader.join(timeout=2.0)  # children that are left may hold its stderr
         return code
@@ -108,15 +113,23 @@ class Started:
     @property
     def said(self) -> str:
         """All that it wrote to stderr."""
-        return "\n".join(line for _, line in list(self.lines))
+        return "\n".join(line for _, _, line in list(self.lines))
 
-    def stages(self) -> dict[tuple[str, str], tuple[float, float]]:
-        """(component, stage) -> when it began and ended, in seconds after the start; of stages that ended."""
-        found = {}
-        for at, line in self.lines:
-            if match := _STAGE.match(line.strip()):
-                found[match[1], match[2]] = (at - float(match[3]), at)
-        return found
+    def stages(self) -> dict[tuple[str, str], float]:
+        """(component, stage) -> CPU seconds that were taken at its end, in the order in which they ended."""
+        matches = [(_STAGE.match(line.strip()), cpu) for _, cpu, line in self.lines]
+        return {(match[1], match[2]): cpu for match, cpu in matches if match}
+
+    def work(self, component: str) -> float:
+        """CPU seconds of a component from the start of `load` to the end of `lower`."""
+        stages = self.stages()
+        before = [cpu for (name, stage), cpu in stages.items() if stage == "lower" and cpu < stages[component, "load"]]
+        loading = 0.0 if before else self._seconds_of(component, "load")  # at most, for those are wall seconds
+        return stages[component, "lower"] - max(before, default=stages[component, "load"]) + loading
+
+    def _seconds_of(self, component: str, stage: str) -> float:
+        matches = [_STAGE.match(line.strip()) for _, _, line in self.lines]
+        return next(float(match[3]) for match in matches if match and (match[1], match[2]) == (component, stage))
 
 
 def start(arguments: Sequence[str], environment: Mapping[str, str], mark: str = "", fork: bool = False) -> Started:
@@ -137,9 +150,12 @@ def start(arguments: Sequence[str], environment: Mapping[str, str], mark: str = 
 
     def read() -> None:
         assert process.stderr is not None
+        cpu = 0.0
         with suppress(ValueError):
             for line in process.stderr:
-                made.lines.append((time.monotonic() - made.start, line.rstrip("\n")))
+                with suppress(psutil.Error):
+                    cpu = sum(psutil.Process(process.pid).cpu_times()[:4])
+                made.lines.append((time.monotonic() - made.start, cpu, line.rstrip("\n")))
 
     made._reader = threading.Thread(target=read, daemon=True)
     made._reader.start()
@@ -152,6 +168,12 @@ def run(
     """Run a command to its end."""
     made = start(arguments, environment, mark, fork)
     return made.finish(), made
+
+
+def _of_children() -> float:
+    """CPU seconds of all children of this process that have ended, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def alive(mark: str) -> list[psutil.Process]:

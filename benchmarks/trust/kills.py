@@ -12,9 +12,10 @@ Builds named `TARGET` are copies of a process that has imported torch, and do no
 that a kill can harm. Those named `TARGET+` are commands started from nothing, with validation.
 
 Resume ratio: the next build's time over the remaining work, which is the time of a whole cold build less the times of
-the components found in the stage cache (from the start of `load` to the end of `lower`, as that cold build told them).
-Start-up and validation are work that always remains. Cold builds are timed every few rounds and the three nearest are
-averaged, for the machine is not the same all along. Wall seconds. Writes benchmarks/results/trust_kills.json.
+the components found in the stage cache (from the start of `load` to the end of `lower` of that cold build). Start-up
+and validation are work that always remains. Cold builds are timed every few rounds, and the three nearest are averaged. CPU
+seconds of the process and its children; the ratio of wall seconds, which other work on the machine disturbs, stands
+beside it. Writes benchmarks/results/trust_kills.json, after each target.
 """
 
 from __future__ import annotations
@@ -44,18 +45,21 @@ from gen3dexport.bundle.manifest import verify
 from gen3dexport.errors import GenExportError
 
 RESULT = Path(__file__).parents[1] / "results" / "trust_kills.json"
-KILLS = {"eager": 56, "eager+": 14, "onnx": 10, "executorch": 10, "cpu-aoti": 10}
+KILLS = {"eager": 70, "onnx": 8, "executorch": 8, "cpu-aoti": 6, "eager+": 8}
 WAYS = {"SIGKILL": 6, "SIGTERM": 2, "SIGKILL to a child": 2}
 """How a round ends a build -> its share."""
+THREADLESS = ("eager", "onnx", "executorch")
+"""Targets that are built once in this process before it is copied."""
 _COLD_EVERY = 12  # rounds between two cold builds that are timed
 _GRACE_S = 1.0
 
 
 @dataclass
 class Cold:
-    """A cold build: its seconds, and those of each component."""
+    """A cold build: its wall seconds, its CPU seconds, and those of each component."""
 
     seconds: float
+    cpu_seconds: float
     components: dict[str, float]
 
 
@@ -105,9 +109,14 @@ class Site:
         return [*drafts, *(f"tmp/{p.name}" for p in (self.folder / "tmp").iterdir())]
 
     def remaining(self, number: int, cached: set[str]) -> float:
-        """Seconds of a build that finds these components in the cache, by the cold builds nearest to a round."""
+        """CPU seconds of a build that finds these components in the cache, by the cold builds nearest to a round."""
         near = sorted(self.cold, key=lambda pair: abs(pair[0] - number))[:3]
-        return statistics.fmean(c.seconds - sum(c.components[name] for name in cached) for _, c in near)
+        return statistics.fmean(c.cpu_seconds - sum(c.components[name] for name in cached) for _, c in near)
+
+    def remaining_wall(self, number: int, cached: set[str]) -> float:
+        """Wall seconds, likewise, as if a component took the same share of both."""
+        near = sorted(self.cold, key=lambda pair: abs(pair[0] - number))[:3]
+        return self.remaining(number, cached) * statistics.fmean(c.seconds / c.cpu_seconds for _, c in near)
 
 
 def site(folder: Path, target: str) -> Site:
@@ -116,7 +125,7 @@ def site(folder: Path, target: str) -> Site:
     environment = tiny_pipeline.environment(folder)
     (folder / "out").mkdir()
     once = tiny_pipeline.target(folder, target.removesuffix("+"))
-    made = Site(folder, target, target.endswith("+"), environment, tiny_pipeline.write(folder), once)
+    made = Site(folder, target, target.endswith("+"), environment, tiny_pipeline.write(folder, shallow=True), once)
     cold_build(made, 0)  # compiles Python's modules and torch's headers, which counts for none
     made.cold.clear()
     cold_build(made, 0)
@@ -128,9 +137,8 @@ def cold_build(at: Site, number: int) -> None:
     at.seed += 1
     code, build = commands.run(at.arguments(at.seed), at.environment, fork=not at.whole)
     assert code == 0, build.said
-    stages = build.stages()
-    work = {name: stages[name, "lower"][1] - stages[name, "load"][0] for name in tiny_pipeline.COMPONENTS}
-    at.cold.append((number, Cold(build.seconds, work)))
+    work = {name: build.work(name) for name in tiny_pipeline.COMPONENTS}
+    at.cold.append((number, Cold(build.seconds, build.cpu_seconds, work)))
 
 
 def one_round(at: Site, number: int, way: str, rng: random.Random) -> dict[str, Any] | None:
@@ -154,7 +162,7 @@ def one_round(at: Site, number: int, way: str, rng: random.Random) -> dict[str, 
     time.sleep(_GRACE_S)
     children = commands.names(commands.alive(mark))
     found: dict[str, Any] = {"way": way, "at": when / length, "exit": code, "ended_s": ended, "children": children}
-    found["stage"] = " ".join(max(build.stages(), key=lambda s: build.stages()[s][1], default=("start-up",)))
+    found["stage"] = "after " + " ".join([*build.stages()][-1:][0] if build.stages() else ["nothing"])
     found["bundle"] = _state(at, {old: "old", at.seed: "new"})
     found["traceback"] = "Traceback" in build.said
     cached = {component for name, component in at.entries().items() if name not in before}
@@ -165,7 +173,8 @@ def one_round(at: Site, number: int, way: str, rng: random.Random) -> dict[str, 
     found["left"] = at.left()
     found["children_after"] = commands.names(commands.alive(mark))
     found["cached"] = sorted(cached)
-    found["resume_s"], found["remaining_of"] = again.seconds, (number, cached)
+    found["resume_s"], found["resume_wall_s"] = again.cpu_seconds, again.seconds
+    found["remaining_of"] = (number, cached)
     return found
 
 
@@ -197,11 +206,11 @@ def _state(at: Site, known: dict[int, str]) -> str:
     return known.get(manifest.recipe["golden"]["seed"], "another one")
 
 
-def many(at: Site, kills: int, rng: random.Random) -> list[dict[str, Any]]:
-    """Rounds until so many builds were killed."""
+def many(at: Site, kills: int, rng: random.Random, end: float) -> list[dict[str, Any]]:
+    """Rounds until so many builds were killed, or the monotonic clock shows `end`."""
     found: list[dict[str, Any]] = []
     number = 0
-    while len(found) < kills and number < 3 * kills + 10:
+    while len(found) < kills and time.monotonic() < end:
         number += 1
         if number % _COLD_EVERY == 0:
             cold_build(at, number)
@@ -214,6 +223,7 @@ def many(at: Site, kills: int, rng: random.Random) -> list[dict[str, Any]]:
         number, cached = one.pop("remaining_of")
         one["remaining_s"] = at.remaining(number, cached)
         one["ratio"] = one["resume_s"] / one["remaining_s"]
+        one["wall_ratio"] = one["resume_wall_s"] / at.remaining_wall(number, cached)
     return found
 
 
@@ -237,7 +247,9 @@ def summary(target: str, at: Site, rounds: list[dict[str, Any]]) -> dict[str, An
         "cached": dict(Counter(str(len(one["cached"])) for one in rounds)),
         "sigterm_to_exit_s": max((one["ended_s"] for one in rounds if one["way"] == "SIGTERM"), default=None),
         "cold_s": [cold.seconds for _, cold in at.cold],
+        "cold_cpu_s": [cold.cpu_seconds for _, cold in at.cold],
         "ratios": ratios,
+        "wall_ratios": sorted(one["wall_ratio"] for one in rounds),
         **quantiles(ratios),
     }
 
@@ -248,17 +260,22 @@ def quantiles(ratios: list[float]) -> dict[str, float]:
     return {f"p{q}": ordered[min(len(ordered) - 1, len(ordered) * q // 100)] for q in (50, 90)} | {"max": ordered[-1]}
 
 
-def import_ahead() -> None:
-    """Import what builds import, so that copies of this process need not."""
-    import executorch.exir  # noqa: F401
-    import onnxscript  # noqa: F401
-    import torch._dynamo
-    import torch._export.serde.serialize
-    import torch._inductor.compile_fx
-    import torch.onnx._internal.exporter._core  # noqa: F401
-    from executorch.backends.xnnpack.partition import xnnpack_partitioner  # noqa: F401
+def warm_up(folder: Path, targets: list[str]) -> None:
+    """Build once in this process, for each target whose backend starts no threads, so that copies of it need not import
+    and trace what it has."""
+    import gc
+    import os
 
-    import gen3dexport.build  # noqa: F401
+    from gen3dexport.build import build
+    from gen3dexport.plan import make_plan, read_recipe, read_target
+
+    os.environ.update(tiny_pipeline.environment(folder))
+    recipe = tiny_pipeline.write(folder, shallow=True)
+    for name in targets:
+        target = read_target(name)
+        build(make_plan(read_recipe(str(recipe), target), target), folder / f"bundle-{name}")
+    gc.collect()
+    gc.freeze()  # a copy's collector need not look at it
 
 
 def main() -> int:
@@ -266,24 +283,37 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", nargs="*", default=[f"{k}={v}" for k, v in KILLS.items()], metavar="TARGET=COUNT")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=120, help="after which no round begins")
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
-    import_ahead()
-    rows = []
+    rows: list[dict[str, Any]] = []
+    end = time.monotonic() + 60 * options.minutes
     with tempfile.TemporaryDirectory(prefix="trust-kills-") as scratch:
+        copied = [text.partition("=")[0] for text in options.kills]
+        warm_up(Path(scratch) / "warm", [name for name in copied if name in THREADLESS])
         for text in options.kills:
             target, _, count = text.partition("=")
             at = site(Path(scratch) / target, target)
-            rows.append(summary(target, at, many(at, int(count), random.Random(f"{options.seed} {target}"))))
-            print(json.dumps(rows[-1], indent=1), flush=True)
-    every = [ratio for row in rows for ratio in row["ratios"]]
-    bad = ("broken", "failed_resumes", "tracebacks", "drafts", "children_after_resume")
-    total = {"kills": sum(row["kills"] for row in rows), **{key: sum(row[key] for row in rows) for key in bad}}
-    total |= quantiles(every)
-    result = {"basis": "measured", "seed": options.seed, "grace_s": _GRACE_S, "total": total, "rows": rows}
-    result_file.write(options.out, __file__, result)
+            if found := many(at, int(count), random.Random(f"{options.seed} {target}"), end):
+                rows.append(summary(target, at, found))
+                total = totals(rows)
+                result = {"basis": "measured", "seed": options.seed, "grace_s": _GRACE_S, "total": total, "rows": rows}
+                result_file.write(options.out, __file__, result)
+                print(json.dumps(rows[-1], indent=1), flush=True)
     print(json.dumps(total, indent=1))
-    return 1 if any(total[key] for key in bad) else 0
+    return 1 if any(total[key] for key in BAD) else 0
+
+
+BAD = ("broken", "failed_resumes", "tracebacks", "drafts", "children_after_resume")
+"""Fields of a row that ought to be 0."""
+
+
+def totals(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Sums over all targets, and quantiles of all resume ratios."""
+    total = {key: sum(row[key] for row in rows) for key in ("kills", *BAD)}
+    every = {name: [ratio for row in rows for ratio in row[name]] for name in ("ratios", "wall_ratios")}
+    wall = {f"wall_{key}": value for key, value in quantiles(every["wall_ratios"]).items()}
+    return {**total, **quantiles(every["ratios"]), **wall}
 
 
 if __name__ == "__main__":

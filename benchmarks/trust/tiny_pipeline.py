@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+
+from safetensors.numpy import load_file, save_file
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "trellis"
@@ -37,13 +40,34 @@ measure: {{warmup: 0, runs: 1, threads: 1}}
 """
 
 
-def write(folder: Path) -> Path:
-    """Weights and recipe into a folder; the recipe's file."""
+SHALLOW: dict[str, tuple[dict[str, int], dict[str, str]]] = {
+    "ss_flow": ({"num_blocks": 1}, {"blocks.0.": "blocks.0."}),
+    "ss_dec": (
+        {"num_res_blocks": 1, "num_res_blocks_middle": 1},
+        {f"blocks.{k}.": f"blocks.{j}." for j, k in enumerate((0, 2, 3, 5, 6))}
+        | {"middle_block.0.": "middle_block.0."},
+    ),
+}
+"""Golden set -> arguments of its network with one of blocks alike in a row, and which of its blocks that one has."""
+
+
+def write(folder: Path, shallow: bool = False) -> Path:
+    """Weights and recipe into a folder; the recipe's file.
+
+    Args:
+        shallow: one of blocks alike in a row.
+    """
     (folder / "weights" / "ckpts").mkdir(parents=True)
     for name, source in (("ss_flow_tiny", "ss_flow"), ("ss_dec_tiny", "ss_dec")):
         place = folder / "weights" / "ckpts" / name
-        shutil.copyfile(GOLDEN / source / "config.json", place.with_suffix(".json"))
-        shutil.copyfile(GOLDEN / source / "weights.safetensors", place.with_suffix(".safetensors"))
+        config = json.loads((GOLDEN / source / "config.json").read_text())
+        tensors = load_file(GOLDEN / source / "weights.safetensors")
+        if shallow:
+            arguments, kept = SHALLOW[source]
+            config["args"] |= arguments
+            tensors = {new: tensors[old] for old, new in _names(tensors, kept)}
+        place.with_suffix(".json").write_text(json.dumps(config))
+        save_file(tensors, place.with_suffix(".safetensors"))
     params = {"steps": 4, "cfg_strength": 2.0, "cfg_interval": [0.5, 1.0], "rescale_t": 3.0}
     models = {"sparse_structure_flow_model": "ckpts/ss_flow_tiny", "sparse_structure_decoder": "ckpts/ss_dec_tiny"}
     args = {"models": models, "sparse_structure_sampler": {"params": params}, "text_cond_tokens": CONDITION[0]}
@@ -52,6 +76,16 @@ def write(folder: Path) -> Path:
     recipe = folder / "tiny.yaml"
     recipe.write_text(RECIPE.format(weights=folder / "weights"))
     return recipe
+
+
+def _names(tensors: Iterable[str], kept: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """(stored name, name in the shallow network) of what the shallow network has."""
+    for name in tensors:
+        block = re.match(r"(middle_)?blocks?\.\d+\.", name)
+        if block is None:
+            yield name, name
+        elif block[0] in kept:
+            yield name, kept[block[0]] + name.removeprefix(block[0])
 
 
 def target(folder: Path, name: str) -> Path:
