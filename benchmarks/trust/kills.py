@@ -13,9 +13,9 @@ that a kill can harm. Those named `TARGET+` are commands started from nothing, w
 
 Resume ratio: the next build's time over the remaining work, which is the time of a whole cold build less the times of
 the components found in the stage cache (from the start of `load` to the end of `lower` of that cold build). Start-up
-and validation are work that always remains. Cold builds are timed every few rounds, and the three nearest are averaged. CPU
-seconds of the process and its children; the ratio of wall seconds, which other work on the machine disturbs, stands
-beside it. Writes benchmarks/results/trust_kills.json, after each target.
+and validation are work that always remains. Cold builds are timed every few rounds, and the three nearest are
+averaged. CPU seconds of the process and its children; the ratio of wall seconds, which other work on the machine
+disturbs, stands beside it. Writes benchmarks/results/trust_kills.json, after each target.
 """
 
 from __future__ import annotations
