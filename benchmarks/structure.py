@@ -23,7 +23,7 @@ PACKAGE = "gen3dexport"
 
 FLOORS = (
     ("gen3dexport", "arrays", "errors"),
-    ("disk", "tensor_error", "trajectory"),
+    ("children", "disk", "tensor_error", "trajectory"),
     ("documents",),
     ("assets", "bundle"),
     ("pages", "networks"),

@@ -23,6 +23,7 @@ from typing import Any
 import damage_renderers
 import readme_tables
 import released_renderers
+import reliability_renderers
 import renderers
 import result_file
 from markdown_table import table
@@ -150,6 +151,28 @@ SECTIONS = (
         "Wrong recipes, targets, overrides, manifests, reports, configurations and weights, given to the command that"
         " reads them: refused is an exit code from 2 on, with a remedy.",
         damage_renderers.trust_malformed,
+    ),
+    Section(
+        "trust_kills",
+        "Builds killed at random times",
+        "`gen3dexport build` over a good bundle, killed at a random time of its length, and built again. Resume ratio:"
+        " the next build's time over a cold build's without the components that are in the stage cache; start-up and"
+        " validation always remain.",
+        reliability_renderers.kills,
+    ),
+    Section(
+        "trust_concurrency",
+        "Commands at once",
+        "Builds on one cold cache make each component once. An error is an exit status, a warning, or an asset that is"
+        " neither the old nor the new bundle's.",
+        reliability_renderers.concurrency,
+    ),
+    Section(
+        "trust_reproducible",
+        "Same inputs, same bytes",
+        "`gen3dexport build --check-reproducible`: two builds with other folders, HOME, TMPDIR, caches and hash seeds."
+        " Measured fields are times and memory of the TPU's compiler in the manifest.",
+        reliability_renderers.reproducible,
     ),
     Section("cli_start", "What `gen3dexport ls` costs", "CPU seconds of one process, in turns.", renderers.cli_start),
 )

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gen3dexport.errors import UsageError
+
+_SCRATCH = "gen3dexport-scratch-"
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 def check_place(path: Path) -> None:
@@ -58,6 +63,51 @@ def remove(path: Path) -> None:
     else:
         with suppress(OSError):
             path.unlink()
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A temporary folder that goes when the block ends; those that killed processes left go first.
+
+    Its process holds a lock on the folder itself, which the system takes back however the process ends.
+    """
+    for path in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
+        _remove_dead(path)
+    folder, handle = _locked()
+    try:
+        yield folder
+    finally:
+        remove(folder)
+        os.close(handle)
+
+
+def _locked() -> tuple[Path, int]:
+    """A new folder and the open file that holds its lock; another process may take it for a dead one's until then."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_SCRATCH))
+        with suppress(FileNotFoundError):
+            handle = os.open(folder, _FOLDER)
+            with suppress(BlockingIOError):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if folder.is_dir():
+                    return folder, handle
+            os.close(handle)
+
+
+def _remove_dead(folder: Path) -> None:
+    """Remove a scratch folder of this user that no process holds."""
+    try:
+        handle = os.open(folder, _FOLDER)
+    except OSError:
+        return  # another user's, or gone
+    try:
+        if os.fstat(handle).st_uid == os.getuid():
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove(folder)
+    except OSError:
+        pass  # its process is at work
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

@@ -11,7 +11,8 @@
     Interrupted                 130  stopped by SIGINT or SIGTERM; no `except Exception` holds it up
 
 A budget that is missed is a result and no error: `reports.report.exit_code` gives 5, 6 (latency, memory or size over
-its budget) or 8 for it. A message says what is wrong, where, and how to mend it.
+its budget) or 8 for it. So are bytes of a build that do not repeat: 9 (`validation.reproducible`). A message says what
+is wrong, where, and how to mend it.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -94,8 +94,9 @@ with stage_cache.making("{KEY}", lambda: print("waits", flush=True)):
 """
 
 
-def _start() -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", MAKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def _start(letter: str = "a") -> subprocess.Popen[str]:
+    maker = MAKER.replace(KEY, letter * 64)
+    return subprocess.Popen([sys.executable, "-c", maker], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("killed", [False, True])
@@ -115,6 +116,36 @@ def test_a_second_build_waits_for_the_first(killed: bool) -> None:
     assert second.communicate("\n", timeout=60)[0] == ("" if killed else "found\n")
     assert stage_cache.find(KEY) is not None
     assert not list(stage_cache.folder().glob(".*.draft-*"))
+
+
+def test_drafts_of_killed_builds_go_whatever_the_next_build_makes() -> None:
+    first, second = _start(), _start("b")
+    for process in (first, second):
+        assert process.stdout is not None and process.stdout.readline() == "makes\n"
+    assert len(list(stage_cache.folder().glob(".*.draft-*"))) == 2
+    first.kill()
+    first.wait()
+    with stage_cache.in_use():  # of a build that makes neither entry
+        left = [path.name[1:65] for path in stage_cache.folder().glob(".*.draft-*")]
+    assert left == ["b" * 64]  # its maker is at work
+    second.communicate("\n", timeout=60)
+    assert stage_cache.find("b" * 64) is not None
+
+
+def test_what_goes_while_it_is_listed_is_no_error(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = _made()
+    gone = cache / "aotinductor" / "torch" / "flow"
+    gone.mkdir(parents=True)
+    walk = os.walk
+
+    def compiler(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+        for parent, folders, names in walk(folder):
+            yield parent, folders, [*names, "wrapper.o"]  # which was there a moment ago
+
+    monkeypatch.setattr(os, "walk", compiler)
+    assert [entry.path for entry in cache_entries.entries() if entry.kind == "stages"] == [kept]
+    monkeypatch.setattr(cache_entries, "_children", lambda kind: [gone / "nothing"])
+    assert cache_entries.entries() == []
 
 
 def test_the_least_recently_used_goes_first(cli: Cli, cache: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +34,7 @@ class Entry:
 def entries() -> list[Entry]:
     """Every entry of every kind, the least recently used first."""
     found = [_entry(kind, path) for kind in KINDS for path in _children(kind) if not path.name.startswith(".")]
-    return sorted(found, key=lambda entry: entry.used)
+    return sorted(filter(None, found), key=lambda entry: entry.used)
 
 
 def prune(most_bytes: int) -> list[Entry]:
@@ -62,6 +64,15 @@ def _children(kind: str) -> Iterator[Path]:
     yield from sorted(folder.iterdir()) if folder.is_dir() else ()
 
 
-def _entry(kind: str, path: Path) -> Entry:
-    parts = [p.lstat() for p in (path, *path.rglob("*"))]
-    return Entry(kind, path, sum(p.st_size for p in parts), path.lstat().st_mtime)
+def _entry(kind: str, path: Path) -> Entry | None:
+    """An entry; None where another process has removed it meanwhile. Builds and runs add and remove files all along."""
+    size = 0
+    for parent, folders, names in os.walk(path):
+        for name in (*names, *folders):
+            with suppress(OSError):
+                size += Path(parent, name).lstat().st_size
+    try:
+        own = path.lstat()
+    except OSError:
+        return None
+    return Entry(kind, path, size + own.st_size, own.st_mtime)

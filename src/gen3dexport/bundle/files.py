@@ -68,9 +68,11 @@ def change(folder: Path, name: str, listed: File, where: str = "the manifest") -
         return f"{name}: not a regular file"
     if size != listed.bytes:
         return f"{name}: {size} bytes, {where} says {listed.bytes}"
-    if digest(path) != listed.sha256:
-        return f"{name}: SHA-256 differs from {where}'s"
-    return None
+    try:
+        same = digest(path) == listed.sha256
+    except FileNotFoundError:  # removed just now
+        return f"{name}: missing"
+    return None if same else f"{name}: SHA-256 differs from {where}'s"
 
 
 def found_in(folder: Path) -> Iterator[tuple[str, int]]:
@@ -78,6 +80,9 @@ def found_in(folder: Path) -> Iterator[tuple[str, int]]:
     for parent, folders, names in os.walk(folder):
         for name in (*names, *folders):
             path = Path(parent, name)
-            mode = path.lstat().st_mode
+            try:
+                mode = path.lstat().st_mode
+            except FileNotFoundError:
+                continue  # removed just now: a validation renames its files, a build removes the bundle that was here
             if not stat.S_ISDIR(mode):
                 yield path.relative_to(folder).as_posix(), mode

@@ -7,9 +7,12 @@ leaves a bundle that verifies.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from gen3dexport.bundle.files import digest
@@ -29,12 +32,24 @@ def write_reports(bundle: Path, texts: Mapping[str, str]) -> None:
         OSError: when the folder cannot be written.
     """
     new = {(name, hashlib.sha256(text.encode()).hexdigest()) for name, text in texts.items()}
-    new.add((MANIFEST, digest(bundle / MANIFEST)))
-    old = {(name, digest(bundle / name)) for name in REPORTS if (bundle / name).is_file()}
-    write_text(bundle / DIGESTS, _lines(new | (old & recorded(bundle))))
-    for name, text in texts.items():
-        write_text(bundle / name, text)
-    write_text(bundle / DIGESTS, _lines(new))
+    with _alone(bundle):
+        new.add((MANIFEST, digest(bundle / MANIFEST)))
+        old = {(name, digest(bundle / name)) for name in REPORTS if (bundle / name).is_file()}
+        write_text(bundle / DIGESTS, _lines(new | (old & recorded(bundle))))
+        for name, text in texts.items():
+            write_text(bundle / name, text)
+        write_text(bundle / DIGESTS, _lines(new))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """While no other process writes reports into a folder: its temporary files have the same names."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -46,14 +61,30 @@ def write_text(path: Path, text: str) -> None:
 
 def recorded(bundle: Path) -> set[tuple[str, str]]:
     """(file, SHA-256) of every line of the digests; a line that is none is left out."""
-    path = bundle / DIGESTS
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    return _recorded(_digests(bundle))
+
+
+def _recorded(text: bytes | None) -> set[tuple[str, str]]:
+    lines = (text or b"").decode("utf-8", errors="replace").splitlines()
     return {(found[2], found[1]) for line in lines if (found := _LINE.fullmatch(line))}
+
+
+def _digests(bundle: Path) -> bytes | None:
+    path = bundle / DIGESTS
+    return path.read_bytes() if path.is_file() else None
 
 
 def changed_reports(bundle: Path) -> list[str]:
     """What was changed of the reports since they were written; reports that are gone are no change."""
-    known = recorded(bundle)
+    while True:
+        text = _digests(bundle)
+        problems = _changed(bundle, text)
+        if not problems or _digests(bundle) == text:
+            return problems  # else a validation was writing them
+
+
+def _changed(bundle: Path, text: bytes | None) -> list[str]:
+    known = _recorded(text)
     there = [name for name in REPORTS if (bundle / name).is_file()]
     problems = [f"{name}: a folder; validate the bundle again" for name in BESIDE_MANIFEST if (bundle / name).is_dir()]
     problems += [
@@ -63,7 +94,6 @@ def changed_reports(bundle: Path) -> list[str]:
     ]
     if there and (MANIFEST, digest(bundle / MANIFEST)) not in known:
         problems.append(f"{DIGESTS}: the reports are of another manifest; validate the bundle again")
-    text = (bundle / DIGESTS).read_bytes() if (bundle / DIGESTS).is_file() else None
     if text is not None and text != _lines(known).encode():
         problems.append(f"{DIGESTS}: damaged; validate the bundle again")
     return problems

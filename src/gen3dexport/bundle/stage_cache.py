@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -80,8 +80,11 @@ def _packages(modules: Sequence[ModuleType]) -> list[Path]:
 
 @contextmanager
 def in_use() -> Iterator[None]:
-    """While a build reads entries; `pruning` waits for no build and disturbs none."""
+    """While a build reads entries; `pruning` waits for no build and disturbs none. Drafts of killed builds go first."""
     with _whole_cache(fcntl.LOCK_SH):
+        for draft in folder().glob(".*.draft-*"):
+            with suppress(Timeout), _lock(draft.name[1:].partition(".draft-")[0], timeout=0):
+                remove(draft)  # no process makes this entry
         yield
 
 
@@ -113,7 +116,7 @@ def making(entry_key: str, on_wait: Callable[[], object]) -> Iterator[None]:
     Args:
         on_wait: called once, when there is another one.
     """
-    lock = FileLock(private_folder("stages") / f".{entry_key}.lock")
+    lock = _lock(entry_key)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -125,6 +128,11 @@ def making(entry_key: str, on_wait: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _lock(entry_key: str, timeout: float = -1) -> FileLock:
+    """Held by the process that makes an entry."""
+    return FileLock(private_folder("stages") / f".{entry_key}.lock", timeout=timeout)
 
 
 def find(entry_key: str) -> Path | None:

@@ -16,6 +16,7 @@ from typing import Any, NoReturn, TextIO, cast
 
 import typer
 
+from gen3dexport.children import end_with_parent
 from gen3dexport.cli.app import app
 from gen3dexport.errors import GenExportError, Interrupted, UsageError
 
@@ -67,6 +68,7 @@ def main() -> None:
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
+    end_with_parent()
     stdout = sys.stdout
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         sys.stdout = cast(TextIO, _Stdout(stdout or nowhere))  # a process may be started with stdout closed

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from gen3dexport.cli.app import Json, TargetName, emit, plan_of
+from gen3dexport.errors import UsageError
 
 if TYPE_CHECKING:
+    from gen3dexport.plan import Plan
     from gen3dexport.reports.records import Report
 
 EXAMPLE = "gen3dexport build trellis-mini --target executorch -o chair-maker"
@@ -29,27 +32,38 @@ def build(
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Read weights from a pickle too: its tensors only, never its code.")
     ] = False,
+    check_reproducible: Annotated[
+        bool,
+        typer.Option("--check-reproducible", help="Build twice, list every byte that differs, and keep no bundle."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Build a bundle for a target and validate it from disk."""
+    recipe, assignments = split_arguments(arguments or [])
+    assignments += ["random_weights=true"] if random_weights else []
+    plan_ = plan_of(recipe, target, assignments, allow_pickle)
+    if check_reproducible:
+        if out is not None:
+            raise UsageError("--check-reproducible: keeps no bundle; leave -o out")
+        _check_reproducible(plan_, [recipe, *assignments, "--target", target], as_json)
     from gen3dexport.build import build as build_bundle
     from gen3dexport.cli.tables import stages
     from gen3dexport.cli.validate import show_report
     from gen3dexport.reports.judge import exit_code
     from gen3dexport.validation.validate import validate as validate_bundle
 
-    recipe, assignments = split_arguments(arguments or [])
-    assignments += ["random_weights=true"] if random_weights else []
-    plan_ = plan_of(recipe, target, assignments, allow_pickle)
     folder = out or Path(f"{plan_.recipe.name}-{plan_.target.name}")
     with stages(list(plan_.schemes), quiet=as_json) as on_stage:
         if skip_validation:
             build_bundle(plan_, folder, on_stage)
         else:
             reports: list[Report] = []
-            manifest = build_bundle(
-                plan_, folder, on_stage, lambda draft: reports.append(validate_bundle(draft, folder.absolute().name))
-            )
+
+            def judge(draft: Path) -> None:
+                on_stage("bundle", "validate")
+                reports.append(validate_bundle(draft, folder.absolute().name))
+
+            manifest = build_bundle(plan_, folder, on_stage, judge)
     if skip_validation:
         emit(as_json, {"bundle": str(folder), "verdict": "not validated"}, f"{folder}: built, not validated")
         return
@@ -60,10 +74,31 @@ def build(
     raise typer.Exit(exit_code(reports[0]))
 
 
+def _check_reproducible(plan: Plan, arguments: list[str], as_json: bool) -> NoReturn:
+    """Build twice, show what differs, and exit."""
+    from gen3dexport.cli.tables import size_text, stages
+    from gen3dexport.plan import require_ready
+    from gen3dexport.validation.reproducible import EXIT_CODE, VARIED, build_twice
+
+    require_ready(plan)
+    arguments += ["--allow-pickle"] if plan.allow_pickle else []
+    if plan.recipe.weights.startswith("~"):  # the builds have other homes
+        arguments.append(f"weights={plan.weights}")
+    name = f"{plan.recipe.name} on {plan.target.name}"
+    with stages([name], quiet=as_json) as on_stage:
+        found = build_twice(arguments, lambda stage: on_stage(name, stage))
+    told = f"{name}: built twice with other {VARIED}: {found.files} files, {size_text(found.bytes)}"
+    verdict = "every byte is the same" if not found.differences else "only times and memory of the compiler differ"
+    lines = [f"{told}; {verdict if found.reproducible else 'they differ'}"]
+    lines += [f"  {d}{' (measured)' if d.measured else ''}" for d in found.differences]
+    result = {"recipe": plan.recipe.name, "target": plan.target.name, "reproducible": found.reproducible}
+    result |= {"files": found.files, "bytes": found.bytes, "differences": [asdict(d) for d in found.differences]}
+    emit(as_json, result, "\n".join(lines))
+    raise typer.Exit(0 if found.reproducible else EXIT_CODE)
+
+
 def split_arguments(arguments: list[str]) -> tuple[str, list[str]]:
     """The recipe (trellis-mini when none is named) and the `key=value` overrides."""
-    from gen3dexport.errors import UsageError
-
     names = [a for a in arguments if "=" not in a]
     if len(names) > 1:
         raise UsageError(f"{' '.join(names)}: one recipe at a time; overrides are written key=value")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gen3dexport.cli.app import LARGEST_SEED, Bundle, Json, emit
-from gen3dexport.errors import UsageError
+from gen3dexport.errors import UsageError, VerificationError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -154,21 +154,26 @@ def generate(
     if image is not None and (prompt or features):
         raise UsageError("--image: the asset is made of the image alone; leave --prompt and --features out")
     picture_of = None if image is None else read_image(image)
-    conditions = condition_cache.folder() if cache else None
-    with load_isolated(bundle, conditions) if isolate else nullcontext(load(bundle, conditions)) as loaded:
-        if loaded.manifest.random_weights:
-            raise UsageError(f"{bundle}: was built with random weights, for sizing; its assets would mean nothing")
-        if fields:
-            loaded.change(fields)
-        made_kinds = loaded.settings.asset_kinds
-        chosen = {out: asset_files.choose(out, made_kinds, kind, viewer.FILES) for out in outputs}
-        edits = edits or Edits()
-        edits.check(list(chosen.values()))
-        start = time.perf_counter()
-        loaded.load_programs()
-        load_seconds, start = time.perf_counter() - start, time.perf_counter()
-        made = loaded.generate_assets(prompt, seed, array, picture_of)
-        seconds = time.perf_counter() - start
+    conditions, edits = condition_cache.folder() if cache else None, edits or Edits()
+    while True:
+        with load_isolated(bundle, conditions) if isolate else nullcontext(load(bundle, conditions)) as loaded:
+            if loaded.manifest.random_weights:
+                raise UsageError(f"{bundle}: was built with random weights, for sizing; its assets would mean nothing")
+            if fields:
+                loaded.change(fields)
+            made_kinds = loaded.settings.asset_kinds
+            chosen = {out: asset_files.choose(out, made_kinds, kind, viewer.FILES) for out in outputs}
+            edits.check(list(chosen.values()))
+            start = time.perf_counter()
+            try:
+                loaded.load_programs()
+                load_seconds, start = time.perf_counter() - start, time.perf_counter()
+                made = loaded.generate_assets(prompt, seed, array, picture_of)
+                seconds = time.perf_counter() - start
+                break
+            except VerificationError:
+                if not loaded.replaced():
+                    raise  # else a build has put another bundle here: that one is as good
     files: list[dict[str, Any]] = []
     written: dict[Path, Any] = {}
     factor = edits.factor(made[next(iter(chosen.values()))])

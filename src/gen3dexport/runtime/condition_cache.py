@@ -10,6 +10,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,11 @@ class ConditionCache:
         return self.folder / f"{key}.safetensors"
 
     def _shrink(self) -> None:
-        entries = sorted(((p.stat(), p) for p in self.folder.glob("*.safetensors")), key=lambda e: e[0].st_mtime_ns)
+        entries = []
+        for path in self.folder.glob("*.safetensors"):
+            with suppress(FileNotFoundError):  # `gen3dexport cache prune` removed it meanwhile
+                entries.append((path.stat(), path))
+        entries.sort(key=lambda e: e[0].st_mtime_ns)
         total = sum(stat.st_size for stat, _ in entries)
         for stat, path in entries:
             if total <= self.most_bytes:

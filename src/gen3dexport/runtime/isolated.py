@@ -61,9 +61,9 @@ class IsolatedBundle:
     """
 
     def __init__(self, folder: Path, manifest: Manifest, conditions: Path | None) -> None:
-        host = LoadedBundle(folder, manifest)
-        host.check_settings()
-        self.folder, self.manifest, self.settings = folder, manifest, host.settings
+        self._host = LoadedBundle(folder, manifest)
+        self._host.check_settings()
+        self.folder, self.manifest, self.settings = folder, manifest, self._host.settings
         self.encoders: dict[str, Answered] = {}
         self._conditions = conditions
         self._fields: dict[str, str] = {}
@@ -72,6 +72,10 @@ class IsolatedBundle:
         self._lock = threading.RLock()
         with self._lock:
             self._start()
+
+    def replaced(self) -> bool:
+        """Whether a build has put another bundle into the folder since this one was loaded."""
+        return self._host.replaced()
 
     def change(self, values: Mapping[str, str]) -> None:
         """Set what the family lets an application change, by name (`on_overflow`).

@@ -18,7 +18,7 @@ from gen3dexport.assets import kinds
 from gen3dexport.assets.mesh import Mesh
 from gen3dexport.backends import Program
 from gen3dexport.bundle.files import change
-from gen3dexport.bundle.manifest import Manifest, verify
+from gen3dexport.bundle.manifest import Manifest, read_manifest, verify
 from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.bundle.report_files import MANIFEST
 from gen3dexport.documents.record import told
@@ -136,6 +136,13 @@ class LoadedBundle:
                 f"{self.folder}: the bundle was changed after it was loaded; load it again:\n  " + "\n  ".join(wrong)
             )
 
+    def replaced(self) -> bool:
+        """Whether a build has put another bundle into the folder since this one was loaded."""
+        try:
+            return read_manifest(self.folder).digest != self.manifest.digest
+        except GenExportError:
+            return False  # there is none, or a damaged one
+
     def change(self, values: Mapping[str, str]) -> None:
         """Set what the family lets an application change, by name (`on_overflow`).
 
@@ -156,8 +163,12 @@ class LoadedBundle:
         backend = backends.find(self.manifest.target["backend"])
         forks.check(self.folder, backend)
         if record.name not in self.programs:
-            self.check(*(f"programs/{name}" for name in record.files))
-            self.programs[record.name] = backend.load(self.folder / "programs", record)
+            files = [f"programs/{name}" for name in record.files]
+            self.check(*files)
+            loaded = backend.load(self.folder / "programs", record)
+            if self.replaced():  # perhaps between the check and the load
+                self.check(*files)
+            self.programs[record.name] = loaded
         return self.programs[record.name]
 
     def record(self, name: str) -> ProgramRecord:
@@ -204,8 +215,11 @@ class LoadedBundle:
             UsageError: for a request that the pipeline cannot take.
             VerificationError: when a file that it reads was changed since the bundle was loaded.
         """
-        self.check(*(name for name in self.manifest.files if name.startswith("host/")))
+        files = [name for name in self.manifest.files if name.startswith("host/")]
+        self.check(*files)
         state: State = self.family.begin(self.settings, request, self.folder / "host", xp)
+        if files and self.replaced():
+            self.check(*files)
         return state
 
     def run(

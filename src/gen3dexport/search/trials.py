@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -17,6 +15,7 @@ from torch import nn
 from gen3dexport.assets import kinds
 from gen3dexport.assets.score import loss
 from gen3dexport.build import first_states, golden_states
+from gen3dexport.disk import scratch
 from gen3dexport.errors import AccuracyError, UsageError
 from gen3dexport.models.component import Component
 from gen3dexport.models.declaration import State
@@ -54,9 +53,9 @@ class Trials:
         self.plan = plan
         self.observations: dict[str, Observation] = {}
         self.before: dict[str, tuple[State, ...]] = {}
-        with tempfile.TemporaryDirectory(prefix="gen3dexport-") as scratch:
+        with scratch() as place:
             calibrates = any(scheme in CALIBRATED for scheme in plan.backend.SCHEMES)
-            begun = first_states(plan, Path(scratch), calibrates)
+            begun = first_states(plan, place, calibrates)
         states = tuple(golden_states(plan, begun))
         others = tuple(begun[len(states) :])
         for name in plan.schemes:

@@ -6,12 +6,11 @@ as the asset's loss, measured anew at each step, stays within the allowed one.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from gen3dexport.build import build
+from gen3dexport.disk import scratch
 from gen3dexport.documents.budgets import Budgets
 from gen3dexport.documents.recipe import ComponentChoice
 from gen3dexport.errors import UnmeasuredError, UsageError
@@ -180,8 +179,8 @@ def with_choices(plan: Plan, choices: Mapping[str, ComponentChoice]) -> Plan:
 
 def _built(plan: Plan, point: Tried, minimize: str) -> Built:
     """A candidate built and measured from disk: the quantity, and the loss where the target's device is here."""
-    with tempfile.TemporaryDirectory(prefix="gen3dexport-") as scratch:
-        folder = Path(scratch) / "candidate"
+    with scratch() as place:
+        folder = place / "candidate"
         manifest = build(with_choices(plan, point.choices), folder)
         measured, _ = measure_in_child(folder, manifest)
         report = make_report(manifest, "candidate", measured, {}, "")

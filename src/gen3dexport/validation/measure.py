@@ -22,6 +22,7 @@ from gen3dexport.assets.score import Score
 from gen3dexport.backends import Program, stand_in
 from gen3dexport.bundle import golden
 from gen3dexport.bundle.program import ProgramRecord
+from gen3dexport.children import end_with_parent
 from gen3dexport.documents.recipe import Golden
 from gen3dexport.documents.target import Measure
 from gen3dexport.errors import GenExportError, MissingError, VerificationError
@@ -249,4 +250,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     sys.exit(main(sys.argv[1:]))

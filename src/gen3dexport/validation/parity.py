@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gen3dexport import models
+from gen3dexport.disk import scratch
 from gen3dexport.documents.target import Target
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
@@ -40,7 +40,7 @@ def compare(family: str, folder: Path, target: str | None, scheme: str, toleranc
         golden = agreement.read(folder)
     resolved = read_target(target) if target else None
     run: Run
-    with tempfile.TemporaryDirectory(prefix="gen3dexport-") as scratch:
+    with scratch() as place:
         if golden.component is None:
             if resolved is not None:
                 raise UsageError(f"{folder}: this set has no network, only the host's work; leave --target out")
@@ -48,7 +48,7 @@ def compare(family: str, folder: Path, target: str | None, scheme: str, toleranc
         elif resolved is None:
             run = _eager(golden.component)
         else:
-            run = _lowered(golden.component, resolved, scheme, Path(scratch))
+            run = _lowered(golden.component, resolved, scheme, place)
         with _told(family, folder):
             found, expected = agreement.outputs(golden, run)
     _check(folder, found, expected)

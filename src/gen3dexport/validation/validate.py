@@ -6,7 +6,6 @@ import datetime
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,11 @@ from pydantic import TypeAdapter
 
 from gen3dexport.assets import kinds
 from gen3dexport.bundle import golden
-from gen3dexport.bundle.manifest import Manifest, verify
+from gen3dexport.bundle.manifest import Manifest, read_manifest, verify
 from gen3dexport.bundle.report_files import write_reports, write_text
-from gen3dexport.disk import disk_error
-from gen3dexport.errors import of_kind
+from gen3dexport.children import of_this_process
+from gen3dexport.disk import disk_error, scratch
+from gen3dexport.errors import GenExportError, UsageError, of_kind
 from gen3dexport.provenance import versions
 from gen3dexport.reports.html import Shown, render_html
 from gen3dexport.reports.records import Failure, Measurement, Report
@@ -33,21 +33,28 @@ ANSWER: TypeAdapter[Measurement | Failure] = TypeAdapter(Measurement | Failure)
 
 @dataclass(frozen=True)
 class Judged:
-    """A bundle's report, and the files that tell it: name -> text; folder: where the bundle lies."""
+    """A bundle's report, and the files that tell it: name -> text.
+
+    Attributes:
+        folder: where the bundle lies; digest: of its manifest.
+    """
 
     report: Report
     files: Mapping[str, str]
     folder: Path
+    digest: str
 
     def write(self, place: Path) -> None:
         """Write the files into a folder, which is made when it is missing; in the bundle itself, their digests too.
 
         Raises:
-            UsageError: when it cannot be written.
+            UsageError: when it cannot be written, or another bundle lies there by now.
         """
         try:
             place.mkdir(parents=True, exist_ok=True)
             if place.samefile(self.folder):
+                if read_manifest(place).digest != self.digest:
+                    raise UsageError(f"{place}: a build has put another bundle here; validate that one too")
                 write_reports(place, self.files)
                 return
             for name, text in self.files.items():
@@ -83,14 +90,28 @@ def judge(folder: Path, name: str = "") -> Judged:
         UsageError: when the folder is not a bundle.
         VerificationError: when it was changed, or its runtime refuses a program.
     """
-    manifest = verify(folder, reports=False)
-    measured, generated = measure_in_child(folder, manifest)
+    manifest, measured, generated, reference = _measured(folder)
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     report = make_report(manifest, name or folder.absolute().name, measured, versions(), created)
-    reference = _first_assets(folder / golden.FOLDER / golden.ASSETS)
     page = render_html(report, Shown(report.pipeline.prompts[0], generated, reference))
     texts = {"report.json": report.to_json(), "report.md": to_markdown(report), "junit.xml": to_junit(report)}
-    return Judged(report, {**texts, "report.html": page}, folder)
+    return Judged(report, {**texts, "report.html": page}, folder, manifest.digest)
+
+
+def _measured(folder: Path) -> tuple[Manifest, Measurement, dict[str, Any], dict[str, Any]]:
+    """A bundle's manifest, what was measured of it, and the first assets that it made and ought to make; measured again
+    where a build has put another bundle there meanwhile."""
+    while True:
+        manifest = verify(folder, reports=False)
+        try:
+            measured, generated = measure_in_child(folder, manifest)
+            reference = _first_assets(folder / golden.FOLDER / golden.ASSETS)
+        except (GenExportError, OSError):
+            if read_manifest(folder).digest == manifest.digest:
+                raise
+        else:
+            if read_manifest(folder).digest == manifest.digest:
+                return manifest, measured, generated, reference
 
 
 def measure_in_child(folder: Path, manifest: Manifest) -> tuple[Measurement, dict[str, Any]]:
@@ -101,15 +122,15 @@ def measure_in_child(folder: Path, manifest: Manifest) -> tuple[Measurement, dic
         GenExportError: the child's own error, or how it was killed (`child_end`).
     """
     threads = str(manifest.target["measure"]["threads"])
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "TQDM_DISABLE": "1"}
-    with tempfile.TemporaryDirectory(prefix="gen3dexport-") as scratch:
-        out = Path(scratch) / MEASURED
-        command = [sys.executable, "-m", "gen3dexport.validation.measure", str(folder.absolute()), scratch]
+    with scratch() as place:  # where runtimes unpack programs too: a killed child leaves nothing
+        own = {"OMP_NUM_THREADS": threads, "TQDM_DISABLE": "1", "TMPDIR": str(place)}
+        environment, out = of_this_process({**os.environ, **own}), place / MEASURED
+        command = [sys.executable, "-m", "gen3dexport.validation.measure", str(folder.absolute()), str(place)]
         child = subprocess.run(command, env=environment, capture_output=True, text=True)
         if not out.is_file():
             raise child_end.told(str(folder), child.returncode, child.stderr)
         answer = ANSWER.validate_json(out.read_text())
-        generated = _first_assets(Path(scratch) / golden.ASSETS)
+        generated = _first_assets(place / golden.ASSETS)
     if isinstance(answer, Failure):
         raise of_kind(answer.error, answer.message)
     return answer, generated

@@ -480,6 +480,14 @@ class TestWithoutGpu:
         assert "code for sm_90" in said
         assert len(names) == lowered.facts["kernels"]
 
+    def test_it_names_no_folder_of_its_builder(self, cuda_package: tuple[Path, Component, Lowered]) -> None:
+        """Neither its host code nor the line tables of its kernels."""
+        folder, _, lowered = cuda_package
+        places = [str(toolchain.work_folder()), str(folder), str(Path(torch.__file__).parents[1])]
+        with zipfile.ZipFile(folder / lowered.files[0]) as archive:
+            named = [(n, place) for n in archive.namelist() for place in places if place.encode() in archive.read(n)]
+        assert named == []
+
     def test_weights_byte_by_byte(self, cuda_package: tuple[Path, Component, Lowered]) -> None:
         folder, component, lowered = cuda_package
         package = read_package(folder / lowered.files[0])

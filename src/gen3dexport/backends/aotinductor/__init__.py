@@ -185,7 +185,7 @@ def _package(captured: Captured, options: Options, out: Path) -> Lowered:
         "needed": list(package.needed),
         "weights": check_weights(package, {**program.state_dict, **program.constants}),
         "package_bytes": path.stat().st_size,
-        "reproducible": "byte for byte, for the same versions, cache folder and CPU level",
+        "reproducible": "byte for byte, for the same versions and CPU level",
     }
     if options.device == "cuda":
         facts["cubins"] = dict(package.cubins)

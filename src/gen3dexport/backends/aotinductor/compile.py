@@ -23,6 +23,7 @@ from gen3dexport.backends._quiet import quiet
 from gen3dexport.backends.aotinductor.host_code import LEVELS, HostCode, host_code
 from gen3dexport.backends.aotinductor.inspect_package import CONSTANTS_FILE
 from gen3dexport.backends.aotinductor.toolchain import work_folder
+from gen3dexport.children import end_those_at
 from gen3dexport.errors import ExportError, GenExportError
 
 _NEWER = frozenset({"cpp.march", "aot_inductor.enable_line_tables", "use_static_triton_launcher"})
@@ -144,10 +145,14 @@ def _workplace(name: str) -> Iterator[Path]:
     """An empty folder of a fixed name; nobody else builds meanwhile, and nothing stays but the compiler's cache."""
     root = work_folder()
     root.mkdir(parents=True, exist_ok=True)
-    environment = mock.patch.dict(os.environ, {"TORCHINDUCTOR_CACHE_DIR": str(root / "cache")})
+    # Line tables of a GPU's kernels would name the generated files in that folder.
+    own = {"TORCHINDUCTOR_CACHE_DIR": str(root / "cache"), "TRITON_DISABLE_LINE_INFO": "1"}
+    environment = mock.patch.dict(os.environ, own)
     with filelock.FileLock(root / "lock"), environment, quiet("torch.utils.cpp_extension"):  # no GPU: it says so
         folder = root / name
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():  # its build was killed
+            end_those_at(folder)  # its compilers would write into it
+            shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         try:
             yield folder

@@ -14,9 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -28,6 +26,7 @@ from gen3dexport.backends._quiet import quiet
 from gen3dexport.backends.aotinductor.gpu_table import Gpu
 from gen3dexport.backends.aotinductor.replaced import TABLE, Weights, owner_of, properties
 from gen3dexport.backends.aotinductor.toolchain import CHECKED, compiler, cuda_home, release
+from gen3dexport.disk import scratch
 from gen3dexport.errors import ExportError, MissingError
 
 OPTIONS: Mapping[str, object] = {
@@ -126,16 +125,16 @@ def _driver(gpu: Gpu) -> Iterator[None]:
 @contextlib.contextmanager
 def _link_stub() -> Iterator[None]:
     """A libcuda to link against: the driver that defines it is on GPU machines only, and is found there by name."""
-    with tempfile.TemporaryDirectory(prefix="gen3dexport-libcuda-") as folder:
-        source = Path(folder) / "stub.c"
+    with scratch() as folder:
+        source = folder / "stub.c"
         source.write_text("".join(f"int {name}(void) {{ return 100; }}\n" for name in _LIBCUDA.split()))
         command = [compiler(), "-x", "c", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", str(source)]
-        command += ["-o", str(Path(folder) / "libcuda.so")]
+        command += ["-o", str(folder / "libcuda.so")]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True)
         except subprocess.CalledProcessError as error:
             raise ExportError(f"{compiler()} cannot make a shared library: {error.stderr.strip()}") from error
-        paths = [folder, *filter(None, [os.environ.get("LIBRARY_PATH")])]
+        paths = [str(folder), *filter(None, [os.environ.get("LIBRARY_PATH")])]
         with mock.patch.dict(os.environ, {"LIBRARY_PATH": os.pathsep.join(paths), "CUDA_HOME": str(cuda_home())}):
             yield
 

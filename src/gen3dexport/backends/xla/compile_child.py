@@ -19,6 +19,7 @@ from typing import Any
 
 from gen3dexport.backends.xla.chips import CHIPS, Chip
 from gen3dexport.backends.xla.hlo import custom_calls, cycles
+from gen3dexport.children import end_with_parent
 
 
 def compile_program(program: Path, chip: Chip, effort: float) -> dict[str, Any]:
@@ -103,4 +104,5 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     main(sys.argv[1:])

@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gen3dexport.backends.xla.chips import Chip
+from gen3dexport.children import of_this_process
+from gen3dexport.disk import scratch
 from gen3dexport.errors import ExportError
 
 _QUIET = {
@@ -90,12 +91,12 @@ def compile_tpu(program: Path, name: str, chip: Chip, timeout_s: float) -> Compi
 
 
 def _child(program: Path, name: str, chip: Chip, timeout_s: float, effort: float) -> dict[str, Any] | None:
-    environment = {**os.environ, **_QUIET, "TPU_ACCELERATOR_TYPE": chip.accelerator}
+    environment = of_this_process({**os.environ, **_QUIET, "TPU_ACCELERATOR_TYPE": chip.accelerator})
     if not tpu_devices():
         environment["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # no device to protect: compiles may run side by side
     module = f"{__package__}.compile_child"
-    with tempfile.TemporaryDirectory(prefix="gen3dexport-tpu-") as folder:
-        result = Path(folder) / "result.json"
+    with scratch() as folder:
+        result = folder / "result.json"
         command = [sys.executable, "-P", "-m", module, str(program), chip.name, str(result), str(effort)]
         try:
             done = subprocess.run(

@@ -1,0 +1,320 @@
+"""Builds that are killed at random times over a good bundle: what is left, and how long the next build takes.
+
+    python benchmarks/trust/kills.py [--kills eager=60 eager+=14 ...] [--seed 0]
+
+Every round has another golden seed, so that nothing of it is in the stage cache. It starts `gen3dexport build` over the
+last round's bundle, sends a signal at a random time of the build's whole length, and checks: the bundle verifies and is
+the old or the new one whole; no process of the round is left after a second; the next build succeeds, puts the new
+bundle there and leaves no draft, no process and no temporary file. The signal is SIGKILL or SIGTERM to the build, or
+SIGKILL to a child of it (of an eager build, the process that validates).
+
+Builds named `TARGET` are copies of a process that has imported torch, and do not validate: their whole length is work
+that a kill can harm. Those named `TARGET+` are commands started from nothing, with validation.
+
+Resume ratio: the next build's time over the remaining work, which is the time of a whole cold build less the times of
+the components found in the stage cache (from the start of `load` to the end of `lower` of that cold build). Start-up
+and validation are work that always remains. Cold builds are timed every few rounds, and the three nearest are
+averaged. CPU seconds of the process and its children; the ratio of wall seconds, which other work on the machine
+disturbs, stands beside it. Writes benchmarks/results/trust_kills.json, after each target.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import commands
+import result_file
+import tiny_pipeline
+
+from gen3dexport.bundle.manifest import verify
+from gen3dexport.errors import GenExportError
+
+RESULT = Path(__file__).parents[1] / "results" / "trust_kills.json"
+KILLS = {"eager": 70, "onnx": 8, "executorch": 8, "cpu-aoti": 6, "eager+": 8}
+WAYS = {"SIGKILL": 6, "SIGTERM": 2, "SIGKILL to a child": 2}
+"""How a round ends a build -> its share."""
+THREADLESS = ("eager", "onnx", "executorch")
+"""Targets that are built once in this process before it is copied."""
+_COLD_EVERY = 12  # rounds between two cold builds that are timed
+_GRACE_S = 1.0
+
+
+@dataclass
+class Cold:
+    """A cold build: its wall seconds, its CPU seconds, and those of each component."""
+
+    seconds: float
+    cpu_seconds: float
+    components: dict[str, float]
+
+
+@dataclass
+class Site:
+    """A target's place: recipe, target, bundle, caches.
+
+    Attributes:
+        whole: whether builds start from nothing and validate.
+        seed: golden seed of the bundle that lies there; cold: the cold builds so far, with the round of each.
+    """
+
+    folder: Path
+    target: str
+    whole: bool
+    environment: dict[str, str]
+    recipe: Path
+    once: Path
+    seed: int = 0
+    cold: list[tuple[int, Cold]] = field(default_factory=list)
+
+    @property
+    def has_children(self) -> bool:
+        """Whether a build starts processes."""
+        return self.whole or self.target == "cpu-aoti"
+
+    @property
+    def bundle(self) -> Path:
+        """Where the bundle lies."""
+        return self.folder / "out" / "bundle"
+
+    def arguments(self, seed: int) -> list[str]:
+        """Of the build whose golden data has a seed."""
+        place = ["-t", str(self.once), "-o", str(self.bundle), *([] if self.whole else ["--skip-validation"])]
+        return ["build", str(self.recipe), f"golden.seed={seed}", *place]
+
+    def entries(self) -> dict[str, str]:
+        """Finished entries of the stage cache: name -> component."""
+        folder = self.folder / "cache" / "stages"
+        paths = [p for p in folder.iterdir() if not p.name.startswith(".")] if folder.is_dir() else []
+        return {p.name: json.loads((p / "entry.json").read_text())["component"] for p in paths}
+
+    def left(self) -> list[str]:
+        """Drafts and temporary files."""
+        drafts = [p.name for p in self.bundle.parent.iterdir() if ".draft-" in p.name]
+        drafts += [p.name for p in (self.folder / "cache" / "stages").iterdir() if ".draft-" in p.name]
+        return [*drafts, *(f"tmp/{p.name}" for p in (self.folder / "tmp").iterdir())]
+
+    def remaining(self, number: int, cached: set[str]) -> float:
+        """CPU seconds of a build that finds these components in the cache, by the cold builds nearest to a round."""
+        near = sorted(self.cold, key=lambda pair: abs(pair[0] - number))[:3]
+        return statistics.fmean(c.cpu_seconds - sum(c.components[name] for name in cached) for _, c in near)
+
+    def remaining_wall(self, number: int, cached: set[str]) -> float:
+        """Wall seconds, likewise, as if a component took the same share of both."""
+        near = sorted(self.cold, key=lambda pair: abs(pair[0] - number))[:3]
+        return self.remaining(number, cached) * statistics.fmean(c.seconds / c.cpu_seconds for _, c in near)
+
+
+def site(folder: Path, target: str) -> Site:
+    """A target's place with a good bundle in it; `target` as the command line has it, with a `+` for whole commands."""
+    folder.mkdir()
+    environment = tiny_pipeline.environment(folder)
+    (folder / "out").mkdir()
+    once = tiny_pipeline.target(folder, target.removesuffix("+"))
+    made = Site(folder, target, target.endswith("+"), environment, tiny_pipeline.write(folder, shallow=True), once)
+    cold_build(made, 0)  # compiles Python's modules and torch's headers, which counts for none
+    made.cold.clear()
+    cold_build(made, 0)
+    return made
+
+
+def cold_build(at: Site, number: int) -> None:
+    """A cold build to its end, timed."""
+    at.seed += 1
+    code, build = commands.run(at.arguments(at.seed), at.environment, fork=not at.whole)
+    assert code == 0, build.said
+    work = {name: build.work(name) for name in tiny_pipeline.COMPONENTS}
+    at.cold.append((number, Cold(build.seconds, build.cpu_seconds, work)))
+
+
+def one_round(at: Site, number: int, way: str, rng: random.Random) -> dict[str, Any] | None:
+    """Kill a build and build again: what was found; None where the build was faster than the signal."""
+    mark = f"{at.target}-{number}-{rng.random()}"
+    old, before = at.seed, at.entries()
+    at.seed += 1
+    length = at.cold[-1][1].seconds
+    when = rng.uniform(0, length)
+    build = commands.start(at.arguments(at.seed), at.environment, mark, not at.whole)
+    victim = _victim(build, way, when)
+    if victim is None:
+        assert build.finish() == 0, build.said
+        return None
+    commands.kill(victim, signal.SIGTERM if way == "SIGTERM" else signal.SIGKILL)
+    killed_at = time.monotonic()
+    code = build.finish()
+    ended = time.monotonic() - killed_at
+    if code == 0 and not way.endswith("child"):
+        return None
+    time.sleep(_GRACE_S)
+    children = commands.names(commands.alive(mark))
+    found: dict[str, Any] = {"way": way, "at": when / length, "exit": code, "ended_s": ended, "children": children}
+    found["stage"] = "after " + " ".join([*build.stages()][-1:][0] if build.stages() else ["nothing"])
+    found["bundle"] = _state(at, {old: "old", at.seed: "new"})
+    found["traceback"] = "Traceback" in build.said
+    cached = {component for name, component in at.entries().items() if name not in before}
+    code, again = commands.run(at.arguments(at.seed), at.environment, mark, not at.whole)
+    found["resumed"] = code == 0
+    found["said"] = "" if code == 0 else again.said[-500:]
+    found["after"] = _state(at, {at.seed: "new"})
+    found["left"] = at.left()
+    found["children_after"] = commands.names(commands.alive(mark))
+    found["cached"] = sorted(cached)
+    found["resume_s"], found["resume_wall_s"] = again.cpu_seconds, again.seconds
+    found["remaining_of"] = (number, cached)
+    return found
+
+
+def _victim(build: commands.Started, way: str, when: float) -> Any:
+    """The process to kill, after so many seconds; of children the first from then on. None where there is none."""
+    while time.monotonic() < build.start + when:
+        if build.process.poll() is not None:
+            return None
+        time.sleep(0.005)
+    if not way.endswith("child"):
+        return build.process if build.process.poll() is None else None
+    while build.process.poll() is None:
+        try:
+            children = psutil.Process(build.process.pid).children(recursive=True)
+        except psutil.Error:
+            return None
+        if children:
+            return children[-1]
+        time.sleep(0.005)
+    return None
+
+
+def _state(at: Site, known: dict[int, str]) -> str:
+    """Which bundle lies there, or what is wrong with it."""
+    try:
+        manifest = verify(at.bundle)
+    except GenExportError as error:
+        return f"broken: {error}"
+    return known.get(manifest.recipe["golden"]["seed"], "another one")
+
+
+def many(at: Site, kills: int, rng: random.Random, end: float) -> list[dict[str, Any]]:
+    """Rounds until so many builds were killed, or the monotonic clock shows `end`."""
+    found: list[dict[str, Any]] = []
+    number = 0
+    while len(found) < kills and time.monotonic() < end:
+        number += 1
+        if number % _COLD_EVERY == 0:
+            cold_build(at, number)
+        way = rng.choices([*WAYS], [*WAYS.values()])[0] if at.has_children else rng.choice(["SIGKILL", "SIGTERM"])
+        if (one := one_round(at, number, way, rng)) is not None:
+            found.append(one)
+            print(at.target, len(found), {k: v for k, v in one.items() if k != "said" or v}, flush=True)
+    cold_build(at, number)
+    for one in found:
+        number, cached = one.pop("remaining_of")
+        one["remaining_s"] = at.remaining(number, cached)
+        one["ratio"] = one["resume_s"] / one["remaining_s"]
+        one["wall_ratio"] = one["resume_wall_s"] / at.remaining_wall(number, cached)
+    return found
+
+
+def summary(target: str, at: Site, rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the rounds of a target found, as a row."""
+    ratios = sorted(one["ratio"] for one in rounds)
+    broken = [one for one in rounds if one["bundle"] not in ("old", "new") or one["after"] != "new"]
+    return {
+        "target": target,
+        "kills": len(rounds),
+        "ways": dict(Counter(one["way"] for one in rounds)),
+        "stages": dict(Counter(one["stage"] for one in rounds)),
+        "old": sum(one["bundle"] == "old" for one in rounds),
+        "new": sum(one["bundle"] == "new" for one in rounds),
+        "broken": len(broken),
+        "failed_resumes": sum(not one["resumed"] for one in rounds),
+        "tracebacks": sum(one["traceback"] for one in rounds),
+        "drafts": sum(bool(one["left"]) for one in rounds),
+        "children_after_1_s": dict(Counter(name for one in rounds for name in one["children"])),
+        "children_after_resume": sum(bool(one["children_after"]) for one in rounds),
+        "cached": dict(Counter(str(len(one["cached"])) for one in rounds)),
+        "sigterm_to_exit_s": max((one["ended_s"] for one in rounds if one["way"] == "SIGTERM"), default=None),
+        "cold_s": [cold.seconds for _, cold in at.cold],
+        "cold_cpu_s": [cold.cpu_seconds for _, cold in at.cold],
+        "ratios": ratios,
+        "wall_ratios": sorted(one["wall_ratio"] for one in rounds),
+        **quantiles(ratios),
+    }
+
+
+def quantiles(ratios: list[float]) -> dict[str, float]:
+    """The median, the ninth decile and the largest."""
+    ordered = sorted(ratios)
+    return {f"p{q}": ordered[min(len(ordered) - 1, len(ordered) * q // 100)] for q in (50, 90)} | {"max": ordered[-1]}
+
+
+def warm_up(folder: Path, targets: list[str]) -> None:
+    """Build once in this process, for each target whose backend starts no threads, so that copies of it need not import
+    and trace what it has."""
+    import gc
+    import os
+
+    from gen3dexport.build import build
+    from gen3dexport.plan import make_plan, read_recipe, read_target
+
+    os.environ.update(tiny_pipeline.environment(folder))
+    recipe = tiny_pipeline.write(folder, shallow=True)
+    for name in targets:
+        target = read_target(name)
+        build(make_plan(read_recipe(str(recipe), target), target), folder / f"bundle-{name}")
+    gc.collect()
+    gc.freeze()  # a copy's collector need not look at it
+
+
+def main() -> int:
+    """Kill, print and write; 1 when something was broken or left."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", nargs="*", default=[f"{k}={v}" for k, v in KILLS.items()], metavar="TARGET=COUNT")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=120, help="after which no round begins")
+    parser.add_argument("--out", type=Path, default=RESULT)
+    options = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    end = time.monotonic() + 60 * options.minutes
+    with tempfile.TemporaryDirectory(prefix="trust-kills-") as scratch:
+        copied = [text.partition("=")[0] for text in options.kills]
+        warm_up(Path(scratch) / "warm", [name for name in copied if name in THREADLESS])
+        for text in options.kills:
+            target, _, count = text.partition("=")
+            at = site(Path(scratch) / target, target)
+            if found := many(at, int(count), random.Random(f"{options.seed} {target}"), end):
+                rows.append(summary(target, at, found))
+                total = totals(rows)
+                result = {"basis": "measured", "seed": options.seed, "grace_s": _GRACE_S, "total": total, "rows": rows}
+                result_file.write(options.out, __file__, result)
+                print(json.dumps(rows[-1], indent=1), flush=True)
+    print(json.dumps(total, indent=1))
+    return 1 if any(total[key] for key in BAD) else 0
+
+
+BAD = ("broken", "failed_resumes", "tracebacks", "drafts", "children_after_resume")
+"""Fields of a row that ought to be 0."""
+
+
+def totals(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Sums over all targets, and quantiles of all resume ratios."""
+    total = {key: sum(row[key] for row in rows) for key in ("kills", *BAD)}
+    every = {name: [ratio for row in rows for ratio in row[name]] for name in ("ratios", "wall_ratios")}
+    wall = {f"wall_{key}": value for key, value in quantiles(every["wall_ratios"]).items()}
+    return {**total, **quantiles(every["ratios"]), **wall}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
