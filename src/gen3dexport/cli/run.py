@@ -136,6 +136,8 @@ def generate(
     """
     from gen3dexport.assets import files as asset_files
     from gen3dexport.assets.edits import Edits
+    from gen3dexport.cli.tables import say_limits
+    from gen3dexport.documents.licences import Licences
     from gen3dexport.models.image_preparation import read_image
     from gen3dexport.pages import viewer
     from gen3dexport.runtime import condition_cache, load
@@ -149,6 +151,8 @@ def generate(
         raise UsageError("--image: the asset is made of the image alone; leave --prompt and --features out")
     picture_of = None if image is None else read_image(image)
     loaded = load(bundle, conditions=condition_cache.folder() if cache else None)
+    recipe = loaded.manifest.recipe
+    say_limits(recipe["name"], Licences.model_validate(recipe.get("licences") or {}))
     if loaded.manifest.random_weights:
         raise UsageError(f"{bundle}: was built with random weights, for sizing; its assets would mean nothing")
     if fields:
