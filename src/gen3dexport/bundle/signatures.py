@@ -69,8 +69,8 @@ def check(bundle: Path, files: Sequence[str], key: Path | None = None, chain: Se
     path = bundle / SIGNATURE
     if not path.is_file():
         raise VerificationError(
-            f"{path}: missing, so nobody vouches for this bundle; sign it with: gen3dexport sign {bundle} --key KEY, or "
-            "get the signed one"
+            f"{path}: missing, so nobody vouches for this bundle; get the signed one, or sign it with: "
+            f"gen3dexport sign {bundle} --key KEY"
         )
     from model_signing import verifying
 
@@ -128,9 +128,8 @@ def _as_bytes(password: str | None) -> Any:
 def _signed(path: Path) -> set[str]:
     """Names of the files that a signature, which was checked, is of."""
     envelope = json.loads(path.read_text(encoding="utf-8"))["dsseEnvelope"]
-    return {
-        resource["name"] for resource in json.loads(base64.b64decode(envelope["payload"]))["predicate"]["resources"]
-    }
+    statement = json.loads(base64.b64decode(envelope["payload"]))
+    return {resource["name"] for resource in statement["predicate"]["resources"]}
 
 
 @contextlib.contextmanager

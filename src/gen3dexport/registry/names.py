@@ -51,7 +51,7 @@ def read_name(text: str) -> ArtifactName:
     if found is None:
         shown = "the name of the artifact" if "@" in text.partition("/")[0] else repr(text)
         raise UsageError(
-            f"{shown}: write HOST[:PORT]/NAME:TAG, in small letters, e.g. 127.0.0.1:5000/chairs/chair-maker:1; no user and "
-            "no password: they come from Docker's configuration or the environment"
+            f"{shown}: write HOST[:PORT]/NAME:TAG, in small letters, e.g. 127.0.0.1:5000/chairs/chair-maker:1; no user "
+            "and no password: they come from Docker's configuration or the environment"
         )
     return ArtifactName(found["host"], found["name"], found["tag"] or found["digest"])

@@ -9,10 +9,12 @@ from typing import Any
 from gen3dexport.bundle.manifest import Manifest
 from gen3dexport.documents.licences import warning
 from gen3dexport.documents.recipe import Recipe
-from gen3dexport.reports.records import Estimated, MeasuredMemory, MeasuredTimes, Report
+from gen3dexport.reports.records import Against, Estimated, MeasuredMemory, MeasuredTimes, Report
 from gen3dexport.reports.text import number
 
 Json = dict[str, Any]
+
+REFERENCES: tuple[Against, ...] = ("quantized", "fp32")
 
 
 def model_card(
@@ -92,11 +94,11 @@ def _metrics(report: Report) -> Iterator[Json]:
                 name = f"{kind}.{score.name}" + (f" ({score.unit})" if score.unit else "")
                 yield _metric(name, score.value, f"{on}, against the float32 model, prompt: {quality.prompt}")
     for c in report.components:
-        for reference in ("quantized", "fp32"):
+        for reference in REFERENCES:
             if (worst := c.errors.worst(reference)) is not None:
                 yield _metric("relative L2 error", worst, f"{on}, {c.name} against its {reference} eager model")
         match c.peak_memory:
-            case MeasuredMemory():
+            case MeasuredMemory() as peak:
                 yield _metric(
                     "peak memory (bytes)", c.peak_memory.bytes, f"{on}, {c.name}, {c.peak_memory.where} memory"
                 )
