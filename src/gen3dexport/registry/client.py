@@ -53,7 +53,10 @@ class Repository:
         if self.has_blob(digest):
             return
         with self._call("POST", f"{self.base}/blobs/uploads/", "pull,push") as answer:
-            place = urljoin(str(answer.url), answer.headers["Location"])
+            where = answer.headers.get("Location")
+            if where is None:
+                raise MissingError(f"{self.name}: the registry names no place for a file; is it an OCI registry?")
+            place = urljoin(str(answer.url), where)
         place += ("&" if urlsplit(place).query else "?") + f"digest={digest}"
         octets = {"Content-Type": "application/octet-stream"}
         if isinstance(content, Path) and not content.stat().st_size:

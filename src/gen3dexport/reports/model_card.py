@@ -99,9 +99,7 @@ def _metrics(report: Report) -> Iterator[Json]:
                 yield _metric("relative L2 error", worst, f"{on}, {c.name} against its {reference} eager model")
         match c.peak_memory:
             case MeasuredMemory() as peak:
-                yield _metric(
-                    "peak memory (bytes)", c.peak_memory.bytes, f"{on}, {c.name}, {c.peak_memory.where} memory"
-                )
+                yield _metric("peak memory (bytes)", peak.bytes, f"{on}, {c.name}, {peak.where} memory")
     match report.pipeline.latency:
         case MeasuredTimes():
             yield _metric("latency of one asset (ms)", report.pipeline.latency.p50_ms, f"{on}, median")
