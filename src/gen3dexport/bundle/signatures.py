@@ -39,7 +39,7 @@ def sign(bundle: Path, key: Path, certificate: Path | None = None, chain: Sequen
         UsageError: for a key that cannot sign, or certificates that do not belong to it.
         MissingError: through ModuleNotFoundError, when the extra `trust` is not installed.
     """
-    password = os.environ.get(PASSWORD)
+    bundle, password = bundle.resolve(), os.environ.get(PASSWORD)
     check_key(key, private=True, password=password)
     from model_signing import hashing, signing
 
@@ -51,7 +51,8 @@ def sign(bundle: Path, key: Path, certificate: Path | None = None, chain: Sequen
         else:
             config.use_certificate_signer(private_key=key, signing_certificate=certificate, certificate_chain=chain)
         config.sign(bundle, Path(folder) / SIGNATURE)
-        write_atomically(bundle / SIGNATURE, (Path(folder) / SIGNATURE).read_bytes())
+        content = (Path(folder) / SIGNATURE).read_bytes()
+    write_atomically(bundle / SIGNATURE, content)
     return bundle / SIGNATURE
 
 
@@ -84,7 +85,7 @@ def check(bundle: Path, files: Sequence[str], key: Path | None = None, chain: Se
             config.use_certificate_verifier(certificate_chain=list(chain))
         by = f"a certificate that {', '.join(map(str, chain))} vouches for"
     with _told(f"{path}: not the signature of this bundle by {by}; get the bundle again", VerificationError):
-        config.verify(bundle, path)
+        config.verify(bundle.resolve(), path)
     if unsigned := sorted({MANIFEST, *files} - _signed(path)):
         raise VerificationError(
             f"{path}: leaves out {', '.join(unsigned)}; sign the bundle again with gen3dexport sign"

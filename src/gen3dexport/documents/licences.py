@@ -58,7 +58,7 @@ class Licences(Record):
     def _terms_can_be_found(self) -> Self:
         own = [text for text in (self.code, self.weights, self.data) if text and _OWN_TERMS in text]
         if own and not self.link:
-            raise ValueError(f"{own[0]} is no licence that SPDX knows; give its terms with `link: ADDRESS`")
+            raise ValueError(f"needs `link: ADDRESS`, where the terms of {own[0]} stand, which SPDX has no text of")
         return self
 
     @property
