@@ -7,8 +7,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gen3dexport.plan import read_recipe  # noqa: E402
-from training.trellis_mini.digest import digests  # noqa: E402
+from gen3dexport.plan import read_recipe
+from training.trellis_mini.digest import digests
 
 
 def test_recipes_have_the_digests_of_their_training_captions() -> None:

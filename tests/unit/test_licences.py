@@ -77,7 +77,7 @@ def test_terms_without_an_expression_may_forbid_it_too() -> None:
 
 
 def test_notices_have_our_licence_and_the_weights_own(tmp_path: Path) -> None:
-    (tmp_path / "LICENSE.md").write_text("Copyright somebody. Do as you like.")
+    (tmp_path / "LICENSE").write_text("Copyright somebody. Do as you like.")
     (tmp_path / "model.safetensors").write_bytes(b"LICENSE")
     licences = Licences(weights="CC-BY-NC-4.0", notice="Made with Theirs.")
     text = notices("their-model", licences, tmp_path)

@@ -49,7 +49,8 @@ def sign(bundle: Path, key: Path, certificate: Path | None = None, chain: Sequen
         if certificate is None:
             config.use_elliptic_key_signer(private_key=key, password=_as_bytes(password))
         else:
-            config.use_certificate_signer(private_key=key, signing_certificate=certificate, certificate_chain=chain)
+            between = list(chain) or [certificate]  # the library takes no empty chain
+            config.use_certificate_signer(private_key=key, signing_certificate=certificate, certificate_chain=between)
         config.sign(bundle, Path(folder) / SIGNATURE)
         content = (Path(folder) / SIGNATURE).read_bytes()
     write_atomically(bundle / SIGNATURE, content)
