@@ -82,7 +82,7 @@ def test_the_same_bundle_has_the_same_bill(
 ) -> None:
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
     out = tmp_path / "bill.json"
-    assert cli("sbom", paper, "-o", out)[0] == 0
+    assert json.loads(cli("sbom", paper, "-o", out, "--json")[1]) == {"bundle": str(paper), "path": str(out)}
     paper.rename(tmp_path / "moved")
     first = cli("sbom", tmp_path / "moved")[1]
     assert out.read_text() == first and "timestamp" not in first

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gen3dexport.cli.app import Bundle
+from gen3dexport.cli.app import Bundle, Json, emit
 from gen3dexport.errors import UsageError
 
 EXAMPLE = "gen3dexport sbom chair-maker -o chair-maker.cdx.json"
@@ -19,6 +19,7 @@ def sbom(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A file outside the bundle (default standard output).")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Write a bundle's bill of materials: CycloneDX 1.6 with the model's card, as JSON.
 
@@ -47,4 +48,5 @@ def sbom(
         print(text, end="")
     else:
         write_atomically(out, text.encode())
-        print(f"{out}: bill of materials of {bundle} (CycloneDX 1.6)")
+        said = f"{out}: bill of materials of {bundle} (CycloneDX 1.6)"
+        emit(as_json, {"bundle": str(bundle), "path": str(out)}, said)
