@@ -196,3 +196,22 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def _paper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of trellis-mini whose programs are texts."""
+    from paper_bundle import write_paper_bundle
+
+    from gen3dexport.plan import make_plan, read_recipe, read_target
+
+    target = read_target("eager")
+    folder = tmp_path_factory.mktemp("paper") / "bundle"
+    write_paper_bundle(make_plan(read_recipe("trellis-mini", target), target), folder)
+    return folder
+
+
+@pytest.fixture
+def paper(_paper: Path, tmp_path: Path) -> Path:
+    """A copy of that bundle, to sign, send or damage."""
+    return Path(shutil.copytree(_paper, tmp_path / "bundle"))

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from gen3dexport.bundle.drafts import renamed, writing
 from gen3dexport.bundle.files import digest
 from gen3dexport.bundle.golden import Trajectories
 from gen3dexport.bundle.manifest import BASELINE, Manifest, Unquantized, write_manifest
+from gen3dexport.bundle.notices import NOTICES, notices
 from gen3dexport.bundle.program import Lowered, ProgramRecord, program_record, specs
 from gen3dexport.bundle.report_files import MANIFEST
 from gen3dexport.errors import GenExportError
@@ -82,6 +84,8 @@ def _begin(plan: Plan, draft: Path) -> list[State]:
     """Host files into the draft, and the pipeline's first state for every golden prompt."""
     for folder in ("programs", "host", golden.FOLDER):
         (draft / folder).mkdir()
+    text = notices(plan.recipe.name, plan.recipe.licences, plan.weights)
+    (draft / NOTICES).write_text(text, encoding="utf-8")
     return first_states(plan, draft / "host")
 
 
@@ -218,7 +222,7 @@ def _key_parts(plan: Plan, name: str, states: list[State]) -> Mapping[str, Any]:
         "component": name,
         "family": plan.recipe.family,
         "settings": plan.settings.model_dump(mode="json"),
-        "weights": {p.name: digest(p) for p in files_of(plan.weights / checkpoint)} or checkpoint,
+        "weights": _weights(plan, name) or checkpoint,
         "strip_prefix": plan.recipe.strip_prefix,
         "random_weights": plan.recipe.random_weights,
         "assets": plan.recipe.golden.assets,
@@ -230,6 +234,18 @@ def _key_parts(plan: Plan, name: str, states: list[State]) -> Mapping[str, Any]:
         "versions": versions(),
         "host": host(),
     }
+
+
+def _weights(plan: Plan, name: str) -> dict[str, str]:
+    """SHA-256 of a component's checkpoint files by name; none where a package has them."""
+    paths = files_of(plan.weights / plan.declared[name].checkpoint)
+    return {p.name: _digest_of_large(p, p.stat().st_mtime_ns, p.stat().st_size) for p in paths}
+
+
+@lru_cache(maxsize=256)
+def _digest_of_large(path: Path, changed: int, size: int) -> str:
+    """`digest`, once for a file as it is: keys and the manifest both have it."""
+    return digest(path)
 
 
 def _array_digest(value: np.ndarray) -> str:
@@ -248,4 +264,5 @@ def _manifest_fields(plan: Plan, entries: list[dict[str, Any]]) -> dict[str, Any
         "versions": versions(),
         "host": host(),
         "random_weights": plan.recipe.random_weights,
+        "weights": {} if plan.recipe.random_weights else {n: w for n in plan.declared if (w := _weights(plan, n))},
     }

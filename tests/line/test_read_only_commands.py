@@ -20,7 +20,7 @@ from gen3dexport.plan import make_plan, read_recipe, read_target
 Cli = Callable[..., tuple[int, str, str]]
 RECIPES, TARGETS = sorted(documents("recipes")), sorted(documents("targets"))
 LOOKING = {"ls", "show", "plan", "doctor"}
-OTHERS = {"verify", "inspect", "compare", "parity"}
+OTHERS = {"verify", "inspect", "compare", "parity", "sbom"}
 """Commands that look at a bundle, a report or a golden set: they are tried beside what makes those."""
 RELEASED = 30e6
 """Parameters from which on a network counts as one of released size, whose capture takes many seconds."""
@@ -51,7 +51,7 @@ def _each_network_is_exported_once(captured: dict[Any, Any], monkeypatch: pytest
 
 
 def test_every_command_either_looks_or_makes_something() -> None:
-    makers = {"build", "validate", "run", "cp", "sensitivity", "tune", "cache"}
+    makers = {"build", "validate", "run", "cp", "sensitivity", "tune", "cache", "sign", "push", "pull"}
     assert LOOKING | OTHERS | makers == set(COMMANDS)
 
 

@@ -250,6 +250,29 @@ def test_what_is_no_file_of_the_bundle_is_told(harm: str, bundle: Path, cli: Cli
     assert code == VerificationError.exit_code and words in error
 
 
+PASSED_ON = {
+    "verify": [], "run": [], "validate": [], "sbom": [], "sign": ["--key", "key.pem"], "push": ["127.0.0.1:1/x:1"],
+}  # fmt: skip
+"""Commands that read a bundle's files, and what else they need to be told."""
+
+
+@pytest.mark.parametrize("harm", ["a link", "a folder that is a link", "a link to nothing"])
+@pytest.mark.parametrize("command", PASSED_ON)
+def test_no_command_follows_a_link_out_of_a_bundle(command: str, harm: str, bundle: Path, cli: Cli) -> None:
+    HARMS[harm][0](bundle)
+    before = sorted(bundle.rglob("*"))
+    code, out, error = cli(command, bundle, *PASSED_ON[command])
+    assert code == VerificationError.exit_code and HARMS[harm][1] in error and not out, error
+    assert sorted(bundle.rglob("*")) == before
+
+
+def test_a_copy_goes_through_no_link(tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "mine.yaml").symlink_to(tmp_path / "elsewhere.yaml")
+    code, _, error = cli("cp", "trellis-mini", tmp_path / "mine.yaml")
+    assert code == UsageError.exit_code and "exists" in error and not (tmp_path / "elsewhere.yaml").exists()
+    assert cli("cp", "../recipes/trellis-mini", tmp_path / "new.yaml")[0] == UsageError.exit_code
+
+
 def test_a_bundle_that_is_replaced_while_it_is_read_is_read_again(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

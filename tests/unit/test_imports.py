@@ -13,6 +13,7 @@ import gen3dexport.cli
 from gen3dexport.cli.app import COMMANDS
 
 HEAVY = ("torch", "jax", "executorch", "onnx", "onnxruntime", "triton", "torchax", "torchao", "transformers", "trimesh")
+HEAVY += ("model_signing", "cryptography", "requests", "packaging.licenses")
 
 LIGHT = [["--help"], ["ls"], ["ls", "schemes"], ["show", "trellis-mini"], *([name, "--help"] for name in COMMANDS)]
 

@@ -8,7 +8,9 @@ BUNDLE/
   golden/NAME.safetensors  calls of a component: inputs, float32 and quantized outputs; likewise NAME.trajectory and
                            NAME.sampler where the component is a sampler's network
   golden/assets.safetensors      `0.logits`, ...: the float32 eager model's result for each golden prompt
+  NOTICES.txt              licences of what is in it
   report.json, .md, .html, junit.xml, reports.sha256   written by validate, with digests of their own (`report_files`)
+  model.sig                written by sign, over the manifest and every file that it lists (`signatures`)
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import json
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn, Self
+from typing import Annotated, Any, Literal, NoReturn, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -61,7 +63,9 @@ class Manifest(Record):
         versions: packages that built it; host: what the building machine was.
         random_weights: True when the weights mean nothing.
         unquantized: the unquantized program of each quantized component, where a budget compares with it.
-        files: every file but the manifest and the reports, by path relative to the bundle.
+        weights: SHA-256 of each component's checkpoint files by their name; without components whose weights are random
+            or come with a package, which `versions` has.
+        files: every file but the manifest, the reports and the signature, by path relative to the bundle.
         digest: SHA-256 of the rest, see `own_digest`.
     """
 
@@ -77,6 +81,7 @@ class Manifest(Record):
     host: dict[str, str]
     random_weights: bool = False
     unquantized: dict[str, Unquantized] = {}
+    weights: dict[str, dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]] = {}
     files: dict[FileName, File]
     digest: str = ""
 
@@ -116,6 +121,7 @@ class Manifest(Record):
                 problems.append(f"unquantized.{name}: no such component")
             if 0 < len(self._unlisted(baseline)) < len(baseline):
                 problems.append(f"unquantized.{name}: only some of its files are keys of files")
+        problems += [f"weights.{name}: no such component" for name in self.weights if name not in components]
         if self.family != self.recipe["family"]:
             problems.append(f"family: {self.family!r}, and the recipe's is {self.recipe['family']!r}")
         if problems:

@@ -20,8 +20,10 @@ from gen3dexport.bundle.files import digest
 REPORTS = ("report.json", "report.md", "report.html", "junit.xml")
 DIGESTS = "reports.sha256"
 MANIFEST = "manifest.json"
-BESIDE_MANIFEST = frozenset(name for own in (*REPORTS, DIGESTS) for name in (own, f".{own}.tmp"))
-"""What a bundle may have and its manifest does not list: the second of each pair is left by a killed process."""
+SIGNATURE = "model.sig"
+"""The signature of a bundle, see `signatures`."""
+BESIDE_MANIFEST = frozenset(name for own in (*REPORTS, DIGESTS) for name in (own, f".{own}.tmp")) | {SIGNATURE}
+"""What a bundle may have and its manifest does not list: names with a dot are left by a killed process."""
 _LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
 
 

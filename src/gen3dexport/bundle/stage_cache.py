@@ -30,8 +30,9 @@ _FILES = TypeAdapter(dict[FileName, File])
 _PACKAGE = Path(__file__).parents[1]
 HARMLESS = (
     *("bundle/__init__.py", "bundle/drafts.py", "bundle/files.py", "bundle/manifest.py", "bundle/report_files.py"),
+    *("bundle/notices.py", "bundle/signatures.py"),
     *("bundle/stage_cache.py", "bundle/cache_entries.py"),
-    *("assets", "cli", "documents", "pages", "reports", "runtime", "search", "testing", "validation"),
+    *("assets", "cli", "documents", "pages", "registry", "reports", "runtime", "search", "testing", "validation"),
     *("provenance.py", "__main__.py"),
 )
 """Rooms and modules whose code changes no entry: what they decide reaches it through the other parts of its key.

@@ -26,6 +26,7 @@ __all__ = ["main"]
 VENDORS = {"torch": "torch", "torchao": "torch", "executorch": "executorch", "jax": "tpu", "torchax": "tpu"} | {
     "onnx": "onnx",
     "onnxruntime": "onnx",
+    **dict.fromkeys(("model_signing", "OpenSSL", "cryptography", "requests"), "trust"),
 }
 RESUMED = ("build", "tune")
 """Commands that keep finished parts in the stage cache."""

@@ -12,7 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 COMMANDS = (
     "build", "validate", "run", "plan", "ls", "show", "cp", "verify", "inspect", "doctor", "parity", "compare",
-    "sensitivity", "tune", "cache",
+    "sensitivity", "tune", "cache", "sbom", "sign", "push", "pull",
 )  # fmt: skip
 """Commands in the order of `--help`. Each is a function in the module of its name, with an EXAMPLE beside it."""
 

@@ -47,12 +47,13 @@ def build(
             raise UsageError("--check-reproducible: keeps no bundle; leave -o out")
         _check_reproducible(plan_, [recipe, *assignments, "--target", target], as_json)
     from gen3dexport.build import build as build_bundle
-    from gen3dexport.cli.tables import stages
+    from gen3dexport.cli.tables import say_limits, stages
     from gen3dexport.cli.validate import show_report
     from gen3dexport.reports.judge import exit_code
     from gen3dexport.validation.validate import validate as validate_bundle
 
     folder = out or Path(f"{plan_.recipe.name}-{plan_.target.name}")
+    say_limits(plan_.recipe.name, plan_.recipe.licences)
     with stages(list(plan_.schemes), quiet=as_json) as on_stage:
         if skip_validation:
             build_bundle(plan_, folder, on_stage)

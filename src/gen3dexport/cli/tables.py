@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from gen3dexport.documents.licences import Licences, warning
 
 COLOURS = {"pass": "green", "fail": "red", "unmeasured": "yellow"}
 
@@ -56,6 +59,16 @@ def stages(components: Sequence[str], quiet: bool) -> Iterator[Callable[[str, st
 
         yield on_stage
         finish()
+
+
+def say_limits(name: str, licences: Licences) -> None:
+    """Say on stderr that a model must not be used commercially, where that is so.
+
+    Args:
+        name: of the recipe.
+    """
+    if (limit := warning(name, licences)) is not None:
+        print(limit, file=sys.stderr)
 
 
 def show_rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -12,6 +12,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from gen3dexport.documents.budgets import Budgets
 from gen3dexport.documents.document import parse, parse_assignment, read_yaml, with_overrides
+from gen3dexport.documents.licences import Licences
 from gen3dexport.documents.record import Name, Record
 from gen3dexport.documents.shipped import did_you_mean, locate
 from gen3dexport.documents.target import Target
@@ -60,6 +61,19 @@ class Calibration(Record):
     seed: int = 1000
 
 
+class TrainingData(Record):
+    """What the weights were trained on; its licence is `licences.data`.
+
+    Attributes:
+        name: what it is, for people; link: where it is described, or how it is made.
+        sha256: of what `link` says.
+    """
+
+    name: str = Field(max_length=200)
+    link: str = Field(default="", max_length=500)
+    sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+
+
 class Recipe(Record):
     """A file of `recipes/`.
 
@@ -70,6 +84,7 @@ class Recipe(Record):
         strip_prefix: what the names of the stored tensors have too much at their beginning (`module.`, `_orig_mod.`),
             taken off in each file where all names begin with it.
         random_weights: build with random weights (sizing only; said in manifest and report).
+        licences: under which terms the model is used and passed on; training_data: what its weights come from.
         components: choices by component name.
         knobs: what the family lets a recipe set, in the family's own model.
         calibration: prompts that int8-static needs.
@@ -83,6 +98,8 @@ class Recipe(Record):
     weights: str
     strip_prefix: str = ""
     random_weights: bool = False
+    licences: Licences = Licences()
+    training_data: TrainingData | None = None
     components: dict[str, ComponentChoice] = {}
     knobs: Any = None
     golden: Golden

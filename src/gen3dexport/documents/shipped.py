@@ -18,6 +18,12 @@ def shipped(kind: str) -> Path:
     return inside if inside.is_dir() else _PACKAGE.parent.parent / kind
 
 
+def own_licence() -> Path:
+    """The file LICENSE of this package: inside an installed one, or in the checkout."""
+    inside = _PACKAGE / "LICENSE"
+    return inside if inside.is_file() else _PACKAGE.parent.parent / "LICENSE"
+
+
 def documents(kind: str) -> dict[str, Path]:
     """Every shipped YAML file of that kind, by name."""
     return {path.stem: path for path in sorted(shipped(kind).glob("*.yaml"))}

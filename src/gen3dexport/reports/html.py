@@ -11,6 +11,7 @@ from typing import Any
 from gen3dexport.assets import kinds
 from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.mesh import Mesh
+from gen3dexport.documents import licences
 from gen3dexport.pages import plots
 from gen3dexport.pages.page import page, plot_place, section, table
 from gen3dexport.pages.viewer import splat_scene, still
@@ -96,12 +97,15 @@ def _header(report: Report) -> str:
         "validated on": report.device,
         "size": _megabytes(report.size_bytes),
         "created": report.created,
+        "licences": "; ".join(f"{what} {text}" for what, text in report.licences.lines()),
     }
     entries = "".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items() if v)
     name = escape(f"{report.recipe} on {report.target}")
     warning = ""
     if report.random_weights:
         warning = '<p class="warn">Built with random weights, for sizing: its assets would mean nothing.</p>'
+    if (limit := licences.warning(report.recipe, report.licences)) is not None:
+        warning += f'<p class="warn">{escape(limit)}</p>'
     return (
         f'<header><div class="top"><h1>{name}</h1>{_verdict(report.verdict, big=True)}</div>{warning}'
         f'<dl class="facts">{entries}</dl></header>'

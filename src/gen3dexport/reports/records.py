@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, field_
 
 from gen3dexport.assets.score import Score, loss
 from gen3dexport.bundle.program import Estimate
+from gen3dexport.documents.licences import Licences
 from gen3dexport.documents.record import Record
 
 SCHEMA = 2
@@ -304,6 +305,7 @@ class Report(Record):
     """What a bundle is, what was measured of it, and the verdict on every budget that is set; `report.json`.
 
     Attributes:
+        licences: of the model; not known of reports that have none.
         device: that it was measured on; versions: of the packages here, built_with: where it was built.
         size_bytes: of all programs and weights.
         accept_unmeasured: whether a budget that could not be judged lets the build succeed.
@@ -319,6 +321,7 @@ class Report(Record):
     versions: dict[str, str]
     built_with: dict[str, str]
     random_weights: bool
+    licences: Licences = Licences()
     components: tuple[ProgramReport, ...]
     pipeline: Pipeline
     size_bytes: int

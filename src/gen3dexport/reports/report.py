@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from gen3dexport.bundle.manifest import Manifest
 from gen3dexport.bundle.program import Estimate, ProgramRecord
 from gen3dexport.documents.budgets import Budgets
+from gen3dexport.documents.licences import Licences
 from gen3dexport.documents.plain import problems, shown
 from gen3dexport.documents.record import told
 from gen3dexport.errors import UsageError, VerificationError
@@ -60,6 +61,7 @@ def make_report(
         versions=dict(versions),
         built_with=manifest.versions,
         random_weights=manifest.random_weights,
+        licences=Licences.model_validate(manifest.recipe.get("licences") or {}),
         components=components,
         pipeline=pipeline,
         size_bytes=size,
@@ -74,9 +76,11 @@ def read_report(path: Path) -> Report:
 
     Raises:
         UsageError: when there is none.
-        VerificationError: when it cannot be read as a report of this version.
+        VerificationError: when it cannot be read as a report of this version, or leads out of the bundle.
     """
     file = path / "report.json" if path.is_dir() else path
+    if path.is_dir() and file.is_symlink():
+        raise VerificationError(f"{file}: a link; a bundle has none, copy or build it again")
     if not file.is_file():
         remedy = f"; make it with: gen3dexport validate {path}" if path.is_dir() else ""
         raise UsageError(f"{file}: no report there{remedy}")

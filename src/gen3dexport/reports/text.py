@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from gen3dexport.assets.score import Score
+from gen3dexport.documents.licences import warning
 from gen3dexport.reports.records import Against, Errors, Estimated, Judged, Latency, MeasuredTimes, Quality, Report
 
 
@@ -64,6 +65,8 @@ def to_markdown(report: Report) -> str:
         "",
         f"Measured on {report.device}." + (" **Random weights: sizes only.**" if report.random_weights else ""),
         "",
+        *_licences(report),
+        "",
         *_table(
             ("budget", "limit", "value", "basis", "verdict"),
             [
@@ -95,6 +98,12 @@ def to_markdown(report: Report) -> str:
         head = ("prompt", *(score_heading(kind, score) for kind, score in columns))
         lines += _table(head, [(q.prompt, *score_cells(q, columns)) for q in quality])
     return "\n".join(lines) + "\n"
+
+
+def _licences(report: Report) -> list[str]:
+    limit = warning(report.recipe, report.licences)
+    known = "; ".join(f"{what} {text}" for what, text in report.licences.lines())
+    return [f"Licences: {known}." + (f" **{limit}**" if limit else "")]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -1,0 +1,1 @@
+"""Bundles in OCI registries: names, credentials, the distribution protocol, and a bundle as an artifact."""
