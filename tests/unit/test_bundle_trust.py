@@ -66,6 +66,14 @@ def test_what_is_no_manifest_is_told(text: str, bundle: Path) -> None:
         load(bundle)
 
 
+@pytest.mark.parametrize(("old", "new"), [(b"\n", b"\r\n"), (b"\n", b"\r"), (b": ", b":  ")])
+def test_a_manifest_in_other_bytes_is_told(old: bytes, new: bytes, bundle: Path) -> None:
+    path = bundle / "manifest.json"
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+    with pytest.raises(VerificationError):
+        read_manifest(bundle)
+
+
 @pytest.mark.parametrize("number", ["1e999", "NaN", "-Infinity", "1E3", "1000.00"])
 def test_numbers_are_finite_and_as_they_were_written(number: str, bundle: Path) -> None:
     text = (bundle / "manifest.json").read_text()

@@ -174,7 +174,7 @@ def read_manifest(bundle: Path) -> Manifest:
     path = bundle / MANIFEST
     _require_file(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode("utf-8")  # line ends count too
         data = json.loads(text, parse_constant=_no_number)
         version = data["schema"]
         as_written, own = text == _text(data), own_digest(data)
