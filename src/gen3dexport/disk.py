@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shutil
 import tempfile
@@ -14,7 +13,6 @@ from pathlib import Path
 from gen3dexport.errors import UsageError
 
 _SCRATCH = "gen3dexport-scratch-"
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 def check_place(path: Path) -> None:
@@ -66,6 +64,17 @@ def remove(path: Path) -> None:
 
 
 @contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """While no other process is in such a block for that folder. The system ends it with the process."""
+    handle = _opened(folder)
+    try:
+        _lock(handle, wait=True)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
 def scratch() -> Iterator[Path]:
     """A temporary folder that goes when the block ends; those that killed processes left go first.
 
@@ -86,28 +95,38 @@ def _locked() -> tuple[Path, int]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_SCRATCH))
         with suppress(FileNotFoundError):
-            handle = os.open(folder, _FOLDER)
-            with suppress(BlockingIOError):
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if folder.is_dir():
-                    return folder, handle
+            handle = _opened(folder)
+            if _lock(handle, wait=False) and folder.is_dir():
+                return folder, handle
             os.close(handle)
 
 
 def _remove_dead(folder: Path) -> None:
     """Remove a scratch folder of this user that no process holds."""
     try:
-        handle = os.open(folder, _FOLDER)
+        handle = _opened(folder)
     except OSError:
-        return  # another user's, or gone
+        return  # another user's, no folder, or gone
     try:
-        if os.fstat(handle).st_uid == os.getuid():
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(handle).st_uid == os.getuid() and _lock(handle, wait=False):
             remove(folder)
-    except OSError:
-        pass  # its process is at work
     finally:
         os.close(handle)
+
+
+def _opened(folder: Path) -> int:
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+
+
+def _lock(handle: int, wait: bool) -> bool:
+    """Whether this process has the lock of an open folder now."""
+    import fcntl  # here, for systems without it import this module too
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _umask() -> int:

@@ -138,7 +138,7 @@ def test_files_that_go_while_a_bundle_is_verified(bundle: Path, monkeypatch: pyt
 
     def temporary(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
         for parent, folders, names in walk(folder):
-            yield parent, folders, [*names, ".report.md.tmp"]  # which was renamed just now
+            yield parent, folders, [*names, ".junit.xml.tmp"]  # which was renamed just now
 
     monkeypatch.setattr(files.os, "walk", temporary)
     verify(bundle)

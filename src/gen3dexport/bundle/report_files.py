@@ -7,15 +7,13 @@ leaves a bundle that verifies.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from gen3dexport.bundle.files import digest
+from gen3dexport.disk import alone
 
 REPORTS = ("report.json", "report.md", "report.html", "junit.xml")
 DIGESTS = "reports.sha256"
@@ -34,24 +32,13 @@ def write_reports(bundle: Path, texts: Mapping[str, str]) -> None:
         OSError: when the folder cannot be written.
     """
     new = {(name, hashlib.sha256(text.encode()).hexdigest()) for name, text in texts.items()}
-    with _alone(bundle):
+    with alone(bundle):  # temporary files have the same names
         new.add((MANIFEST, digest(bundle / MANIFEST)))
         old = {(name, digest(bundle / name)) for name in REPORTS if (bundle / name).is_file()}
         write_text(bundle / DIGESTS, _lines(new | (old & recorded(bundle))))
         for name, text in texts.items():
             write_text(bundle / name, text)
         write_text(bundle / DIGESTS, _lines(new))
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """While no other process writes reports into a folder: its temporary files have the same names."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
