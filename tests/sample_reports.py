@@ -82,6 +82,7 @@ def report(**fields: Any) -> Report:
         "versions": {},
         "built_with": {},
         "random_weights": False,
+        "licences": {},
         "components": (program(),),
         "pipeline": pipeline(),
         "size_bytes": 2_000_000,

@@ -305,7 +305,7 @@ class Report(Record):
     """What a bundle is, what was measured of it, and the verdict on every budget that is set; `report.json`.
 
     Attributes:
-        licences: of the model; not known of reports that have none.
+        licences: of the model.
         device: that it was measured on; versions: of the packages here, built_with: where it was built.
         size_bytes: of all programs and weights.
         accept_unmeasured: whether a budget that could not be judged lets the build succeed.
@@ -321,7 +321,7 @@ class Report(Record):
     versions: dict[str, str]
     built_with: dict[str, str]
     random_weights: bool
-    licences: Licences = Licences()
+    licences: Licences
     components: tuple[ProgramReport, ...]
     pipeline: Pipeline
     size_bytes: int
