@@ -146,9 +146,19 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], where: str) ->
     """`state` into `module`: exactly its keys, shapes and kinds of numbers.
 
     Raises:
+        UsageError: as `check_fit` does.
+    """
+    check_fit(module.state_dict(), state, where)
+    module.load_state_dict(state, strict=True, assign=True)
+    return module.eval()
+
+
+def check_fit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], where: str) -> None:
+    """Check that `state` has exactly the keys of `own`, a network's tensors, with their shapes and kinds of numbers.
+
+    Raises:
         UsageError: with every missing, unexpected and misfitting key, and the prefix that all names have too much.
     """
-    own = module.state_dict()
     if own.keys() != state.keys() and (prefix := extra_prefix(state, own)):
         raise UsageError(f"{where}: {strip(prefix)}")
     problems = [f"missing {k}" for k in own.keys() - state.keys()]
@@ -157,8 +167,6 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], where: str) ->
     if problems:
         shown = "; ".join(sorted(problems)[:8]) + (f"; and {len(problems) - 8} more" if len(problems) > 8 else "")
         raise UsageError(f"{where}: does not fit the network: {shown}")
-    module.load_state_dict(state, strict=True, assign=True)
-    return module.eval()
 
 
 def _misfit(name: str, given: Tensor, own: Tensor) -> str | None:

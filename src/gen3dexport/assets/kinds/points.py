@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gen3dexport.assets.array_checks import not_finite
+from gen3dexport.assets.colour import linear_light
 from gen3dexport.assets.draw.gaussian_render import gaussian_turntable
 from gen3dexport.assets.file_format import FileFormat, npz
 from gen3dexport.assets.gaussians import SH_C0, Gaussians
+from gen3dexport.assets.glb import TO_Y_UP, glb
 from gen3dexport.assets.metrics import chamfer, f_score, nearest_points
 from gen3dexport.assets.points import Points
 from gen3dexport.assets.score import Scale, Score, distance, settled
@@ -22,6 +24,7 @@ SCALES = (Scale("f_score"), distance("chamfer"))
 
 CELL = 1 / 64
 """What counts as near for the F-score is 1.5 of these."""
+_POINTS = 0  # glTF's mode of a primitive
 SAMPLES = 20_000
 """Points of each cloud that are compared at most."""
 
@@ -35,14 +38,16 @@ def extent(points: Points) -> float:
 
 
 def arrays(points: Points) -> dict[str, NDArray[Any]]:
-    """`positions`, and `colors` where there are any."""
+    """`positions`; `colors` and `unit` where the points have them."""
     found: dict[str, NDArray[Any]] = {"positions": points.positions}
-    return found if points.colors is None else found | {"colors": points.colors}
+    found |= {} if points.colors is None else {"colors": points.colors}
+    return found if points.unit is None else found | {"unit": np.asarray(points.unit, np.float64)}
 
 
 def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Points:
     """The points of their arrays."""
-    return Points(arrays["positions"], arrays.get("colors"))
+    unit = None if "unit" not in arrays else arrays["unit"].item()
+    return Points(arrays["positions"], arrays.get("colors"), unit)
 
 
 def _ply(points: Points, title: str) -> bytes:
@@ -58,7 +63,18 @@ def _ply(points: Points, title: str) -> bytes:
     return "\n".join(lines).encode() + row.tobytes()
 
 
-FILES: Mapping[str, FileFormat] = {".ply": FileFormat(_ply, up="z"), ".npz": npz(arrays, up="z")}
+def _glb(points: Points, title: str) -> bytes:
+    attributes = {"POSITION": (points.positions @ TO_Y_UP.T).astype(np.float32)}
+    if points.colors is not None:  # linear light, by the specification
+        attributes["COLOR_0"] = linear_light(points.colors / 255).astype(np.float32)
+    return glb(attributes, None, {"mode": _POINTS}, {})
+
+
+FILES: Mapping[str, FileFormat] = {
+    ".glb": FileFormat(_glb, up="y", usual=False),
+    ".ply": FileFormat(_ply, up="z"),
+    ".npz": npz(arrays, up="z"),
+}
 
 
 def problem(points: Points) -> str | None:
