@@ -41,15 +41,17 @@ def linear(values: NDArray[np.float32], count: int, axis: int, corners: bool) ->
     here = values.shape[axis]
     if count == here:
         return values
+    steps = np.arange(count, dtype=np.float32)  # places in float32 are rounded as torch's are
     if corners:
-        place = np.arange(count) * ((here - 1) / max(count - 1, 1))
+        place = steps * np.float32((here - 1) / max(count - 1, 1))
     else:
-        place = np.maximum((np.arange(count) + 0.5) * (here / count) - 0.5, 0)
+        half = np.float32(0.5)
+        place = np.maximum((steps + half) * np.float32(here / count) - half, 0)
     low = np.minimum(place.astype(int), here - 1)
     high = np.minimum(low + 1, here - 1)
     shape = [1] * values.ndim
     shape[axis] = count
-    share = (place - low).astype(np.float32).reshape(shape)
+    share = (place - low.astype(np.float32)).reshape(shape)
     made: NDArray[np.float32] = np.take(values, low, axis) * (1 - share) + np.take(values, high, axis) * share
     return made
 

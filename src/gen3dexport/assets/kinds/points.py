@@ -24,9 +24,10 @@ SCALES = (Scale("f_score"), distance("chamfer"))
 
 CELL = 1 / 64
 """What counts as near for the F-score is 1.5 of these."""
-_POINTS = 0  # glTF's mode of a primitive
 SAMPLES = 20_000
 """Points of each cloud that are compared at most."""
+_POINTS = 0  # glTF's mode of a primitive
+_LOOKED_AT = 1000  # points whose neighbours are looked for
 
 
 EDITS: Mapping[str, Callable[[Points, Any], Points]] = {"size": Points.scaled}
@@ -88,17 +89,31 @@ def counts(points: Points) -> dict[str, int]:
 
 
 def picture(points: Points) -> NDArray[np.uint8]:
-    """A contact sheet of eight views around the points, each drawn as a small ball."""
+    """A contact sheet of eight views around the points, each drawn as a ball of their distance; a cloud of another size
+    or elsewhere is brought into the unit cube."""
     count = len(points.positions)
+    low, high = points.positions.min(0), points.positions.max(0)
+    positions = (points.positions - (low + high) / 2) / (float((high - low).max()) or 1.0)
     colors = np.full((count, 3), 0.4) if points.colors is None else points.colors / 255
     balls = Gaussians(
-        points.positions,
-        np.full((count, 3), CELL / 4, np.float32),
+        positions.astype(np.float32),
+        np.full((count, 3), _spacing(positions), np.float32),
         np.tile(np.array([1, 0, 0, 0], np.float32), (count, 1)),
         np.full(count, 0.95, np.float32),
         ((colors - 0.5) / SH_C0)[:, None].astype(np.float32),
     )
     return gaussian_turntable(balls)
+
+
+def _spacing(positions: NDArray[np.floating]) -> float:
+    """Half the usual distance between neighbours, a quarter of a cell at most."""
+    from scipy.spatial import cKDTree
+
+    if len(positions) < 2:
+        return CELL / 4
+    some = positions[:: max(1, len(positions) // _LOOKED_AT)]
+    distances, _ = cKDTree(positions).query(some, k=2)
+    return float(np.clip(np.median(distances[:, 1]) / 2, CELL / 32, CELL / 4))
 
 
 def scores(points: Points, reference: Points) -> tuple[Score, ...]:

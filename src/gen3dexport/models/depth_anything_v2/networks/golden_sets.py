@@ -37,7 +37,9 @@ class Sizes(nn.Module):
 
     def __init__(self, networks: Mapping[str, Mapping[Rules, DepthNetwork]], wanted: tuple[str, ...]) -> None:
         super().__init__()
-        self.networks = nn.ModuleDict({size: nn.ModuleDict(dict(by_rules)) for size, by_rules in networks.items()})
+        self.networks = nn.ModuleDict(
+            {size: nn.ModuleDict({str(r): one for r, one in by_rules.items()}) for size, by_rules in networks.items()}
+        )
         self.wanted = wanted
 
     def forward(self, *images: Tensor) -> tuple[Tensor, ...]:
