@@ -86,6 +86,15 @@ def test_points_and_mesh_are_in_the_photograph_s_colours(tmp_path: Path) -> None
     assert 0 < len(cut["mesh"].faces) < len(mesh.faces)
 
 
+def test_untrained_networks_make_a_map_that_is_not_nothing(tmp_path: Path) -> None:
+    """So that a build for sizing compares something."""
+    settings = family.read_settings(checkpoint(tmp_path), family.Knobs(), True)
+    state = family.begin(settings, Request(image=_photograph(70, 70)), tmp_path, xp)
+    (one,) = family.components(settings)
+    depth = one.advance(state, Eager(one.load(tmp_path, "random")), xp)["depth"]
+    assert (depth > 0).all() and depth.std() > 0
+
+
 def test_what_is_transparent_has_no_points(tmp_path: Path) -> None:
     photo = np.dstack([_photograph(), np.full((60, 100), 255, np.uint8)])
     photo[:, :40, 3] = 0

@@ -56,7 +56,11 @@ def load_component(settings: Settings, stem: Path, weights: Weights, reading: Re
     if weights == "random":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return _component(network(Released(model), model, *given))
+            made = Released(model)
+            # Its inputs are not negative: so the map is not, and the ReLU after it does not make nothing of it.
+            for parameter in made.depth_head.scratch.get_submodule("output_conv2.2").parameters():
+                parameter.data.abs_()
+            return _component(network(made, model, *given))
     with torch.device("meta"):
         shapes = _component(network(Released(model), model, *given))
         return shapes.with_inputs({INPUT: torch.zeros(1, 3, *settings.size)})
