@@ -51,15 +51,17 @@ class Edits:
                 raise UsageError(f"{_option(name)}: is of {', '.join(having)}; a file of this run holds {wanting[0]}")
 
     def applied(self, asset: Asset, factor: float, format_: FileFormat) -> Any:
-        """The asset as the file of that format holds it.
+        """The asset as the file of that format holds it: in the file's unit where its size in metres is asked for, or
+        known.
 
         Args:
             factor: what `factor` gives for the run's first asset.
         """
         changed = self.shaped(asset)
-        if self.size is None or not format_.up:
+        metres = factor if self.size is not None else getattr(asset, "unit", None)
+        if metres is None or not format_.up:
             return changed
-        return _of(asset.kind)["size"](changed, factor * format_.per_metre)
+        return _of(asset.kind)["size"](changed, metres * format_.per_metre)
 
     def factor(self, first: Asset) -> float:
         """Metres in a unit: what every file is scaled by, for the asset of the run's first file.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -32,4 +33,16 @@ def tiff(values: NDArray[np.float32]) -> bytes:
 
     stream = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(values, np.float32)).save(stream, format="TIFF")
+    return stream.getvalue()
+
+
+def grey16(values: NDArray[np.uint16], texts: Mapping[str, str]) -> bytes:
+    """The bytes of a PNG of 16-bit values [H, W], with text entries by name."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    entries, stream = PngInfo(), io.BytesIO()
+    for name, text in texts.items():
+        entries.add_text(name, text)
+    Image.fromarray(np.ascontiguousarray(values, np.uint16)).save(stream, format="PNG", pnginfo=entries)
     return stream.getvalue()

@@ -25,6 +25,7 @@ class Mesh:
         normals: [V, 3] float32 unit normals, or None: `vertex_normals` makes them.
         colors: [V, 3] uint8 RGB as displays take it (sRGB), or None.
         cell: edge of the cells that the surface came from, in edges of the unit cube, or None: what is near for scores.
+        unit: metres that 1 is, where that is known.
     """
 
     kind: ClassVar[str] = "mesh"
@@ -34,6 +35,7 @@ class Mesh:
     normals: NDArray[np.float32] | None = None
     colors: NDArray[np.uint8] | None = None
     cell: float | None = None
+    unit: float | None = None
 
     def __post_init__(self) -> None:
         count = len(self.vertices)
@@ -48,7 +50,8 @@ class Mesh:
     def scaled(self, factor: float) -> Mesh:
         """Times `factor`, about the origin."""
         cell = None if self.cell is None else self.cell * factor
-        return replace(self, vertices=(self.vertices * factor).astype(np.float32), cell=cell)
+        unit = None if self.unit is None else self.unit / factor
+        return replace(self, vertices=(self.vertices * factor).astype(np.float32), cell=cell, unit=unit)
 
 
 def from_occupancy_logits(logits: NDArray[np.floating], level: float = 0.0) -> Mesh:

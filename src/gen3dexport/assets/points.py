@@ -21,12 +21,14 @@ class Points:
     Attributes:
         positions: float32 [N, 3], z up.
         colors: uint8 [N, 3] RGB as displays take it (sRGB), or None.
+        unit: metres that 1 is, where that is known.
     """
 
     kind: ClassVar[str] = "points"
 
     positions: NDArray[np.float32]
     colors: NDArray[np.uint8] | None = None
+    unit: float | None = None
 
     def __post_init__(self) -> None:
         check_shapes(len(self.positions), positions=(self.positions, (3,)))
@@ -35,4 +37,5 @@ class Points:
 
     def scaled(self, factor: float) -> Points:
         """Times `factor`, about the origin."""
-        return replace(self, positions=(self.positions * factor).astype(np.float32))
+        unit = None if self.unit is None else self.unit / factor
+        return replace(self, positions=(self.positions * factor).astype(np.float32), unit=unit)

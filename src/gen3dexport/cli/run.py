@@ -192,6 +192,8 @@ def generate(
         from gen3dexport.assets.draw import render
 
         path = outputs[0].with_suffix(".png")
+        if path in outputs:  # a map of depth in 16 bits
+            path = path.with_name(f"{path.stem}-picture.png")
         render.save_png(asset_files.turntable(edits.shaped(made[chosen[outputs[0]]])), path)
         result["picture"] = str(path)
     return result

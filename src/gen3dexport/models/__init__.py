@@ -124,11 +124,12 @@ def names() -> list[str]:
 
 
 def module_name(family: str) -> str:
-    """The package of a family, not imported.
+    """The package of a family, not imported. A name may have `-` for `_`, as recipes and folders do.
 
     Raises:
         UsageError: when there is no such family.
     """
+    family = next((name for name in names() if name.replace("-", "_") == family.replace("-", "_")), family)
     for point in importlib.metadata.entry_points(group=_GROUP, name=family):
         return point.value
     if family not in names():

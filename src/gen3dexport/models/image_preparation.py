@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from gen3dexport.assets import exr
+from gen3dexport.assets.colour import display_light
 from gen3dexport.errors import MissingError, UsageError
 
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # ImageNet's
@@ -25,10 +27,10 @@ def read_image(source: Any) -> Image.Image:
     """An image in RGB or RGBA, turned upright by its EXIF note.
 
     Args:
-        source: a file's path, an uint8 array [H, W, 3 or 4], or a Pillow image.
+        source: a file's path, an uint8 array [H, W, 3 or 4], or a Pillow image. An .exr file is in linear light.
 
     Raises:
-        UsageError: when it is none of these, or cannot be read.
+        UsageError: when it is none of these, or cannot be read; MissingError without the package for .exr files.
     """
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] not in (3, 4) or 0 in source.shape:
@@ -37,12 +39,37 @@ def read_image(source: Any) -> Image.Image:
     elif isinstance(source, Image.Image):
         image = source
     else:
+        if Path(source).suffix.lower() == ".exr":
+            return _from_exr(Path(source))
         try:
             image = Image.open(Path(source))
             image.load()
         except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
             raise UsageError(f"{source}: not a readable image ({error})") from error
     return _in_bytes(ImageOps.exif_transpose(image))
+
+
+def _from_exr(path: Path) -> Image.Image:
+    """A plate in linear light: its channels R, G, B (or Y alone) as displays take them, cut off at white; and A.
+
+    Raises:
+        UsageError: when it cannot be read, or has no such channels; MissingError without the package for it.
+    """
+    if find_spec(exr.PACKAGE) is None:
+        raise MissingError(f"{path}: the package OpenEXR is not installed; run: pip install 'gen3dexport[{exr.EXTRA}]'")
+    try:
+        channels = exr.channels_of(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: not a readable image ({error})") from error
+    names = [next((n for n in wanted if n in channels), "") for wanted in (("R", "Y"), ("G", "Y"), ("B", "Y"))]
+    if not all(names):
+        raise UsageError(f"{path}: has channels {', '.join(channels)}; a picture has R, G and B, or Y")
+    light = np.nan_to_num(np.stack([channels[name] for name in names], -1), nan=0.0)
+    if "A" not in channels:
+        return Image.fromarray(np.rint(255 * display_light(light)).astype(np.uint8))
+    alpha = np.clip(np.nan_to_num(channels["A"], nan=0.0), 0, 1)[..., None]
+    plain = display_light(light / np.where(alpha > 0, alpha, 1))  # such files have colours times alpha
+    return Image.fromarray(np.rint(255 * np.concatenate([plain, alpha], -1)).astype(np.uint8))
 
 
 def _in_bytes(image: Image.Image) -> Image.Image:

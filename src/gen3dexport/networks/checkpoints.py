@@ -151,20 +151,19 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], where: str) ->
     """`state` into `module`: exactly its keys, shapes and kinds of numbers.
 
     Raises:
-        UsageError: as `check_fit`.
+        UsageError: as `check_fit` does.
     """
-    check_fit(module, state, where)
+    check_fit(module.state_dict(), state, where)
     module.load_state_dict(state, strict=True, assign=True)
     return module.eval()
 
 
-def check_fit(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
-    """Compare `state` with what `module` takes; that may lie on the meta device.
+def check_fit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], where: str) -> None:
+    """Check that `state` has exactly the keys of `own`, a network's tensors, with their shapes and kinds of numbers.
 
     Raises:
         UsageError: with every missing, unexpected and misfitting key, and the prefix that all names have too much.
     """
-    own = module.state_dict()
     if own.keys() != state.keys() and (prefix := extra_prefix(state, own)):
         raise UsageError(f"{where}: {strip(prefix)}")
     problems = [f"missing {k}" for k in own.keys() - state.keys()]

@@ -53,16 +53,17 @@ def extent(mesh: Mesh) -> float:
 
 
 def arrays(mesh: Mesh) -> dict[str, NDArray[Any]]:
-    """`vertices` and `faces`; `normals`, `colors` and `cell` where the mesh has them."""
+    """`vertices` and `faces`; `normals`, `colors`, `cell` and `unit` where the mesh has them."""
     found: dict[str, NDArray[Any]] = {"vertices": mesh.vertices, "faces": mesh.faces}
     found |= {n: v for n, v in (("normals", mesh.normals), ("colors", mesh.colors)) if v is not None}
-    return found if mesh.cell is None else found | {"cell": np.asarray(mesh.cell, np.float64)}
+    numbers = {"cell": mesh.cell, "unit": mesh.unit}
+    return found | {n: np.asarray(v, np.float64) for n, v in numbers.items() if v is not None}
 
 
 def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Mesh:
     """The mesh of its arrays."""
-    cell = None if "cell" not in arrays else arrays["cell"].item()
-    return Mesh(arrays["vertices"], arrays["faces"], arrays.get("normals"), arrays.get("colors"), cell)
+    cell, unit = (None if name not in arrays else arrays[name].item() for name in ("cell", "unit"))
+    return Mesh(arrays["vertices"], arrays["faces"], arrays.get("normals"), arrays.get("colors"), cell, unit)
 
 
 def problem(mesh: Mesh) -> str | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.image_preparation import cut_out, read_image
+from gen3dexport.models.resampling import tent
 
 _GREY = 0.5
 
@@ -66,25 +67,4 @@ def on_grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def resized(picture: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     """A picture [H, W, C] at [size, size, C]: bilinear, with antialiasing where it shrinks, pixels as areas."""
-    return _along(_along(picture, size, axis=1), size, axis=0)
-
-
-def _along(picture: NDArray[np.float32], size: int, axis: int) -> NDArray[np.float32]:
-    """The picture with `size` pixels along an axis: each a mean under a tent as wide as the new pixels, or the old."""
-    count = picture.shape[axis]
-    # All in float32: centres that are rounded as the release's are give the release's weights.
-    scale, one = np.float32(count) / np.float32(size), np.float32(1)
-    width = max(scale, one)
-    centre = scale * (np.arange(size, dtype=np.float32) + np.float32(0.5))
-    first = np.maximum((centre - width + np.float32(0.5)).astype(int), 0)
-    last = np.minimum((centre + width + np.float32(0.5)).astype(int), count)
-    index = first[:, None] + np.arange((last - first).max())
-    tent = np.maximum(one - np.abs((index - centre[:, None] + np.float32(0.5)) * (one / width)), 0)
-    tent = np.where(index < last[:, None], tent, 0).astype(np.float32)
-    tent /= tent.sum(1, keepdims=True)
-    made = np.zeros((*picture.shape[:axis], size, *picture.shape[axis + 1 :]), np.float32)
-    shape = [1] * picture.ndim
-    shape[axis] = size
-    for tap in range(tent.shape[1]):
-        made += np.take(picture, np.minimum(index[:, tap], count - 1), axis) * tent[:, tap].reshape(shape)
-    return made
+    return tent(tent(picture, size, axis=1), size, axis=0)

@@ -130,7 +130,7 @@ def load_component(name: str, settings: Settings, stem: Path, weights: Weights, 
         path = stem.with_name(f"{stem.name}.safetensors")
         state = read_weights(path, reading.allow_pickle, reading.strip_prefix)
         with torch.device("meta"):  # the whole file, before the first of its networks is worked on
-            check_fit(parts(model), {released_name(key): value for key, value in state.items()}, str(path))
+            check_fit(parts(model).state_dict(), {released_name(key): value for key, value in state.items()}, str(path))
         made = read_parts(model, name, state, str(path))
         return _component(name, assembled(name, made, model, settings.position_table))
     if weights == "random":

@@ -1,0 +1,1 @@
+"""MoGe-2's network, in torch."""
