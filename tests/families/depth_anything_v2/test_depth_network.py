@@ -172,7 +172,7 @@ def _third(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 OTHERS: dict[str, tuple[Change, str]] = {
-    "missing": (_without("neck.convs.2.weight"), "does not fit the network: missing neck.convs.2.weight"),
+    "missing": (_without("neck.convs.2.weight"), "does not fit the network .*: missing neck.convs.2.weight"),
     "missing query": (
         _without("backbone.encoder.layer.0.attention.attention.query.bias"),
         "missing backbone.encoder.layer.0.attention.attention.query.bias",

@@ -14,10 +14,8 @@ from gen3dexport.assets.depth_map import DepthMap
 from gen3dexport.models import Request
 from gen3dexport.models.declaration import AS_STORED, Call, Declaration, Reading, State, Weights
 from gen3dexport.models.depth_anything_v2.host.picture import brought_back, frame, pixels
-from gen3dexport.models.depth_anything_v2.host.settings import Settings
+from gen3dexport.models.depth_anything_v2.host.settings import COMPONENT, INPUT, OUTPUT, Settings
 from gen3dexport.models.photograph import Frame, colors_on_grid, image_of, photograph
-
-COMPONENT, INPUT, OUTPUT = "depth", "image", "depth"
 
 
 def components(settings: Settings) -> tuple[Declaration, ...]:

@@ -15,6 +15,9 @@ from gen3dexport.errors import UsageError
 from gen3dexport.models.depth_anything_v2.host.model import CONFIG, Model, read_model
 from gen3dexport.models.weights import WeightFiles
 
+COMPONENT, INPUT, OUTPUT = "depth", "image", "depth"
+"""Names of the one network, of its input and of its output."""
+
 Rules = Literal["original", "hf"]
 """Whose rules hold for the photograph's resizing and for the position table: the original repository's, or those of the
 transformers library."""

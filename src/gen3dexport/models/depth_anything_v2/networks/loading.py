@@ -11,8 +11,7 @@ from torch import Tensor
 from gen3dexport.models.component import Component
 from gen3dexport.models.declaration import Reading, Weights
 from gen3dexport.models.depth_anything_v2.host.model import Model
-from gen3dexport.models.depth_anything_v2.host.pipeline import COMPONENT, INPUT, OUTPUT
-from gen3dexport.models.depth_anything_v2.host.settings import Rules, Settings
+from gen3dexport.models.depth_anything_v2.host.settings import COMPONENT, INPUT, OUTPUT, Rules, Settings
 from gen3dexport.models.depth_anything_v2.networks.layouts import original
 from gen3dexport.models.depth_anything_v2.networks.network import DepthNetwork, Released
 from gen3dexport.networks.checkpoints import read_weights

@@ -18,10 +18,10 @@ from gen3dexport.models.declaration import AS_STORED, Call, Declaration, Reading
 from gen3dexport.models.moge_2.host.focal_shift import focal_of, recovered, span
 from gen3dexport.models.moge_2.host.geometry import activated
 from gen3dexport.models.moge_2.host.picture import pixels, published_grid
-from gen3dexport.models.moge_2.host.settings import Settings
+from gen3dexport.models.moge_2.host.settings import COMPONENT, Settings
 from gen3dexport.models.photograph import Frame, between_bars, colors_on_grid, image_of, photograph
 
-COMPONENT, CHECKPOINT = "geometry", "model"
+CHECKPOINT = "model"
 INPUTS = ("image", "span")
 
 

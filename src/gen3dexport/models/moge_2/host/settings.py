@@ -13,6 +13,9 @@ from gen3dexport.errors import UsageError
 from gen3dexport.models.moge_2.host.model import CONFIG, Model, read_model
 from gen3dexport.models.weights import WeightFiles
 
+COMPONENT = "geometry"
+"""Name of the one network."""
+
 Fit = Literal["letterbox", "stretch"]
 """What happens to a photograph whose published size is not the program's: it keeps its shape between bars, or not."""
 

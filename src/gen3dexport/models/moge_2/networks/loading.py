@@ -11,8 +11,7 @@ from torch import Tensor
 from gen3dexport.models.component import Component
 from gen3dexport.models.declaration import Reading, Weights
 from gen3dexport.models.moge_2.host.model import Model
-from gen3dexport.models.moge_2.host.pipeline import COMPONENT
-from gen3dexport.models.moge_2.host.settings import Settings
+from gen3dexport.models.moge_2.host.settings import COMPONENT, Settings
 from gen3dexport.models.moge_2.networks.network import GeometryNetwork, Released
 from gen3dexport.networks.checkpoints import load_strictly, read_weights
 from gen3dexport.networks.dinov2 import TableRule
