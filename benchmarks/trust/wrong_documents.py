@@ -322,6 +322,8 @@ def schema_of(example: Any, unused: tuple[str, ...] = (), path: str = "") -> dic
     """
     if path.endswith("mlp_ratio"):
         return {"type": "number", "exclusiveMinimum": 0}
+    if path.endswith("num_heads"):  # by the heads' width
+        return {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 2**40}, {"type": "null"}]}
     if path in unused:
         return {}
     if isinstance(example, bool) or example is None:

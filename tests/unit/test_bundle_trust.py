@@ -164,6 +164,7 @@ CRAFTED: dict[str, Change] = {
     "settings of another pipeline": _set("settings", "checkpoints", to={"flow": "ckpts/flow"}),
     "an option that the backend does not take": _set("target", "options", to={"min_features": -1}),
     "a knob that the family does not take": _set("recipe", "knobs", to={"sampler": 5}),
+    "knobs that are a list": _set("recipe", "knobs", to=[]),
     "true for a number": _set("recipe", "golden", "seed", to=True),
     "a text for a number": _set("settings", "steps", to="4"),
     "a number of 400 digits": _set("parameters", "flow", to=10**400),

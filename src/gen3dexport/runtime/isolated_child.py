@@ -1,6 +1,7 @@
 """The process of an isolated bundle: `python -m gen3dexport.runtime.isolated_child BUNDLE ANSWERS SCRATCH`.
 
-A request is a line of its standard input, a JSON object, and its answer a line of the file descriptor ANSWERS:
+It reads a request from each line of its standard input, a JSON object, and writes an answer as a line to the file
+descriptor ANSWERS; it ends with its standard input.
 
     {"do": "open", "conditions": FOLDER or null, "fields": {NAME: VALUE}}     first; verifies the bundle
     {"do": "change", "fields": {NAME: VALUE}}
@@ -9,8 +10,7 @@ A request is a line of its standard input, a JSON object, and its answer a line 
     an answer: {"warnings": [TEXT], "digest": of the manifest, "encoders": {NAME: [calls, cached]}}
                {"warnings": [TEXT], "error": a class of `errors`, "message": TEXT}
 
-It ends with its standard input. Arrays lie in the folder SCRATCH: those of a request in `REQUEST`, assets in
-`golden.ASSETS`.
+Arrays lie in the folder SCRATCH: those of a request in `REQUEST`, assets in `golden.ASSETS`.
 """
 
 from __future__ import annotations

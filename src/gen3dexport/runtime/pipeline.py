@@ -100,7 +100,8 @@ class LoadedBundle:
                 f"{self.folder}: {error}; install the package that has it, or copy or build the bundle again"
             ) from error
         self._check("target.options", self.manifest.target["options"], backend.Options)
-        self._check("recipe.knobs", self.manifest.recipe["knobs"] or {}, family.Knobs)
+        knobs = self.manifest.recipe["knobs"]
+        self._check("recipe.knobs", {} if knobs is None else knobs, family.Knobs)
         if (needs := backends.requires(backend)) is not None:
             for program in (*self.manifest.programs, *(u.program for u in self.manifest.unquantized.values())):
                 self._check(f"program {program.name}: requires", program.requires, needs)

@@ -174,7 +174,8 @@ def read_settings(folder: Path, knobs: Knobs | None = None, random_weights: bool
         return _settings(folder, path, knobs or Knobs(), random_weights)
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {shown(e['input'])})" for e in error.errors()]
-        raise UsageError.of([f"{path}: not in the released layout: {problem}" for problem in problems]) from error
+        said = [f"{path}: not in the released layout: {problem}; copy it again" for problem in problems]
+        raise UsageError.of(said) from error
     except KeyError as error:
         raise UsageError(
             f"{path}: not in the released layout (it, or a file that it names, has no {error.args[0]!r}); copy it again"
