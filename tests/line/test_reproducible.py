@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from paper_bundle import rewrite
+from paper_bundle import rewrite, write_paper_bundle
 
 from gen3dexport.bundle.files import file_of
 from gen3dexport.errors import UsageError
+from gen3dexport.plan import make_plan, read_recipe, read_target
 from gen3dexport.validation import reproducible
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -29,22 +29,23 @@ def test_the_bytes_of_a_build_repeat(target: str, tiny_recipe: Path, cli: Cli) -
     assert found["files"] >= 4 and found["bytes"] > 100_000
 
 
-def test_a_difference_is_told_with_its_place(
-    tiny_recipe: Path, tiny_bundle: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_difference_is_told_with_its_place(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second build names its folder in a program."""
+    target = read_target("eager")
+    plan = make_plan(read_recipe("trellis-mini", target), target)
 
     def built(arguments: list[str], place: Path, seed: str) -> Path:
-        bundle = Path(shutil.copytree(tiny_bundle, place / "bundle"))
-        (bundle / "programs" / "flow.pt2").write_text(f"kernel\nof {place.name}, seed {seed}\n")
-        listed = file_of(bundle / "programs" / "flow.pt2").model_dump()
-        rewrite(bundle, lambda data: data["files"].update({"programs/flow.pt2": listed}))
+        bundle, program = place / "bundle", place / "bundle" / "programs" / "flow.bin"
+        write_paper_bundle(plan, bundle)
+        program.write_text(f"kernel\nof {place.name}, seed {seed}\n")
+        listed = file_of(program).model_dump()
+        rewrite(bundle, lambda data: data["files"].update({"programs/flow.bin": listed}))
         return bundle
 
     monkeypatch.setattr(reproducible, "_built", built)
-    code, out, _ = cli("build", tiny_recipe, "-t", "eager", "--check-reproducible")
+    code, out, _ = cli("build", "trellis-mini", "-t", "eager", "--check-reproducible")
     assert code == reproducible.EXIT_CODE == 9
-    assert out.splitlines()[1:] == ["  programs/flow.pt2: line 2: of first, seed 1 | of another_builder, seed 2"]
+    assert out.splitlines()[1:] == ["  programs/flow.bin: line 2: of first, seed 1 | of another_builder, seed 2"]
 
 
 def test_it_keeps_no_bundle(tiny_recipe: Path, tmp_path: Path, cli: Cli) -> None:
