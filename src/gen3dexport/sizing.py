@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from gen3dexport.errors import UsageError
-from gen3dexport.export import export_module
+from gen3dexport.export import Captured
 from gen3dexport.models.component import Component
 from gen3dexport.plan import Plan
 from gen3dexport.quantization.quantize import convolutions
@@ -56,18 +56,16 @@ def check_rules(plan: Plan) -> None:
 
 def _row(component: Component, scheme: str, plan: Plan) -> dict[str, Any]:
     """One component: its parameters, bytes, operators and what the target cannot take."""
-    exported = export_module(component.module, tuple(component.inputs.values()), component.name)
-    operators = Counter(str(n.target) for n in exported.graph.nodes if n.op == "call_function")
+    operators: Counter[str] = Counter()
+    largest = 0
+    for graph, times in _graphs(component):
+        for node in graph.nodes:
+            if node.op == "call_function":
+                operators[str(node.target)] += times
+            if isinstance(value := node.meta.get("val"), torch.Tensor):
+                largest = max(largest, value.numel() * value.element_size())
     rules = plan.rules.get(component.name, {})
     chosen, total = exceptions(component, rules), component.parameters
-    largest = max(
-        (
-            v.numel() * v.element_size()
-            for n in exported.graph.nodes
-            if isinstance(v := n.meta.get("val"), torch.Tensor)
-        ),
-        default=0,
-    )
     size = round(
         sum(
             p.numel() * SCHEMES[_scheme_of(component, name, p, scheme, chosen)].bytes
@@ -86,6 +84,15 @@ def _row(component: Component, scheme: str, plan: Plan) -> dict[str, Any]:
         "operators": dict(operators.most_common()),
         "unsupported": {op: refused[op] for op in operators if op in refused},
     }
+
+
+def _graphs(component: Component) -> list[tuple[torch.fx.Graph, int]]:
+    """The graphs that a component is made of, with how many times each occurs: blocks alike are captured once, for a
+    released network has dozens."""
+    captured = Captured(component)
+    if (stack := captured.stack) is None:
+        return [(captured.whole.graph, 1)]
+    return [(stack.before.graph, 1), (stack.block.graph, len(stack.weights)), (stack.after.graph, 1)]
 
 
 def _scheme_of(component: Component, name: str, parameter: torch.Tensor, scheme: str, chosen: Mapping[str, str]) -> str:

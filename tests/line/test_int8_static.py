@@ -151,6 +151,7 @@ def test_trials_try_it_on_convolutions(recipe: Path) -> None:
     assert 0 <= trials.loss({"decoder": choice}) < 0.2
 
 
+@pytest.mark.usefixtures("exported_once")
 @pytest.mark.parametrize("scheme", [*eager.SCHEMES])
 def test_plans_know_the_bytes_of_every_scheme(scheme: str, recipe: Path) -> None:
     name = "decoder" if scheme == "int8-static" else "flow"

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from paper_bundle import write_paper_bundle
 
-from gen3dexport import sizing
 from gen3dexport.cli.app import COMMANDS
 from gen3dexport.cli.ls import KINDS
 from gen3dexport.documents.shipped import documents
@@ -22,32 +20,6 @@ RECIPES, TARGETS = sorted(documents("recipes")), sorted(documents("targets"))
 LOOKING = {"ls", "show", "plan", "doctor"}
 OTHERS = {"verify", "inspect", "compare", "parity", "sbom"}
 """Commands that look at a bundle, a report or a golden set: they are tried beside what makes those."""
-RELEASED = 30e6
-"""Parameters from which on a network counts as one of released size, whose capture takes many seconds."""
-
-
-@pytest.fixture(scope="module")
-def captured() -> dict[Any, Any]:
-    """Exported networks by what they are of."""
-    return {}
-
-
-@pytest.fixture(autouse=True)
-def _each_network_is_exported_once(captured: dict[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A plan exports its networks to count operators. The same ones come again on every target, and those of released
-    size, which take minutes together, get the graph of the last small one: their own is looked at by other tests."""
-    real = sizing.export_module
-
-    def export(module: Any, inputs: tuple[Any, ...], name: str) -> Any:
-        if captured and sum(p.numel() for p in module.parameters()) > RELEASED:
-            return next(reversed(captured.values()))
-        layers = tuple((key, tuple(p.shape)) for key, p in module.named_parameters())
-        key = name, layers, tuple(tuple(i.shape) for i in inputs)
-        if key not in captured:
-            captured[key] = real(module, inputs, name)
-        return captured[key]
-
-    monkeypatch.setattr(sizing, "export_module", export)
 
 
 def test_every_command_either_looks_or_makes_something() -> None:
@@ -55,7 +27,8 @@ def test_every_command_either_looks_or_makes_something() -> None:
     assert LOOKING | OTHERS | makers == set(COMMANDS)
 
 
-@pytest.mark.parametrize("recipe", sorted(RECIPES, key=lambda name: "mini" not in name))
+@pytest.mark.usefixtures("exported_once")
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_plan(recipe: str, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")  # no name is folded
     for target in TARGETS:

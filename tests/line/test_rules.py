@@ -202,6 +202,7 @@ def test_a_bad_rule_stops_before_any_weight_is_read(
     assert message in error
 
 
+@pytest.mark.usefixtures("exported_once")
 def test_a_plan_counts_what_rules_take(tiny_recipe: Path, cli: Cli) -> None:
     sizes: dict[str, Any] = {}
     for name, rule in (("none", "{}"), ("half", "{blocks.*.mlp: bf16}")):

@@ -144,6 +144,23 @@ class EagerProgram:
 def _plain(program: ExportedProgram, name: str) -> ExportedProgram:
     """`program` with quantized weights as their plain int8 and scale tensors, torchao's operators spelt out in ATen,
     and nothing in it that depends on where it was built."""
+    plain = _spelt_out(program, name) if _has_torchao(program) else program
+    for node in plain.graph.nodes:  # notes on where a node came from: source paths and addresses of this process
+        for key in ("stack_trace", "from_node", "nn_module_stack", "torch_fn", "source_fn_stack"):
+            node.meta.pop(key, None)
+    plain.example_inputs = None  # the bundle has golden inputs
+    return plain
+
+
+def _has_torchao(program: ExportedProgram) -> bool:
+    """Whether weights or operators of a graph are torchao's."""
+    values = (*program.state_dict.values(), *program.constants.values())
+    operators = (str(node.target) for node in program.graph.nodes if node.op == "call_function")
+    return any(hasattr(v, "__tensor_flatten__") for v in values) or any(o.startswith("torchao.") for o in operators)
+
+
+def _spelt_out(program: ExportedProgram, name: str) -> ExportedProgram:
+    """The program without them; it is traced once more, which takes longer than the capture."""
     import torch
 
     # This table changes no arithmetic: it spells torchao's operators out, and decomposing at all unwraps its tensors.
@@ -153,8 +170,4 @@ def _plain(program: ExportedProgram, name: str) -> ExportedProgram:
         plain: ExportedProgram = program.run_decompositions(table)
     except Exception as error:  # torch.export raises many types; the cause is kept
         raise ExportError(f"{name}: torch.export cannot spell out the quantized graph: {error}") from error
-    for node in plain.graph.nodes:  # notes on where a node came from: source paths and addresses of this process
-        for key in ("stack_trace", "from_node", "nn_module_stack", "torch_fn", "source_fn_stack"):
-            node.meta.pop(key, None)
-    plain.example_inputs = None  # the bundle has golden inputs
     return plain

@@ -69,6 +69,7 @@ def test_a_bundle_with_batched_guidance(
     np.testing.assert_allclose(meshes[0].vertices, meshes[1].vertices, atol=1e-4)
 
 
+@pytest.mark.usefixtures("exported_once")
 def test_a_plan_has_the_batch(tiny_recipe: Path, cli: Cli) -> None:
     code, out, error = cli("plan", tiny_recipe, "knobs.sampler.guidance=batched", "-t", "eager", "--json")
     assert code == 0, error

@@ -76,6 +76,22 @@ def _as_it_is(original: Callable[..., Any] | None) -> Callable[..., Any]:
     return lambda self, memo: self
 
 
+def _when_called(original: Callable[[Any], Any]) -> Callable[[Any], None]:
+    """Code of a graph when it is first called; most are read by the next pass, and never called."""
+
+    @functools.wraps(original)
+    def recompile(self: Any) -> None:
+        def forward(module: Any, *args: Any, **kwargs: Any) -> Any:
+            original(module)  # puts the code in place of this function
+            return module(*args, **kwargs)
+
+        if (tree := getattr(self._graph._codegen, "pytree_info", None)) is not None:
+            self._in_spec, self._out_spec = tree.in_spec, tree.out_spec
+        type(self).forward = forward
+
+    return recompile
+
+
 def _short_text(original: Callable[..., Any]) -> Callable[..., Any]:
     return lambda self: f"{type(self).__name__} of {len(self.graph.nodes)} nodes"
 
@@ -98,6 +114,12 @@ REPLACEMENTS = (
         "GraphModule.__str__",
         "a debug message of the partitioner prints the whole graph once for each delegate, at any log level",
         _short_text,
+    ),
+    Replacement(
+        "torch.fx.graph_module",
+        "GraphModule.recompile",
+        "every pass writes and compiles the Python code of its whole graph, which the next pass does not run",
+        _when_called,
     ),
     Replacement(
         "torch.fx.traceback",
