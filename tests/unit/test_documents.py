@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gen3dexport import backends, models
+from gen3dexport.cli.cp import copy_document, cp
 from gen3dexport.cli.ls import listing, scheme_matrix
 from gen3dexport.documents.document import read_yaml
 from gen3dexport.documents.head import head
@@ -208,3 +209,58 @@ def test_unknown_recipe(name: str, near: str) -> None:
 def test_unknown_target() -> None:
     with pytest.raises(UsageError, match="did you mean 'executorch'"):
         read_target("executorh")
+
+
+def test_a_target_in_a_recipe_s_place_is_told_as_such(tmp_path: Path, tiny_recipe: Path) -> None:
+    target = copy_document("executorch", tmp_path / "phone.yaml")
+    with pytest.raises(UsageError) as error:
+        read_recipe(str(target))
+    assert str(error.value) == f"{target}: is a target, where a recipe is needed; use --target {target}"
+    with pytest.raises(UsageError) as error:
+        read_target(str(tiny_recipe))
+    assert str(error.value).startswith(f"{tiny_recipe}: is a recipe, where a target is needed")
+
+
+@pytest.mark.parametrize(
+    ("name", "then"), [("executorch", "RECIPE --target {}"), ("trellis-mini", "{}")], ids=["target", "recipe"]
+)
+def test_a_copy_s_next_step_is_a_command_that_takes_it(
+    name: str, then: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.yaml"
+    cp(name, path)
+    assert capsys.readouterr().out == f"{path}: edit it, then: gen3dexport build {then.format(path)}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        ("backend: eager\ndefault_scheme: int9", [":4: default_scheme: unknown scheme"]),
+        (
+            "backend: executorh\ndefault_scheme: int9\nmeasure: {thread: 1}",
+            [
+                ":3: backend: unknown backend; did you mean 'executorch'?",
+                ":4: default_scheme: unknown scheme",
+                ":5: measure.thread: unknown key; did you mean 'threads'?",
+            ],
+        ),
+        (
+            "backend: xla\ndefault_scheme: fp16\noptions: {chipp: v5e}",
+            [":4: default_scheme: refused by xla: ", ":5: options.chipp: unknown key; did you mean 'chip'?"],
+        ),
+        (
+            "backend: aotinductor\ndefault_scheme: float8-dynamic\noptions: {device: cuda, arch: sm_80}",
+            [":4: default_scheme: refused by aotinductor: ", "those of sm_89 and later do"],
+        ),
+    ],
+)
+def test_every_mistake_of_a_target_comes_at_once(text: str, messages: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"name: mine\ndevice: here\n{text}\n")
+    with pytest.raises(UsageError) as error:
+        read_target(str(path))
+    told = str(error.value)
+    assert f"{path}:1: summary: missing; add it" in told
+    for message in messages:
+        assert message in told
+    assert all(line.startswith(str(path)) for line in told.splitlines())

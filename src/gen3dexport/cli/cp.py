@@ -16,13 +16,15 @@ EXAMPLE = "gen3dexport cp trellis-mini my-recipe.yaml"
 
 
 def cp(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe or target.", metavar="RECIPE")],
+    name: Annotated[str, typer.Argument(help="A shipped recipe or target.", metavar="NAME")],
     path: Annotated[Path, typer.Argument(help="Where the copy goes.", metavar="PATH")],
     as_json: Json = False,
 ) -> None:
     """Copy a shipped recipe or target, to change it."""
-    written = copy_document(recipe, path)
-    emit(as_json, {"path": str(written)}, f"{written}: edit it, then: gen3dexport build {written}")
+    written = copy_document(name, path)
+    of_target = find_document(name).parent.name == "targets"
+    build = f"gen3dexport build RECIPE --target {written}" if of_target else f"gen3dexport build {written}"
+    emit(as_json, {"path": str(written)}, f"{written}: edit it, then: {build}")
 
 
 def copy_document(name: str, path: Path) -> Path:
