@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 
 import pytest
 
 from gen3dexport import backends, models
+from gen3dexport.cli.app import plan_of
 from gen3dexport.cli.cp import copy_document, cp
-from gen3dexport.cli.ls import listing, scheme_matrix
+from gen3dexport.cli.ls import listing, scheme_matrix, show_listing
+from gen3dexport.cli.show import find_document
 from gen3dexport.documents.document import read_yaml
 from gen3dexport.documents.head import head
-from gen3dexport.documents.shipped import documents
+from gen3dexport.documents.shipped import did_you_mean, documents
 from gen3dexport.documents.target import aliases
 from gen3dexport.errors import UsageError
 from gen3dexport.plan import make_plan, read_recipe, read_target
@@ -209,6 +212,56 @@ def test_unknown_recipe(name: str, near: str) -> None:
 def test_unknown_target() -> None:
     with pytest.raises(UsageError, match="did you mean 'executorch'"):
         read_target("executorh")
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "told"),
+    [
+        ("report", ["parity", "plan"], "; there are parity, plan; see: ls"),
+        ("int8", ["int8-static", "int8-weight", "int8-dynamic", "int4"], "; did you mean 'int8-dynamic'?"),
+        ("plna", ["parity", "plan"], "; did you mean 'plan'?"),
+        ("x", [], ""),
+        (
+            "zz",
+            [f"a{n:02}" for n in range(22)],
+            f"; there are {', '.join(f'a{n:02}' for n in range(20))} and 2 more; see: ls",
+        ),
+    ],
+)
+def test_a_near_word_or_all_of_them_in_order(word: str, known: list[str], told: str) -> None:
+    assert did_you_mean(word, known, "ls") == told
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("mine.yaml", "that is shipped, and show and cp are of those"),
+        ("int8-dynamic", "but a scheme; see: gen3dexport ls schemes"),
+        ("trelis-mini", "did you mean 'trellis-mini'?"),
+        ("quite-other", "see: gen3dexport ls"),
+    ],
+)
+def test_what_is_no_shipped_document_is_told_with_what_it_is(name: str, told: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(told)):
+        find_document(name)
+
+
+def test_a_copy_needs_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is no folder .*nowhere; make it"):
+        copy_document("eager", tmp_path / "nowhere" / "mine.yaml")
+
+
+def test_a_target_among_the_overrides_is_told_as_such() -> None:
+    with pytest.raises(UsageError, match=r"'executorch': not an override; did you mean --target executorch\?"):
+        plan_of("trellis-mini", "eager", ["executorch"])
+
+
+def test_the_table_of_targets_fits_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    found = listing("targets")
+    show_listing(found)
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 110
+    assert all(row["device"] in out and row["summary"] for row in found["targets"])
 
 
 def test_a_target_in_a_recipe_s_place_is_told_as_such(tmp_path: Path, tiny_recipe: Path) -> None:

@@ -37,6 +37,8 @@ def copy_document(name: str, path: Path) -> Path:
 
     source = find_document(name)
     path = path / source.name if path.is_dir() else path
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}; make it, or choose another place")
     try:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "w", encoding="utf-8") as stream:
             stream.write(source.read_text(encoding="utf-8"))
