@@ -64,8 +64,8 @@ class Commands(TyperGroup):
             return None
         module = import_module(f"gen3dexport.cli.{cmd_name}")
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-        texts = {"short_help": COMMANDS[cmd_name], "epilog": f"Example: {module.EXAMPLE}"}
-        alone.command(cmd_name, cls=Command, **texts)(getattr(module, cmd_name))
+        example = f"Example: {module.EXAMPLE}"
+        alone.command(cmd_name, cls=Command, short_help=COMMANDS[cmd_name], epilog=example)(getattr(module, cmd_name))
         return typer.main.get_command(alone)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
