@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Asked before anything is made: a .venv of another Python would be used again by the next make.
+VERSION := import sys; v = "%d.%d" % sys.version_info[:2]; \
+	v in ("3.11", "3.12") or sys.exit("Python " + v + ": needs 3.11 or 3.12; run: make PYTHON=python3.12 demo")
 
 .PHONY: demo check test test-training lint clean
 
@@ -26,7 +29,9 @@ lint: $(STAMP)
 	$(BIN)/ruff format .
 
 $(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/python || { $(PYTHON) -c '$(VERSION)' && $(PYTHON) -m venv $(VENV); }
+	@$(BIN)/python -c '$(VERSION)' || { echo "$(VENV) is of that Python: remove it first"; exit 1; }
+	@echo "installs pinned packages into $(VENV): several GB of downloads, quiet until it ends"
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	touch $(STAMP)
 

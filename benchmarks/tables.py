@@ -86,8 +86,8 @@ SECTIONS = (
     Section(
         "parity",
         "Agreement with the reference implementation",
-        "Golden sets of TRELLIS's reference implementation: the largest error of any output relative to the output's"
-        " largest value. Sets of the host's work run in eager alone; tpu-v5e is its program on JAX's CPU.",
+        "Golden sets of the families' reference implementations: the largest error of any output relative to the"
+        " output's largest value. Sets of the host's work run in eager alone; tpu-v5e is its program on JAX's CPU.",
         renderers.parity,
     ),
     Section(

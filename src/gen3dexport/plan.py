@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, ValidationError, create_model
 
 from gen3dexport import backends, models
 from gen3dexport.assets import kinds
@@ -21,7 +22,7 @@ from gen3dexport.documents.target import Target
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.models import Family
 from gen3dexport.models.declaration import Declaration, Reading
-from gen3dexport.quantization.schemes import CALIBRATED
+from gen3dexport.quantization.schemes import CALIBRATED, SCHEMES
 
 
 @dataclass(frozen=True)
@@ -77,18 +78,45 @@ class Plan:
 
 
 def read_target(name: str) -> Target:
-    """The target of that name, alias or YAML path, its backend and options checked.
+    """The target of that name, alias or YAML path, its backend, default scheme and options checked.
 
     Raises:
         UsageError: with every problem.
     """
-    target = targets.read_target(name)
-    if target.backend not in backends.names():
-        known = did_you_mean(target.backend, backends.names())
-        raise UsageError(f"target {target.name}: backend: unknown {target.backend!r}{known}")
-    targets.check_options(name, backends.find(target.backend).Options)
+    target = targets.read_target(name, _checked_target)
     backend_options(target)
     return target
+
+
+def _checked_target(data: Mapping[str, Any]) -> type[Target]:
+    """A model of targets that takes the backends there are, and the schemes and options of the document's own."""
+    name = data.get("backend")
+    backend = backends.find(name) if isinstance(name, str) and name in backends.names() else None
+
+    def known_backend(word: str) -> str:
+        if backend is None:
+            raise ValueError(f"unknown backend{did_you_mean(word, backends.names())}")
+        return word
+
+    def taken_scheme(scheme: str) -> str:
+        words = SCHEMES if backend is None else backend.SCHEMES
+        reason = None if backend is None else backend.REFUSED.get(scheme)
+        if reason is None and backend is not None:
+            with suppress(ValidationError, TypeError):  # options that are wrong are told with their own key
+                reason = backends.refused_for(backend, scheme, backend.Options(**data.get("options", {})))
+        if reason is not None:
+            raise ValueError(f"refused by {name}: {reason}; instead: {', '.join(words)}")
+        if scheme not in words:
+            raise ValueError(f"unknown scheme{did_you_mean(scheme, words)}")
+        return scheme
+
+    fields: dict[str, Any] = {
+        "backend": (Annotated[str, AfterValidator(known_backend)], ...),
+        "default_scheme": (Annotated[str, AfterValidator(taken_scheme)], "fp32"),
+    }
+    if backend is not None and data.get("options"):
+        fields["options"] = (backend.Options, ...)
+    return create_model("Target", __base__=Target, **fields)
 
 
 def backend_options(target: Target) -> Any:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 
 import pytest
 
 from gen3dexport import backends, models
-from gen3dexport.cli.ls import listing, scheme_matrix
+from gen3dexport.cli.app import plan_of
+from gen3dexport.cli.cp import copy_document, cp
+from gen3dexport.cli.ls import listing, scheme_matrix, show_listing
+from gen3dexport.cli.show import find_document
 from gen3dexport.documents.document import read_yaml
 from gen3dexport.documents.head import head
-from gen3dexport.documents.shipped import documents
+from gen3dexport.documents.shipped import did_you_mean, documents
 from gen3dexport.documents.target import aliases
 from gen3dexport.errors import UsageError
 from gen3dexport.plan import make_plan, read_recipe, read_target
@@ -208,3 +212,108 @@ def test_unknown_recipe(name: str, near: str) -> None:
 def test_unknown_target() -> None:
     with pytest.raises(UsageError, match="did you mean 'executorch'"):
         read_target("executorh")
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "told"),
+    [
+        ("report", ["parity", "plan"], "; there are parity, plan; see: ls"),
+        ("int8", ["int8-static", "int8-weight", "int8-dynamic", "int4"], "; did you mean 'int8-dynamic'?"),
+        ("plna", ["parity", "plan"], "; did you mean 'plan'?"),
+        ("x", [], ""),
+        (
+            "zz",
+            [f"a{n:02}" for n in range(22)],
+            f"; there are {', '.join(f'a{n:02}' for n in range(20))} and 2 more; see: ls",
+        ),
+    ],
+)
+def test_a_near_word_or_all_of_them_in_order(word: str, known: list[str], told: str) -> None:
+    assert did_you_mean(word, known, "ls") == told
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("mine.yaml", "that is shipped, and show and cp are of those"),
+        ("int8-dynamic", "but a scheme; see: gen3dexport ls schemes"),
+        ("trelis-mini", "did you mean 'trellis-mini'?"),
+        ("quite-other", "see: gen3dexport ls"),
+    ],
+)
+def test_what_is_no_shipped_document_is_told_with_what_it_is(name: str, told: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(told)):
+        find_document(name)
+
+
+def test_a_copy_needs_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is no folder .*nowhere; make it"):
+        copy_document("eager", tmp_path / "nowhere" / "mine.yaml")
+
+
+def test_a_target_among_the_overrides_is_told_as_such() -> None:
+    with pytest.raises(UsageError, match=r"'executorch': not an override; did you mean --target executorch\?"):
+        plan_of("trellis-mini", "eager", ["executorch"])
+
+
+def test_the_table_of_targets_fits_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    found = listing("targets")
+    show_listing(found)
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 110
+    assert all(row["device"] in out and row["summary"] for row in found["targets"])
+
+
+def test_a_target_in_a_recipe_s_place_is_told_as_such(tmp_path: Path, tiny_recipe: Path) -> None:
+    target = copy_document("executorch", tmp_path / "phone.yaml")
+    with pytest.raises(UsageError) as error:
+        read_recipe(str(target))
+    assert str(error.value) == f"{target}: is a target, where a recipe is needed; use --target {target}"
+    with pytest.raises(UsageError) as error:
+        read_target(str(tiny_recipe))
+    assert str(error.value).startswith(f"{tiny_recipe}: is a recipe, where a target is needed")
+
+
+@pytest.mark.parametrize(
+    ("name", "then"), [("executorch", "RECIPE --target {}"), ("trellis-mini", "{}")], ids=["target", "recipe"]
+)
+def test_a_copy_s_next_step_is_a_command_that_takes_it(
+    name: str, then: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.yaml"
+    cp(name, path)
+    assert capsys.readouterr().out == f"{path}: edit it, then: gen3dexport build {then.format(path)}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        ("backend: eager\ndefault_scheme: int9", [":4: default_scheme: unknown scheme"]),
+        (
+            "backend: executorh\ndefault_scheme: int9\nmeasure: {thread: 1}",
+            [
+                ":3: backend: unknown backend; did you mean 'executorch'?",
+                ":4: default_scheme: unknown scheme",
+                ":5: measure.thread: unknown key; did you mean 'threads'?",
+            ],
+        ),
+        (
+            "backend: xla\ndefault_scheme: fp16\noptions: {chipp: v5e}",
+            [":4: default_scheme: refused by xla: ", ":5: options.chipp: unknown key; did you mean 'chip'?"],
+        ),
+        (
+            "backend: aotinductor\ndefault_scheme: float8-dynamic\noptions: {device: cuda, arch: sm_80}",
+            [":4: default_scheme: refused by aotinductor: ", "those of sm_89 and later do"],
+        ),
+    ],
+)
+def test_every_mistake_of_a_target_comes_at_once(text: str, messages: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"name: mine\ndevice: here\n{text}\n")
+    with pytest.raises(UsageError) as error:
+        read_target(str(path))
+    told = str(error.value)
+    assert f"{path}:1: summary: missing; add it" in told
+    for message in messages:
+        assert message in told
+    assert all(line.startswith(str(path)) for line in told.splitlines())

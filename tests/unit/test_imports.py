@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,20 @@ def test_a_listing_imports_nothing_slow(arguments: list[str]) -> None:
 def test_every_command_is_a_module_of_its_name() -> None:
     folder = Path(gen3dexport.cli.__file__).parent
     assert {path.stem for path in folder.glob("*.py")} == {*COMMANDS, "__init__", "app", "tables"}
+
+
+def test_help_cuts_no_summary_and_writes_metavars_in_capitals(
+    monkeypatch: pytest.MonkeyPatch, cli: Callable[..., tuple[int, str, str]]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = cli("--help")
+    assert code == 0
+    for name, summary in COMMANDS.items():
+        assert f"  {name:11}  {summary}\n" in out
+        code, told, _ = cli(name, "--help")
+        usage = told.partition("\n\n")[0]
+        assert code == 0 and "[[" not in usage and "list[Path]" not in told, told
+        assert not re.search(r"[\[{][a-z]", usage), usage
 
 
 def test_the_package_is_run_as_a_module_too() -> None:

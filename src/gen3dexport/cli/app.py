@@ -10,11 +10,31 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-COMMANDS = (
-    "build", "validate", "run", "plan", "ls", "show", "cp", "verify", "inspect", "doctor", "parity", "compare",
-    "sensitivity", "tune", "cache", "sbom", "sign", "push", "pull",
-)  # fmt: skip
-"""Commands in the order of `--help`. Each is a function in the module of its name, with an EXAMPLE beside it."""
+from gen3dexport.errors import UsageError
+
+COMMANDS = {
+    "build": "Build a bundle for a target and validate it",
+    "validate": "Run a bundle's programs and judge them",
+    "run": "Make an asset with a bundle",
+    "plan": "Show what would be built",
+    "ls": "List recipes, targets, families and schemes",
+    "show": "Print a shipped recipe or target",
+    "cp": "Copy a shipped recipe or target to change it",
+    "verify": "Check a bundle's files and signature",
+    "inspect": "Show a bundle's programs, sizes and operators",
+    "doctor": "Say what is missing here and how to mend it",
+    "parity": "Compare a network with golden data",
+    "compare": "Compare two bundles or reports",
+    "sensitivity": "Show what quantizing each layer costs",
+    "tune": "Search which layers to quantize",
+    "cache": "Show or prune what is kept between commands",
+    "sbom": "Write a bundle's bill of materials",
+    "sign": "Sign a bundle",
+    "push": "Send a bundle to an OCI registry",
+    "pull": "Get a bundle from an OCI registry",
+}
+"""Commands in the order of `--help`, and what that says of them: no line of it is cut on 80 columns. Each is a function
+in the module of its name, with an EXAMPLE beside it."""
 
 LARGEST_SEED = 2**63 - 1
 
@@ -44,7 +64,8 @@ class Commands(TyperGroup):
             return None
         module = import_module(f"gen3dexport.cli.{cmd_name}")
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-        alone.command(cmd_name, cls=Command, epilog=f"Example: {module.EXAMPLE}")(getattr(module, cmd_name))
+        example = f"Example: {module.EXAMPLE}"
+        alone.command(cmd_name, cls=Command, short_help=COMMANDS[cmd_name], epilog=example)(getattr(module, cmd_name))
         return typer.main.get_command(alone)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -68,7 +89,7 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Recipe = Annotated[str, typer.Argument(help="A shipped recipe or a YAML file.", metavar="RECIPE")]
 TargetName = Annotated[str, typer.Option("--target", "-t", help="A shipped target, an alias or a YAML file.")]
-Assignments = Annotated[list[str] | None, typer.Argument(help="Override single fields.", metavar="[KEY=VALUE]...")]
+Assignments = Annotated[list[str] | None, typer.Argument(help="Override single fields.", metavar="KEY=VALUE")]
 Bundle = Annotated[Path, typer.Argument(help="A folder made by `gen3dexport build`.", metavar="BUNDLE")]
 
 
@@ -85,15 +106,23 @@ def plan_of(recipe: str, target_name: str, assignments: list[str], allow_pickle:
     """The plan of a recipe on a target, with `key=value` overrides."""
     from gen3dexport.plan import make_plan, read_recipe, read_target
 
+    if (named := next((word for word in assignments if is_target(word)), None)) is not None:
+        raise UsageError(f"{named!r}: not an override; did you mean --target {named}?")
     target = read_target(target_name)
     read = read_recipe(recipe, target, assignments)
     _check_seeds(read)
     return make_plan(read, target, allow_pickle)
 
 
-def _check_seeds(recipe: Any) -> None:
-    from gen3dexport.errors import UsageError
+def is_target(word: str) -> bool:
+    """Whether a word is the name or an alias of a shipped target."""
+    from gen3dexport.documents.shipped import documents
+    from gen3dexport.documents.target import aliases
 
+    return word in documents("targets") or word in aliases()
+
+
+def _check_seeds(recipe: Any) -> None:
     seeds = {"golden.seed": recipe.golden.seed, "calibration.seed": recipe.calibration and recipe.calibration.seed}
     problems = [
         f"recipe {recipe.name}: {field}: needs a whole number from 0 to {LARGEST_SEED} (got {seed}); none is drawn, so "

@@ -21,7 +21,7 @@ EXAMPLE = "gen3dexport build trellis-mini --target executorch -o chair-maker"
 def build(
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(help="A recipe (default trellis-mini), then overrides.", metavar="[RECIPE] [KEY=VALUE]..."),
+        typer.Argument(help="A recipe (default trellis-mini), then overrides.", metavar="RECIPE|KEY=VALUE"),
     ] = None,
     target: TargetName = "executorch",
     out: Annotated[

@@ -18,7 +18,8 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 def cache(
     action: Annotated[
-        Literal["ls", "prune"], typer.Argument(help="Show what is kept, or remove the least recently used of it.")
+        Literal["ls", "prune"],
+        typer.Argument(help="ls shows what is kept; prune removes the least recently used of it.", metavar="ACTION"),
     ] = "ls",
     max_size: Annotated[
         str,

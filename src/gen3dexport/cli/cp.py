@@ -16,13 +16,15 @@ EXAMPLE = "gen3dexport cp trellis-mini my-recipe.yaml"
 
 
 def cp(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe or target.", metavar="RECIPE")],
+    name: Annotated[str, typer.Argument(help="A shipped recipe or target.", metavar="NAME")],
     path: Annotated[Path, typer.Argument(help="Where the copy goes.", metavar="PATH")],
     as_json: Json = False,
 ) -> None:
     """Copy a shipped recipe or target, to change it."""
-    written = copy_document(recipe, path)
-    emit(as_json, {"path": str(written)}, f"{written}: edit it, then: gen3dexport build {written}")
+    written = copy_document(name, path)
+    of_target = find_document(name).parent.name == "targets"
+    build = f"gen3dexport build RECIPE --target {written}" if of_target else f"gen3dexport build {written}"
+    emit(as_json, {"path": str(written)}, f"{written}: edit it, then: {build}")
 
 
 def copy_document(name: str, path: Path) -> Path:
@@ -35,6 +37,8 @@ def copy_document(name: str, path: Path) -> Path:
 
     source = find_document(name)
     path = path / source.name if path.is_dir() else path
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}; make it, or choose another place")
     try:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "w", encoding="utf-8") as stream:
             stream.write(source.read_text(encoding="utf-8"))

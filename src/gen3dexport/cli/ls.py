@@ -24,7 +24,9 @@ KINDS = ("recipes", "targets", "families", "schemes")
 
 
 def ls(
-    what: Annotated[str, typer.Argument(help="recipes, targets, families or schemes; all when left out.")] = "",
+    what: Annotated[
+        str, typer.Argument(help="One of recipes, targets, families, schemes; else all.", metavar="KIND")
+    ] = "",
     markdown: Annotated[bool, typer.Option("--markdown", help="Schemes on targets as a Markdown table.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -142,6 +144,8 @@ def show_listing(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """One table per kind, as wide as the terminal. Without rich, which takes longer to import than all of this runs."""
     bold, plain = ("\x1b[1m", "\x1b[0m") if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else ("", "")
     for number, (kind, rows) in enumerate(found.items()):
+        if kind == "targets":  # what the backend and the device say once more; `show` and --json have it
+            rows = [{field: value for field, value in row.items() if field != "summary"} for row in rows]
         if len(found) > 1:
             print(("\n" if number else "") + kind)
         head, *lines = _folded([list(rows[0]) if rows else [], *([_cell(v) for v in row.values()] for row in rows)])

@@ -16,7 +16,7 @@ EXAMPLE = "gen3dexport parity trellis tests/golden/trellis/ss_flow --target exec
 
 def parity(
     family: Annotated[str, typer.Argument(help="A model family.", metavar="FAMILY")],
-    folder: Annotated[Path, typer.Argument(help="A golden folder.", metavar="DIR")],
+    folder: Annotated[Path, typer.Argument(help="A golden folder.", metavar="FOLDER")],
     target: Annotated[str, typer.Option("--target", "-t", help="Run it through this target's lowered program.")] = "",
     scheme: Annotated[str, typer.Option(help="Quantization scheme, with --target.")] = "fp32",
     tolerance: Annotated[

@@ -43,6 +43,7 @@ def run(
         typer.Option(
             "--out",
             "-o",
+            metavar="FILE",
             help="A file; its ending, of those below, says what it holds (default asset.glb). May be given again.",
         ),
     ] = None,
@@ -64,7 +65,7 @@ def run(
         bool, typer.Option("--cache/--no-cache", help="Keep what the encoder makes of a prompt or image, and use it.")
     ] = True,
     kind: Annotated[
-        str, typer.Option(help="mesh, gaussians or radiance_field, where a file could hold another too.")
+        str, typer.Option(help="What goes into the files, where one can hold several kinds (mesh, gaussians, ...).")
     ] = "",
     fields: Annotated[
         list[str] | None,

@@ -33,5 +33,12 @@ def find_document(name: str) -> Path:
     known = documents("recipes") | documents("targets")
     name = aliases().get(name, name)
     if name not in known:
-        raise UsageError(f"{name!r}: neither a recipe nor a target{did_you_mean(name, {*known, *aliases()})}")
+        from gen3dexport.quantization.schemes import SCHEMES
+
+        what = f"{name!r}: neither a recipe nor a target"
+        if name.endswith((".yaml", ".yml")):
+            raise UsageError(f"{what} that is shipped, and show and cp are of those; see: gen3dexport ls")
+        if name in SCHEMES:
+            raise UsageError(f"{what} but a scheme; see: gen3dexport ls schemes")
+        raise UsageError(what + did_you_mean(name, {*known, *aliases()}, "gen3dexport ls"))
     return known[name]

@@ -21,7 +21,11 @@ def sign(
     ] = None,
     chain: Annotated[
         list[Path] | None,
-        typer.Option("--certificate-chain", help="Certificates between that one and a trusted root; may be repeated."),
+        typer.Option(
+            "--certificate-chain",
+            metavar="FILE",
+            help="Certificates between that one and a trusted root; may be repeated.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

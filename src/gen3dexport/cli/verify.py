@@ -15,7 +15,9 @@ EXAMPLE = "gen3dexport verify chair-maker"
 Key = Annotated[Path | None, typer.Option("--key", help="The public key that the bundle must be signed with, PEM.")]
 Chain = Annotated[
     list[Path] | None,
-    typer.Option("--certificate-chain", help="Trusted certificates, PEM, instead of a key; may be repeated."),
+    typer.Option(
+        "--certificate-chain", metavar="FILE", help="Trusted certificates, PEM, instead of a key; may be repeated."
+    ),
 ]
 
 

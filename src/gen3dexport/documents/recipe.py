@@ -149,6 +149,8 @@ def read_recipe(
     """
     path = locate("recipes", name)
     data = read_yaml(path)
+    if "backend" in data and "family" not in data:
+        raise UsageError(f"{path}: is a target, where a recipe is needed; use --target {path}")
     overrides: dict[str, Any] = {}
     origins: dict[str, str] = {}
     problems = []

@@ -10,6 +10,8 @@ from gen3dexport.errors import UsageError
 
 _PACKAGE = Path(__file__).parents[1]
 _MOST_WORDS = 20
+_NEAR = 0.6
+_SHORTEST_BEGINNING = 3
 
 
 def shipped(kind: str) -> Path:
@@ -29,14 +31,19 @@ def documents(kind: str) -> dict[str, Path]:
     return {path.stem: path for path in sorted(shipped(kind).glob("*.yaml"))}
 
 
-def did_you_mean(word: str, known: Collection[str]) -> str:
-    """`; did you mean X?`, or the known words, the nearest first, when none is near."""
-    words = difflib.get_close_matches(word, sorted(known), n=_MOST_WORDS, cutoff=0)
-    near = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+def did_you_mean(word: str, known: Collection[str], see: str = "") -> str:
+    """`; did you mean X?`, or the known words when none is near: of many the first, and the command `see` for the rest.
+
+    What begins with the word is near; of several such, the first.
+    """
+    words = sorted(set(known))
+    near = [other for other in words if len(word) >= _SHORTEST_BEGINNING and other.startswith(word)]
+    near = near or difflib.get_close_matches(word, words, n=1, cutoff=_NEAR)
     if near or not words:
         return f"; did you mean {near[0]!r}?" if near else ""
-    more = len(set(known)) - len(words)
-    return f"; there are {', '.join(words)}" + (f" and {more} more" if more else "")
+    more = len(words) - _MOST_WORDS
+    text = f"; there are {', '.join(words[:_MOST_WORDS])}" + (f" and {more} more" if more > 0 else "")
+    return text + (f"; see: {see}" if see else "")
 
 
 def locate(kind: str, name: str, aliases: dict[str, str] | None = None) -> Path:
@@ -55,5 +62,6 @@ def locate(kind: str, name: str, aliases: dict[str, str] | None = None) -> Path:
     found = documents(kind)
     name = (aliases or {}).get(name, name)
     if name not in found:
-        raise UsageError(f"{kind.removesuffix('s')} {name!r}: unknown{did_you_mean(name, {*found, *(aliases or {})})}")
+        known = did_you_mean(name, {*found, *(aliases or {})}, f"gen3dexport ls {kind}")
+        raise UsageError(f"{kind.removesuffix('s')} {name!r}: unknown{known}")
     return found[name]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from pydantic import BaseModel, Field, create_model
+from pydantic import Field
 
 from gen3dexport.documents.budgets import Budgets
 from gen3dexport.documents.document import parse, read_yaml
 from gen3dexport.documents.record import Name, Record
 from gen3dexport.documents.shipped import documents, locate
+from gen3dexport.errors import UsageError
 
 
 class Measure(Record):
@@ -58,23 +59,19 @@ def aliases() -> Mapping[str, str]:
     }
 
 
-def read_target(name: str) -> Target:
-    """The target of that name, alias or YAML path; `plan.read_target` checks its backend and options too.
+def read_target(name: str, checked: Callable[[Mapping[str, Any]], type[Target]] | None = None) -> Target:
+    """The target of that name, alias or YAML path; `plan.read_target` checks its backend, scheme and options too.
 
-    Raises:
-        UsageError: with every problem.
-    """
-    path = locate("targets", name, dict(aliases()))
-    return parse(read_yaml(path), Target, path)
-
-
-def check_options(name: str, options: type[BaseModel]) -> None:
-    """Check the options in a target's file against its backend's model of them.
+    Args:
+        checked: what a document says -> a model of targets that takes only what its backend does.
 
     Raises:
         UsageError: with every problem.
     """
     path = locate("targets", name, dict(aliases()))
     data = read_yaml(path)
-    if data.get("options"):
-        parse(data, create_model("Target", __base__=Target, options=(options, ...)), path)
+    if "family" in data and "backend" not in data:
+        raise UsageError(f"{path}: is a recipe, where a target is needed; use one of: gen3dexport ls targets")
+    if checked is not None:
+        parse(data, checked(data), path)
+    return parse(data, Target, path)
