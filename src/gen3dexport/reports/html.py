@@ -85,7 +85,11 @@ def figures(report: Report) -> plots.Figures:
         ),
         "plot-drift": plots.drift(report.pipeline.drift),
         "plot-delegation": plots.delegation(
-            {name: (d.operators_inside or 0, d.operators_outside or 0) for name, d in delegated.items()}
+            {
+                name: (d.operators_inside, d.operators_outside)
+                for name, d in delegated.items()
+                if d.operators_inside is not None and d.operators_outside is not None
+            }
         ),
     }
 
