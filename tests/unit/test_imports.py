@@ -47,6 +47,18 @@ def test_a_listing_imports_nothing_slow(arguments: list[str]) -> None:
     assert done.stdout.strip().endswith("SLOW []"), done.stdout[-300:]
 
 
+@pytest.mark.parametrize("command", ["plan", "build", "tune", "sensitivity"])
+def test_a_wrong_recipe_is_told_without_torch(command: str) -> None:
+    code = (
+        "import sys; sys.argv = ['gen3dexport', *sys.argv[1:]]\n"
+        "from gen3dexport.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert stop.code == 2, stop.code\n"
+        "print('TORCH', 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, command, "trellis-minii"], capture_output=True, text=True)
+    assert "trellis-minii" in done.stderr and done.stdout.strip() == "TORCH False", done.stderr
+
+
 def test_every_command_is_a_module_of_its_name() -> None:
     folder = Path(gen3dexport.cli.__file__).parent
     assert {path.stem for path in folder.glob("*.py")} == {*COMMANDS, "__init__", "app", "tables"}

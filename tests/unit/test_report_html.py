@@ -255,6 +255,20 @@ def test_no_operators_are_drawn_where_a_backend_counts_none() -> None:
     assert figures(uncounted)["plot-delegation"] is None
 
 
+def test_the_rest_of_an_asset_is_the_host_s() -> None:
+    figure = figures(REPORT)["plot-stages"]
+    assert figure is not None
+    assert {t["name"]: t["x"][0] for t in figure["data"]}["host"] == pytest.approx(1.1 * 512 - 512)
+
+
+def test_few_runs_have_no_percentiles() -> None:
+    once = times(512.0).model_copy(update={"runs": 1, "warmup": 0})
+    found = report(components=(part("flow", latency=UNKNOWN),), pipeline=pipeline(latency=once))
+    assert "One asset: 512 ms (median of 1)" in to_markdown(found)
+    text = render_html(found, Shown())
+    assert '<td class="n">512 ms</td><td class="n">–</td><td class="n">–</td><td class="n">563 ms</td>' in text
+
+
 def test_error_plot_shows_exact_and_infinite() -> None:
     figure = figures(REPORT)["plot-errors"]
     assert figure is not None

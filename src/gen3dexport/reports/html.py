@@ -27,7 +27,7 @@ from gen3dexport.reports.records import (
     Report,
     Unmeasured,
 )
-from gen3dexport.reports.text import score_columns, score_heading
+from gen3dexport.reports.text import ENOUGH_RUNS, score_columns, score_heading
 
 Row = Sequence[str]
 
@@ -76,7 +76,7 @@ def figures(report: Report) -> plots.Figures:
     delegated = {c.name: d for c in report.components if (d := c.delegation) is not None}
     return {
         "plot-latency": plots.latency(measured, estimated),
-        "plot-stages": plots.stages(report.pipeline.stages),
+        "plot-stages": plots.stages(_segments(report.pipeline)),
         "plot-errors": plots.errors(
             {
                 "quantized": {c.name: c.errors.worst("quantized") for c in compared},
@@ -92,6 +92,15 @@ def figures(report: Report) -> plots.Figures:
             }
         ),
     }
+
+
+def _segments(pipeline: Pipeline) -> dict[str, float]:
+    """Milliseconds of one asset by component, and the rest of its mean time: the host's work."""
+    stages = dict(pipeline.stages)
+    if stages and isinstance(pipeline.latency, MeasuredTimes):
+        rest = pipeline.latency.mean_ms - sum(stages.values())
+        stages |= {"host": rest} if rest > 0 else {}
+    return stages
 
 
 def _header(report: Report) -> str:
@@ -222,7 +231,9 @@ def _times(latency: Latency) -> Row:
     none = ("–", "–", "–", "–")
     match latency:
         case MeasuredTimes():
-            cells = (f"{_number(t)} ms" for t in (latency.p50_ms, latency.p90_ms, latency.p99_ms, latency.mean_ms))
+            tails = (latency.p90_ms, latency.p99_ms) if latency.runs >= ENOUGH_RUNS else (None, None)
+            times = (latency.p50_ms, *tails, latency.mean_ms)
+            cells = ("–" if t is None else f"{_number(t)} ms" for t in times)
             how = f"{latency.warmup} warm-up, {latency.runs} runs, {latency.threads} threads"
             return (_basis("measured"), *cells, how)
         case Estimated():
