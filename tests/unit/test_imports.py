@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,24 @@ def test_a_wrong_recipe_is_told_without_torch(command: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, command, "trellis-minii"], capture_output=True, text=True)
     assert "trellis-minii" in done.stderr and done.stdout.strip() == "TORCH False", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["build", "trellis-mini", "--out", "."], "exists and is not a bundle"),
+        (["tune", "trellis-mini", "--max-loss", "-1"], "--max-loss"),
+        (["sensitivity", "trellis-mini", "--component", "flw"], "--component flw: unknown; did you mean 'flow"),
+        (["sensitivity", "trellis-mini", "--scheme", "int7"], "--scheme int7: not here"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_arguments_are_told_before_any_work(
+    arguments: list[str], told: str, cli: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gen3dexport.plan.require_ready", lambda plan: pytest.fail("work was begun"))
+    code, out, error = cli(*arguments)
+    assert (code, out) == (2, "") and told in " ".join(error.split())
 
 
 def test_every_command_is_a_module_of_its_name() -> None:

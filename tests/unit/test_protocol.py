@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from gen3dexport import backends
 from gen3dexport.backends import Backend
 from gen3dexport.cli.doctor import show_doctor
+from gen3dexport.cli.plan import show_plan
 from gen3dexport.plan import backend_options, read_target
 
 VALUES = sorted(Backend.__annotations__)
@@ -56,3 +57,9 @@ def test_a_device_that_is_not_here_is_told(
     show_doctor({"versions": {}, "host": host, "stage_cache": "", "targets": rows})
     said = " ".join(capsys.readouterr().out.split())
     assert ("ready to build; " in said and "stays unmeasured" in said) is (told is not None)
+
+
+def test_a_plan_names_what_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = {"recipe": "a", "target": "b", "backend": "c", "device": "d", "components": [], "by": "shapes"}
+    show_plan({**plan, "missing": [], "left_out": ["image_encoder"]})
+    assert "left out: image_encoder" in capsys.readouterr().out
