@@ -64,7 +64,9 @@ def render_html(report: Report, shown: Shown) -> str:
 def figures(report: Report) -> plots.Figures:
     """The plots of a report, by the place where they go; None where there is nothing to plot."""
     measured = {
-        c.name: (t.p50_ms, t.p90_ms, t.p99_ms) for c in report.components if isinstance(t := c.latency, MeasuredTimes)
+        c.name: (t.p50_ms, t.p90_ms, t.p99_ms) if t.runs >= ENOUGH_RUNS else (t.p50_ms, t.p50_ms, t.p50_ms)
+        for c in report.components
+        if isinstance(t := c.latency, MeasuredTimes)
     }
     estimated = [
         (c.name, e.by, e.value)
