@@ -233,8 +233,8 @@ def _times(latency: Latency) -> Row:
     none = ("–", "–", "–", "–")
     match latency:
         case MeasuredTimes():
-            tails = (latency.p90_ms, latency.p99_ms) if latency.runs >= ENOUGH_RUNS else (None, None)
-            times = (latency.p50_ms, *tails, latency.mean_ms)
+            few = latency.runs < ENOUGH_RUNS
+            times = (latency.p50_ms, None if few else latency.p90_ms, None if few else latency.p99_ms, latency.mean_ms)
             cells = ("–" if t is None else f"{_number(t)} ms" for t in times)
             how = f"{latency.warmup} warm-up, {latency.runs} runs, {latency.threads} threads"
             return (_basis("measured"), *cells, how)
