@@ -29,6 +29,7 @@ def describe(plan: Plan) -> dict[str, Any]:
         "device": plan.target.device,
         "missing": plan.backend.check(plan.options),
         "components": rows,
+        "left_out": list(plan.settings.left_out),
         "parameters": sum(r["parameters"] for r in rows),
         "bytes": sum(r["bytes"] for r in rows),
         "expected_peak_bytes": max(r["expected_peak_bytes"] for r in rows),

@@ -14,6 +14,7 @@ import pytest
 from sample_reports import estimated, pipeline, program, quality, report, times
 
 from gen3dexport.assets.score import Score
+from gen3dexport.bundle.report_files import write_reports
 from gen3dexport.errors import VerificationError
 from gen3dexport.reports.records import MeasuredMemory, Quality, Report, Unmeasured
 from gen3dexport.reports.report import read_report
@@ -185,6 +186,20 @@ def test_bad_threshold(comparison: Callable[..., tuple[int, str]], share: str) -
     code, out = comparison(REPORT, REPORT, f"--max-size-increase={share}")
     assert code == 2
     assert "--max-size-increase" in out
+
+
+def test_a_bundle_and_its_report_are_as_they_were_written(paper: Path, cli: Cli) -> None:
+    write_reports(paper, {"report.json": REPORT.to_json()})
+    assert cli("compare", paper, paper)[0] == 0
+    (paper / "report.json").write_text(report(size_bytes=1).to_json())
+    for side in (paper, paper / "report.json"):
+        code, _, error = cli("compare", side, side)
+        assert code == 7 and "report.json: SHA-256 differs" in error
+    write_reports(paper, {"report.json": REPORT.to_json()})
+    manifest = json.loads((paper / "manifest.json").read_text())
+    (paper / "manifest.json").write_text(json.dumps({**manifest, "digest": 64 * "0"}, indent=1) + "\n")
+    code, _, error = cli("compare", paper, paper)
+    assert code == 7 and "manifest.json: was changed" in error
 
 
 def test_compare_imports_no_torch(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from safetensors.numpy import load_file
 
 from gen3dexport.bundle import golden
 from gen3dexport.bundle.golden import Arrays, Call, Trajectories
+from gen3dexport.cli.parity import show_parity
 
 
 def same(found: Arrays, expected: Arrays) -> bool:
@@ -66,3 +68,28 @@ def test_states_of_a_pipeline_may_have_dots_in_their_names(tmp_path: Path) -> No
     golden.write_states(tmp_path / "states.safetensors", states)
     found = golden.read_states(tmp_path / "states.safetensors")
     assert len(found) == 2 and all(same(a, b) for a, b in zip(found, states, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--scheme", "int8-dynamic"], "--scheme int8-dynamic: needs --target; without it the network runs eagerly"),
+        (["--scheme", "int9"], "--scheme int9: needs --target"),
+        (["--tolerance", "-1"], "--tolerance"),
+    ],
+)
+def test_parity_refuses_what_it_would_not_do(
+    options: list[str], told: str, cli: Callable[..., tuple[int, str, str]]
+) -> None:
+    folder = Path(__file__).parents[1] / "golden" / "triposr" / "tokenizer"
+    code, out, error = cli("parity", "triposr", folder, *options)
+    assert (code, out) == (2, "") and told in " ".join(error.split())
+
+
+def test_parity_says_where_more_is_allowed(capsys: pytest.CaptureFixture[str]) -> None:
+    errors = {"max_abs": 2e-4, "relative": 2e-4, "relative_l2": 2e-4}
+    outputs = [{"output": name, **errors, "allowed": allowed} for name, allowed in (("exact", 1e-3), ("root", 3e-3))]
+    verdict = {"golden": "set", "target": "eager", "scheme": "fp32", "tolerance": 1e-3, "passed": True}
+    show_parity({**verdict, "outputs": outputs})
+    said = capsys.readouterr().out
+    assert "root: 0.003 allowed, its reference is not exact" in said and "exact:" not in said

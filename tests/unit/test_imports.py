@@ -49,6 +49,36 @@ def test_a_listing_imports_nothing_slow(arguments: list[str]) -> None:
     assert done.stdout.strip().endswith("SLOW []"), done.stdout[-300:]
 
 
+@pytest.mark.parametrize("command", ["plan", "build", "tune", "sensitivity"])
+def test_a_wrong_recipe_is_told_without_torch(command: str) -> None:
+    code = (
+        "import sys; sys.argv = ['gen3dexport', *sys.argv[1:]]\n"
+        "from gen3dexport.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert stop.code == 2, stop.code\n"
+        "print('TORCH', 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, command, "trellis-minii"], capture_output=True, text=True)
+    assert "trellis-minii" in done.stderr and done.stdout.strip() == "TORCH False", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["build", "trellis-mini", "--out", "."], "exists and is not a bundle"),
+        (["tune", "trellis-mini", "--max-loss", "-1"], "--max-loss"),
+        (["sensitivity", "trellis-mini", "--component", "flw"], "--component flw: unknown; did you mean 'flow"),
+        (["sensitivity", "trellis-mini", "--scheme", "int7"], "--scheme int7: not here"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_arguments_are_told_before_any_work(
+    arguments: list[str], told: str, cli: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gen3dexport.plan.require_ready", lambda plan: pytest.fail("work was begun"))
+    code, out, error = cli(*arguments)
+    assert (code, out) == (2, "") and told in " ".join(error.split())
+
+
 def test_every_command_is_a_module_of_its_name() -> None:
     folder = Path(gen3dexport.cli.__file__).parent
     assert {path.stem for path in folder.glob("*.py")} == {*COMMANDS, "__init__", "app", "tables"}

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,6 +24,7 @@ from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.mesh import Mesh, from_occupancy_logits
 from gen3dexport.assets.points import Points
 from gen3dexport.assets.score import Score
+from gen3dexport.backends.executorch.delegation import Delegation
 from gen3dexport.pages import plots as report_plots
 from gen3dexport.pages.viewer import viewer_html
 from gen3dexport.reports.html import Shown, figures, render_html
@@ -47,7 +49,12 @@ def ball(radius: float) -> Mesh:
     return from_occupancy_logits(radius - np.sqrt(x**2 + y**2 + z**2))
 
 
-DELEGATION = {"operators_inside": 90, "operators_outside": 7, "flops_share": 0.987, "outside": {"aten.cos.default": 7}}
+DELEGATION = Delegation(
+    inside=Counter({"aten.linear.default": 90}),
+    outside=Counter({"aten.cos.default": 7, "aten.embedding.default": 2}),
+    flops_inside=987,
+    flops_outside=13,
+).report()
 
 
 def budget(name: str, verdict: Verdict, **fields: Any) -> Judged:
@@ -235,6 +242,31 @@ def test_latency_plot_keeps_measured_and_estimated_apart() -> None:
     assert solid[1]["error_x"]["array"][0] == pytest.approx(0.2 * 7.89)
     assert solid[0]["error_x"]["array"][0] == pytest.approx(0.5 * 7.89)
     assert {t["name"] for t in hollow} == {"estimated by roofline", "estimated by xla"}
+
+
+def test_what_stayed_outside_a_delegate_is_counted(page: str) -> None:
+    figure = figures(REPORT)["plot-delegation"]
+    assert figure is not None and [trace["x"] for trace in figure["data"]] == [[90], [9]]
+    assert '<td class="n">90</td><td class="n">9</td>' in page
+
+
+def test_no_operators_are_drawn_where_a_backend_counts_none() -> None:
+    uncounted = report(components=(part("flow", facts={"delegation": {"outside": {"aten.cos.default": 7}}}),))
+    assert figures(uncounted)["plot-delegation"] is None
+
+
+def test_the_rest_of_an_asset_is_the_host_s() -> None:
+    figure = figures(REPORT)["plot-stages"]
+    assert figure is not None
+    assert {t["name"]: t["x"][0] for t in figure["data"]}["host"] == pytest.approx(1.1 * 512 - 512)
+
+
+def test_few_runs_have_no_percentiles() -> None:
+    once = times(512.0).model_copy(update={"runs": 1, "warmup": 0})
+    found = report(components=(part("flow", latency=UNKNOWN),), pipeline=pipeline(latency=once))
+    assert "One asset: 512 ms (median of 1)" in to_markdown(found)
+    text = render_html(found, Shown())
+    assert '<td class="n">512 ms</td><td class="n">–</td><td class="n">–</td><td class="n">563 ms</td>' in text
 
 
 def test_error_plot_shows_exact_and_infinite() -> None:

@@ -22,6 +22,8 @@ and, where what is assumed without them is wrong,
                                           without it, the manifest's is not looked at before `load`
     runs_here(program) -> bool            whether a twin, one of `Lowered.extra`, runs on a device of this machine;
                                           without it no twin stands for its component, and is only measured
+    absent(options) -> str | None         the device that is missing on this machine, so that times stay unmeasured;
+                                          without it, programs run on any machine that builds them
 
 Modules import no vendor package (torch, jax, executorch, onnx, ...) at their top: `check`, `Options` and `SCHEMES` must
 be readable without any, and `load` imports only the runtime that the program needs.
@@ -83,6 +85,12 @@ def runs_here(backend: ModuleType, program: ProgramRecord) -> bool:
     """Whether a twin runs on a device of this machine; the optional `runs_here` of its backend knows."""
     own: Callable[[ProgramRecord], bool] | None = getattr(backend, "runs_here", None)
     return own is not None and own(program)
+
+
+def absent(backend: ModuleType, options: Any) -> str | None:
+    """The device of these options that this machine lacks, or None; the optional `absent` of its backend knows."""
+    own: Callable[[Any], str | None] | None = getattr(backend, "absent", None)
+    return own(options) if own else None
 
 
 class Backend(Protocol):

@@ -42,8 +42,7 @@ def writing(out: Path) -> Iterator[Path]:
     """
     out = out.absolute()
     recover(out)
-    if out.exists() and not (out / "manifest.json").is_file() and not (out.is_dir() and not any(out.iterdir())):
-        raise UsageError(f"{out}: exists and is not a bundle; choose another output with -o")
+    check_out(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with _lock(out):
@@ -63,6 +62,17 @@ def writing(out: Path) -> Iterator[Path]:
         raise UsageError(f"{out}: another build is writing this bundle; wait for it or choose another -o") from error
     except OSError as error:
         raise disk_error(error, out) from error
+
+
+def check_out(out: Path) -> None:
+    """Refuse an output that is there and is neither a bundle nor an empty folder.
+
+    Raises:
+        UsageError: for such an output.
+    """
+    out = out.absolute()
+    if out.exists() and not (out / "manifest.json").is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise UsageError(f"{out}: exists and is not a bundle; choose another output with -o")
 
 
 def recover(out: Path) -> None:

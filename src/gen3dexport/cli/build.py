@@ -46,13 +46,16 @@ def build(
         if out is not None:
             raise UsageError("--check-reproducible: keeps no bundle; leave -o out")
         _check_reproducible(plan_, [recipe, *assignments, "--target", target], as_json)
+    folder = out or Path(f"{plan_.recipe.name}-{plan_.target.name}")
+    from gen3dexport.bundle.drafts import check_out
+
+    check_out(folder)
     from gen3dexport.build import build as build_bundle
     from gen3dexport.cli.tables import say_limits, stages
     from gen3dexport.cli.validate import show_report
     from gen3dexport.reports.judge import exit_code
     from gen3dexport.validation.validate import validate as validate_bundle
 
-    folder = out or Path(f"{plan_.recipe.name}-{plan_.target.name}")
     say_limits(plan_.recipe.name, plan_.recipe.licences)
     with stages(list(plan_.schemes), quiet=as_json) as on_stage:
         if skip_validation:

@@ -30,12 +30,13 @@ def compare(
 ) -> None:
     """Compare two bundles or reports; fail where B is worse than A by more than a threshold.
 
-    Exit code 5: lost quality; 6: grew or slowed down; 7: a report that cannot be read; 8: a threshold that could not be
-    judged. Measured and estimated numbers are shown side by side and never judged against each other.
+    Exit code 5: lost quality; 6: grew or slowed down; 7: a report that cannot be read, or a changed bundle; 8: a
+    threshold that could not be judged. Measured and estimated numbers are shown side by side and
+    never judged against each other.
     """
     from gen3dexport.reports import compare as comparing
     from gen3dexport.reports.comparison import to_markdown
-    from gen3dexport.reports.report import read_report
+    from gen3dexport.reports.report import read_checked_report
 
     options = {
         "latency": (max_latency_increase, "--max-latency-increase"),
@@ -45,7 +46,7 @@ def compare(
     }
     limits = {key: comparing.share(text, name) for key, (text, name) in options.items() if text}
     thresholds = comparing.Thresholds(**limits, accept_estimates=accept_estimates)
-    found = comparing.compare(read_report(a), read_report(b), thresholds)
+    found = comparing.compare(read_checked_report(a), read_checked_report(b), thresholds)
     if as_json or markdown:
         print(found.model_dump_json(by_alias=True, indent=1) if as_json else to_markdown(found))
     else:

@@ -42,6 +42,8 @@ def examine(target: str = "") -> dict[str, Any]:
         {"name": t.name, "device": t.device, "missing": backends.find(t.backend).check(backend_options(t))}
         for t in targets
     ]
+    for row, t in zip(rows, targets, strict=True):
+        row["absent"] = None if row["missing"] else backends.absent(backends.find(t.backend), backend_options(t))
     return {"versions": versions(), "host": host(), "stage_cache": str(folder()), "targets": rows}
 
 
@@ -56,6 +58,14 @@ def show_doctor(found: Mapping[str, Any]) -> None:
     console.print(f"{found['host']['processor']} ({found['host']['machine']}); stage cache {found['stage_cache']}")
     table = columns("target", "device", "state")
     for row in found["targets"]:
-        state = Text("ready", "green") if not row["missing"] else Text("\n".join(row["missing"]), "yellow")
-        table.add_row(row["name"], row["device"], state)
+        table.add_row(row["name"], row["device"], Text(*_state(row)))
     console.print(table)
+
+
+def _state(row: Mapping[str, Any]) -> tuple[str, str]:
+    """What can be done with a target here, and its colour."""
+    if row["missing"]:
+        return "\n".join(row["missing"]), "yellow"
+    if row["absent"] is not None:
+        return f"ready to build; {row['absent']} here: latency stays unmeasured", "green"
+    return "ready", "green"

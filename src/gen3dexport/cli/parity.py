@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from gen3dexport.cli.app import Json
+from gen3dexport.errors import UsageError
 
 EXAMPLE = "gen3dexport parity trellis tests/golden/trellis/ss_flow --target executorch"
 
@@ -20,11 +21,13 @@ def parity(
     target: Annotated[str, typer.Option("--target", "-t", help="Run it through this target's lowered program.")] = "",
     scheme: Annotated[str, typer.Option(help="Quantization scheme, with --target.")] = "fp32",
     tolerance: Annotated[
-        float | None, typer.Option(help="Relative error allowed (default by what is compared).")
+        float | None, typer.Option(min=0, help="Relative error allowed (default by what is compared).")
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Compare a family's component with golden data of the reference implementation."""
+    if not target and scheme != "fp32":
+        raise UsageError(f"--scheme {scheme}: needs --target; without it the network runs eagerly in fp32")
     from gen3dexport.validation.parity import compare
 
     result = compare(family, folder, target or None, scheme, tolerance)
@@ -48,3 +51,6 @@ def show_parity(result: Mapping[str, Any]) -> None:
     console.print(
         f"{result['golden']} through {result['target']} ({result['scheme']}): {verdict} {result['tolerance']:g}"
     )
+    for row in result["outputs"]:
+        if row["allowed"] > result["tolerance"]:
+            console.print(f"{row['output']}: {row['allowed']:g} allowed, its reference is not exact", markup=False)

@@ -15,9 +15,10 @@ def plan(
     recipe: Recipe, target: TargetName = "executorch", assignments: Assignments = None, as_json: Json = False
 ) -> None:
     """Show what would be built, before any weight is read."""
+    plan_ = plan_of(recipe, target, assignments or [])  # before torch is imported: a wrong recipe is told at once
     from gen3dexport.sizing import describe
 
-    described = describe(plan_of(recipe, target, assignments or []))
+    described = describe(plan_)
     if as_json:
         print(json.dumps(described, indent=1))
     else:
@@ -42,6 +43,8 @@ def show_plan(plan: Mapping[str, Any]) -> None:
         for pattern, scheme in c["rules"].items():
             console.print(f"{c['name']}: {pattern} {scheme}", markup=False)
     console.print(f"sizes are estimated from {plan['by']}")
+    for name in plan["left_out"]:
+        console.print(f"left out: {name} (its weights are not here; run takes --features)", markup=False)
     for c in plan["components"]:
         for operator, reason in c["unsupported"].items():
             console.print(f"[red]{c['name']}: {operator}: {reason}[/red]")

@@ -27,13 +27,14 @@ def sensitivity(
 
     Runs the eager model with the target's own quantization; nothing is lowered.
     """
+    plan_ = plan_of(recipe, target, assignments or [])  # before torch is imported: a wrong recipe is told at once
     from gen3dexport.cli.tables import show_rows, stages
     from gen3dexport.plan import require_ready
-    from gen3dexport.search.sensitivity import HEAD, cells
+    from gen3dexport.search.sensitivity import HEAD, cells, check_asked
     from gen3dexport.search.sensitivity import sensitivity as measure
     from gen3dexport.search.trials import Trials
 
-    plan_ = plan_of(recipe, target, assignments or [])
+    check_asked(plan_, component or (), scheme or ())
     require_ready(plan_)
     with stages(list(plan_.schemes), quiet=as_json) as on_stage:
         result = measure(Trials(plan_, on_stage), component or (), scheme or (), on_stage)

@@ -17,7 +17,7 @@ def tune(
     recipe: Recipe,
     target: TargetName = "executorch",
     assignments: Assignments = None,
-    max_loss: Annotated[float, typer.Option(help="Allowed loss of the assets against the float32 ones.")] = 0.01,
+    max_loss: Annotated[float, typer.Option(min=0, help="Allowed loss of the assets against the float32 ones.")] = 0.01,
     minimize: Annotated[str, typer.Option(help="size, latency or memory.")] = "size",
     candidates: Annotated[int, typer.Option(min=1, help="Mixtures that are built and measured.")] = 5,
     out: Annotated[
@@ -32,6 +32,7 @@ def tune(
     then built and measured from disk (estimated, where the target's device is not here and its backend has a cost
     model).
     """
+    plan_ = plan_of(recipe, target, assignments or [])  # before torch is imported: a wrong recipe is told at once
     from gen3dexport.cli.tables import show_rows, stages
     from gen3dexport.plan import require_ready
     from gen3dexport.search.page import tune_html
@@ -39,7 +40,6 @@ def tune(
     from gen3dexport.search.tune import tune as search
     from gen3dexport.search.tuned_recipe import tuned_recipe
 
-    plan_ = plan_of(recipe, target, assignments or [])
     require_ready(plan_)
     with stages(list(plan_.schemes), quiet=as_json) as on_stage:
         result = search(plan_, Goal(minimize, max_loss, candidates), on_stage)

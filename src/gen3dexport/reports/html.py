@@ -27,7 +27,7 @@ from gen3dexport.reports.records import (
     Report,
     Unmeasured,
 )
-from gen3dexport.reports.text import score_columns, score_heading
+from gen3dexport.reports.text import ENOUGH_RUNS, score_columns, score_heading
 
 Row = Sequence[str]
 
@@ -64,7 +64,9 @@ def render_html(report: Report, shown: Shown) -> str:
 def figures(report: Report) -> plots.Figures:
     """The plots of a report, by the place where they go; None where there is nothing to plot."""
     measured = {
-        c.name: (t.p50_ms, t.p90_ms, t.p99_ms) for c in report.components if isinstance(t := c.latency, MeasuredTimes)
+        c.name: (t.p50_ms, t.p90_ms, t.p99_ms) if t.runs >= ENOUGH_RUNS else (t.p50_ms, t.p50_ms, t.p50_ms)
+        for c in report.components
+        if isinstance(t := c.latency, MeasuredTimes)
     }
     estimated = [
         (c.name, e.by, e.value)
@@ -76,7 +78,7 @@ def figures(report: Report) -> plots.Figures:
     delegated = {c.name: d for c in report.components if (d := c.delegation) is not None}
     return {
         "plot-latency": plots.latency(measured, estimated),
-        "plot-stages": plots.stages(report.pipeline.stages),
+        "plot-stages": plots.stages(_segments(report.pipeline)),
         "plot-errors": plots.errors(
             {
                 "quantized": {c.name: c.errors.worst("quantized") for c in compared},
@@ -85,9 +87,22 @@ def figures(report: Report) -> plots.Figures:
         ),
         "plot-drift": plots.drift(report.pipeline.drift),
         "plot-delegation": plots.delegation(
-            {name: (d.operators_inside or 0, d.operators_outside or 0) for name, d in delegated.items()}
+            {
+                name: (d.operators_inside, d.operators_outside)
+                for name, d in delegated.items()
+                if d.operators_inside is not None and d.operators_outside is not None
+            }
         ),
     }
+
+
+def _segments(pipeline: Pipeline) -> dict[str, float]:
+    """Milliseconds of one asset by component, and the rest of its mean time: the host's work."""
+    stages = dict(pipeline.stages)
+    if stages and isinstance(pipeline.latency, MeasuredTimes):
+        rest = pipeline.latency.mean_ms - sum(stages.values())
+        stages |= {"host": rest} if rest > 0 else {}
+    return stages
 
 
 def _header(report: Report) -> str:
@@ -218,7 +233,9 @@ def _times(latency: Latency) -> Row:
     none = ("–", "–", "–", "–")
     match latency:
         case MeasuredTimes():
-            cells = (f"{_number(t)} ms" for t in (latency.p50_ms, latency.p90_ms, latency.p99_ms, latency.mean_ms))
+            few = latency.runs < ENOUGH_RUNS
+            times = (latency.p50_ms, None if few else latency.p90_ms, None if few else latency.p99_ms, latency.mean_ms)
+            cells = ("–" if t is None else f"{_number(t)} ms" for t in times)
             how = f"{latency.warmup} warm-up, {latency.runs} runs, {latency.threads} threads"
             return (_basis("measured"), *cells, how)
         case Estimated():

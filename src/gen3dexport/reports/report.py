@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gen3dexport.bundle.manifest import Manifest
+from gen3dexport.bundle.manifest import Manifest, verify
 from gen3dexport.bundle.program import Estimate, ProgramRecord
+from gen3dexport.bundle.report_files import MANIFEST
 from gen3dexport.documents.budgets import Budgets
 from gen3dexport.documents.licences import Licences
 from gen3dexport.documents.plain import problems, shown
@@ -102,6 +103,19 @@ def read_report(path: Path) -> Report:
         return Report.model_validate_json(text, strict=True)
     except ValidationError as error:
         raise VerificationError(f"{file}: not a readable report ({told(error)}); validate the bundle again") from error
+
+
+def read_checked_report(path: Path) -> Report:
+    """The report, as `read_report` reads it; of a bundle, every file is compared with its digest first.
+
+    Raises:
+        UsageError: when there is none.
+        VerificationError: when it cannot be read, or its bundle or itself was changed since it was written.
+    """
+    folder = path if path.is_dir() else path.parent
+    if (folder / MANIFEST).is_file() or (folder / "programs").is_dir():
+        verify(folder)
+    return read_report(path)
 
 
 def _budgets(document: Mapping[str, Any]) -> Budgets:

@@ -9,6 +9,9 @@ from gen3dexport.assets.score import Score
 from gen3dexport.documents.licences import warning
 from gen3dexport.reports.records import Against, Errors, Estimated, Judged, Latency, MeasuredTimes, Quality, Report
 
+ENOUGH_RUNS = 5
+"""Fewer calls have no 90th and 99th percentile that means anything."""
+
 
 def number(value: float | None, digits: int = 3) -> str:
     """A number as people read it."""
@@ -16,9 +19,11 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def latency_text(latency: Latency) -> str:
-    """`1.2 ms (p90 1.4)`, `0.58 ms (estimated: roofline v5e)` or `unmeasured: reason`."""
+    """`1.2 ms (p90 1.4, p99 1.5)`, `1.2 ms (median of 2)`, `0.58 ms (estimated: v5e)` or `unmeasured: reason`."""
     match latency:
         case MeasuredTimes():
+            if latency.runs < ENOUGH_RUNS:
+                return f"{number(latency.p50_ms)} ms (median of {latency.runs})"
             return f"{number(latency.p50_ms)} ms (p90 {number(latency.p90_ms)}, p99 {number(latency.p99_ms)})"
         case Estimated():
             return "; ".join(f"{number(e.value)} ms (estimated: {e.by})" for e in latency.estimates)

@@ -32,6 +32,18 @@ def schemes_to_try(plan: Plan, name: str, asked: Sequence[str] = ()) -> list[str
     return list(asked) or ([own] if own != "fp32" else known)
 
 
+def check_asked(plan: Plan, components: Sequence[str], schemes: Sequence[str]) -> None:
+    """Check components and schemes that are asked for, before any weight is read.
+
+    Raises:
+        UsageError: for an unknown component or scheme.
+    """
+    for name in components:
+        if name not in plan.schemes:
+            raise UsageError(f"--component {name}: unknown{did_you_mean(name, plan.schemes)}")
+    schemes_to_try(plan, next(iter(plan.schemes)), schemes)
+
+
 def sensitivity(
     trials: Trials, components: Sequence[str] = (), schemes: Sequence[str] = (), on_trial: OnTrial = lambda c, p: None
 ) -> Sensitivity:
@@ -43,9 +55,7 @@ def sensitivity(
         UsageError: for an unknown component or scheme.
     """
     plan = trials.plan
-    for name in components:
-        if name not in plan.schemes:
-            raise UsageError(f"--component {name}: unknown{did_you_mean(name, plan.schemes)}")
+    check_asked(plan, components, schemes)
     rows = []
     for name in components or plan.schemes:
         for scheme in schemes_to_try(plan, name, schemes):

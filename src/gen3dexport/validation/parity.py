@@ -29,7 +29,7 @@ NETWORK, SAMPLER, LOWERED, QUANTIZED = 1e-5, 1e-4, 1e-3, 1e-1
 
 
 def compare(family: str, folder: Path, target: str | None, scheme: str, tolerance: float | None) -> dict[str, Any]:
-    """Outputs against the golden ones: max abs, relative to the output's scale, and relative L2.
+    """Outputs against the golden ones: max abs, relative to the output's scale, with what is allowed, and relative L2.
 
     Raises:
         UsageError: for an unknown family, a damaged folder, one whose files do not fit each other, or a target that
@@ -56,8 +56,8 @@ def compare(family: str, folder: Path, target: str | None, scheme: str, toleranc
         tolerance = SAMPLER if golden.subject == "sampler" else NETWORK
         if resolved is not None:
             tolerance = QUANTIZED if scheme != "fp32" else LOWERED
-    rows = [_row(name, found[name], value) for name, value in expected.items()]
-    allowed = {name: max(tolerance, agreement.NOISE.get(name, 0.0)) for name in expected}
+    noise = agreement.NOISE
+    rows = [_row(name, found[name], value, max(tolerance, noise.get(name, 0.0))) for name, value in expected.items()]
     return {
         "family": family,
         "golden": str(folder),
@@ -65,7 +65,7 @@ def compare(family: str, folder: Path, target: str | None, scheme: str, toleranc
         "scheme": scheme,
         "tolerance": tolerance,
         "outputs": rows,
-        "passed": bool(rows) and all(row["relative"] <= allowed[row["output"]] for row in rows),
+        "passed": bool(rows) and all(row["relative"] <= row["allowed"] for row in rows),
     }
 
 
@@ -101,7 +101,7 @@ def _check(folder: Path, found: Arrays, expected: Arrays) -> None:
         raise UsageError.of(problems)
 
 
-def _row(name: str, value: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
+def _row(name: str, value: np.ndarray, expected: np.ndarray, allowed: float) -> dict[str, Any]:
     error = tensor_error(value, expected)
     scale = float(np.abs(expected).max()) or 1.0
     return {
@@ -109,6 +109,7 @@ def _row(name: str, value: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
         "max_abs": error.max_abs,
         "relative": error.max_abs / scale,
         "relative_l2": error.relative_l2,
+        "allowed": allowed,
     }
 
 

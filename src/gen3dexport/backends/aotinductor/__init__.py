@@ -92,6 +92,17 @@ def check(options: Options) -> list[str]:
     return missing(options.device)
 
 
+def absent(options: Options) -> str | None:
+    """The GPU that this machine lacks, or None; torch is asked only where there is any."""
+    if options.device == "cpu":
+        return None
+    try:
+        here = any(Path("/dev").glob("nvidia[0-9]*")) and _gpu_is_here(options)
+    except MissingError:
+        here = False
+    return None if here else f"no {options.arch} device"
+
+
 def refused_for(scheme: str, options: Options) -> str | None:
     """Why a scheme is refused on the options' device, or None when it works there."""
     if options.arch is None:

@@ -59,6 +59,7 @@ class Delegation:
             "delegates": self.delegates,
             "operators": inside + outside,
             "operators_inside": inside,
+            "operators_outside": outside,
             "operators_share": _share(inside, inside + outside),
             "flops": flops,
             "flops_inside": self.flops_inside,

@@ -70,6 +70,11 @@ def check(options: Options) -> list[str]:
     return missing([name for name in PACKAGES if name != "libtpu" or options.compile], "tpu")
 
 
+def absent(options: Options) -> str | None:
+    """The TPU that this machine lacks, or None."""
+    return None if tpu_devices() else "no TPU"
+
+
 def quantize(component: Component, scheme: str, options: Options, layers: Sequence[str] | None = None) -> Component:
     """`component` in `scheme`, in place.
 
