@@ -55,7 +55,7 @@ def compile_package(program: ExportedProgram, path: Path, march: str, options: M
     """
     name = re.sub(r"\W", "_", path.stem)
     headers = os.environ.get("TORCHINDUCTOR_CACHE_DIR")  # as the user has it: `_workplace` sets its own
-    with _workplace(name) as folder, _headers_in(headers) as kept:
+    with _workplace(name) as folder, _headers_in(headers) as kept, _kernels_by_name(folder):
         try:
             return _compile(program, name, path, march, _known({**options, **kept, **_settings(folder, name, march)}))
         except (GenExportError, OSError):
@@ -175,6 +175,21 @@ def _headers_in(folder: str | None) -> Iterator[dict[str, object]]:
         mock.patch.object(codecache, "_HEADER_LOCK_DIR", str(kept / "locks")),
     ):
         yield {"aot_inductor.precompile_headers": True}
+
+
+@contextlib.contextmanager
+def _kernels_by_name(folder: Path) -> Iterator[None]:
+    """While a GPU's kernels are named without the folder in which they lie here: the loader of packages puts in its place
+    that of the unpacked package."""
+    from torch._inductor.codegen import cpp_wrapper_gpu
+
+    written = cpp_wrapper_gpu.cpp_string_literal
+
+    def literal(text: str) -> str:
+        return str(written(text.removeprefix(f"{folder}/")))
+
+    with mock.patch.object(cpp_wrapper_gpu, "cpp_string_literal", literal):
+        yield
 
 
 _ALIGNMENT = 64  # of each weight of a CPU program; those of a GPU are aligned when they are copied there
