@@ -179,8 +179,8 @@ def _headers_in(folder: str | None) -> Iterator[dict[str, object]]:
 
 @contextlib.contextmanager
 def _kernels_by_name(folder: Path) -> Iterator[None]:
-    """While a GPU's kernels are named without the folder in which they lie here: the loader of packages puts in its place
-    that of the unpacked package."""
+    """While a GPU's kernels are named without the folder in which they lie here: the loader of packages looks in the
+    folder of the unpacked package."""
     from torch._inductor.codegen import cpp_wrapper_gpu
 
     written = cpp_wrapper_gpu.cpp_string_literal
