@@ -51,6 +51,7 @@ measure: {warmup: 0, runs: 1, threads: 1}
 
 
 _measured: dict[str, tempfile.TemporaryDirectory[str]] = {}
+_TEMPORARY = tempfile.gettempdir()  # of this session; a test may set another
 
 
 def _measure_here(command: list[str], **_: Any) -> None:
@@ -67,7 +68,7 @@ def _measure_here(command: list[str], **_: Any) -> None:
     if key not in _measured:
         if measure.main(command[3:]):
             return
-        _measured[key] = tempfile.TemporaryDirectory(prefix="gen3dexport-measured-")
+        _measured[key] = tempfile.TemporaryDirectory(prefix="gen3dexport-measured-", dir=_TEMPORARY)
         shutil.copytree(out, _measured[key].name, dirs_exist_ok=True)
     shutil.copytree(_measured[key].name, out, dirs_exist_ok=True)
 
