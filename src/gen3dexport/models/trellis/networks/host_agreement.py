@@ -227,7 +227,7 @@ def _window_attention(stored: Arrays, size: str, shift: str) -> Tensor:
 
 def _perturbation(stored: Arrays, count: str, voxel_size: str) -> np.ndarray:
     config: dict[str, Any] = {"num_gaussians": int(count), "voxel_size": float(voxel_size), "perturb_offset": True}
-    config |= {"3d_filter_kernel_size": 0.0, "scaling_bias": 0.0, "opacity_bias": 0.0, "scaling_activation": "softplus"}
+    config |= {"3d_filter_kernel_size": 0.0, "scaling_bias": 1.0, "opacity_bias": 0.5, "scaling_activation": "softplus"}
     rates = dict.fromkeys(("_xyz", "_features_dc", "_scaling", "_rotation", "_opacity"), 1.0)
     return perturbation(Representation.of({**config, "lr": rates}))
 
