@@ -26,19 +26,10 @@ Change = Callable[[dict[str, Any]], object]
 EXAMPLE = "programs/flow.bin"
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of trellis-mini whose programs are no programs."""
-    target = read_target("eager")
-    folder = tmp_path_factory.mktemp("paper") / "bundle"
-    write_paper_bundle(make_plan(read_recipe("trellis-mini", target), target), folder)
-    return folder
-
-
 @pytest.fixture
-def bundle(made: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
-    return Path(shutil.copytree(made, tmp_path / "bundle"))
+def bundle(paper: Path) -> Path:
+    """One whose programs are no programs."""
+    return paper
 
 
 def test_a_whole_bundle_is_taken(bundle: Path, cli: Cli) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from paper_bundle import rewrite, write_paper_bundle
+from paper_bundle import rewrite
 
 from gen3dexport.backends import eager
 from gen3dexport.bundle import drafts, files, report_files
@@ -19,24 +19,14 @@ from gen3dexport.bundle.manifest import read_manifest, verify
 from gen3dexport.bundle.report_files import REPORTS, write_reports
 from gen3dexport.errors import VerificationError
 from gen3dexport.models import Request
-from gen3dexport.plan import make_plan, read_recipe, read_target
 from gen3dexport.runtime import load
 from gen3dexport.runtime.condition_cache import ConditionCache
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of trellis-mini whose programs are no programs."""
-    target = read_target("eager")
-    folder = tmp_path_factory.mktemp("paper") / "bundle"
-    write_paper_bundle(make_plan(read_recipe("trellis-mini", target), target), folder)
-    return folder
-
-
 @pytest.fixture
-def bundle(made: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
-    return Path(shutil.copytree(made, tmp_path / "bundle"))
+def bundle(paper: Path) -> Path:
+    """One whose programs are no programs."""
+    return paper
 
 
 def _replace(bundle: Path, *changed: str) -> None:

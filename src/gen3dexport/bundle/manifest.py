@@ -29,6 +29,7 @@ from gen3dexport.bundle.files import File, FileName, change, file_of, found_in
 from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.bundle.report_files import BESIDE_MANIFEST, MANIFEST, changed_reports
 from gen3dexport.documents import plain
+from gen3dexport.documents.licences import Licences
 from gen3dexport.documents.recipe import Recipe
 from gen3dexport.documents.record import Record, told
 from gen3dexport.documents.target import Target
@@ -138,6 +139,11 @@ class Manifest(Record):
     def twin(self, name: str) -> ProgramRecord | None:
         """The form of the component's program for its device alone, which the device runs; None without one."""
         return next((p for p in self.programs if p.component == name and p.role == "twin"), None)
+
+    @property
+    def licences(self) -> Licences:
+        """Under which terms the model is used, as its recipe says."""
+        return Licences.model_validate(self.recipe["licences"])
 
     @property
     def components(self) -> tuple[str, ...]:

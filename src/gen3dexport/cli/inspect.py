@@ -29,13 +29,13 @@ def inspect(bundle: Bundle, as_json: Json = False) -> None:
 def show_manifest(manifest: Manifest, folder: Path) -> None:
     """Programs, sizes and operators of a bundle."""
     from gen3dexport.cli.tables import columns, size_text, terminal
-    from gen3dexport.documents.licences import Licences, warning
+    from gen3dexport.documents.licences import warning
 
     console = terminal()
     console.print(
         f"[bold]{folder}[/bold]: {manifest.recipe['name']} for {manifest.target['name']}, family {manifest.family}"
     )
-    licences = Licences.model_validate(manifest.recipe.get("licences") or {})
+    licences = manifest.licences
     console.print("licences: " + "; ".join(f"{what} {text}" for what, text in licences.lines()), markup=False)
     if (limit := warning(manifest.recipe["name"], licences)) is not None:
         console.print(limit, style="yellow", markup=False)

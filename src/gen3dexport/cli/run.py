@@ -144,7 +144,6 @@ def generate(
     from gen3dexport.assets import files as asset_files
     from gen3dexport.assets.edits import Edits
     from gen3dexport.cli.tables import say_limits
-    from gen3dexport.documents.licences import Licences
     from gen3dexport.models.image_preparation import read_image
     from gen3dexport.pages import viewer
     from gen3dexport.runtime import condition_cache, load, load_isolated
@@ -160,8 +159,7 @@ def generate(
     conditions, edits = condition_cache.folder() if cache else None, edits or Edits()
     while True:
         with load_isolated(bundle, conditions) if isolate else nullcontext(load(bundle, conditions)) as loaded:
-            recipe = loaded.manifest.recipe
-            say_limits(recipe["name"], Licences.model_validate(recipe.get("licences") or {}))
+            say_limits(loaded.manifest.recipe["name"], loaded.manifest.licences)
             if loaded.manifest.random_weights:
                 raise UsageError(f"{bundle}: was built with random weights, for sizing; its assets would mean nothing")
             if fields:

@@ -13,7 +13,6 @@ from gen3dexport.bundle.manifest import Manifest, verify
 from gen3dexport.bundle.program import Estimate, ProgramRecord
 from gen3dexport.bundle.report_files import MANIFEST
 from gen3dexport.documents.budgets import Budgets
-from gen3dexport.documents.licences import Licences
 from gen3dexport.documents.plain import problems, shown
 from gen3dexport.documents.record import told
 from gen3dexport.errors import UsageError, VerificationError
@@ -62,7 +61,7 @@ def make_report(
         versions=dict(versions),
         built_with=manifest.versions,
         random_weights=manifest.random_weights,
-        licences=Licences.model_validate(manifest.recipe.get("licences") or {}),
+        licences=manifest.licences,
         components=components,
         pipeline=pipeline,
         size_bytes=size,

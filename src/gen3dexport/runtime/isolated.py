@@ -31,7 +31,7 @@ from gen3dexport.errors import UsageError, VerificationError, of_kind
 from gen3dexport.models.image_preparation import read_image
 from gen3dexport.models.run_fields import with_run_fields
 from gen3dexport.runtime import child_end, isolated_child
-from gen3dexport.runtime.pipeline import LoadedBundle
+from gen3dexport.runtime.pipeline import LoadedBundle, require_mesh
 
 _STDERR = "stderr.txt"
 _LONGEST = 2**16  # bytes of what the process said that are looked at when it has ended
@@ -103,9 +103,7 @@ class IsolatedBundle:
         Raises:
             GenExportError: as there, and where the process ends.
         """
-        made = self.settings.asset_kinds
-        if "mesh" not in made:
-            raise UsageError(f"{self.folder}: makes {', '.join(made)}, no mesh; use generate_assets")
+        require_mesh(self.folder, self.settings.asset_kinds)
         mesh: Mesh = self.generate_assets(prompt, seed, features, image)["mesh"]
         return mesh
 

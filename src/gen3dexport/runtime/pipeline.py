@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -269,9 +269,7 @@ class LoadedBundle:
             UsageError: for a prompt or an image that the model cannot take, or when this pipeline makes no mesh.
             AccuracyError: when nothing came out.
         """
-        made = self.settings.asset_kinds
-        if "mesh" not in made:
-            raise UsageError(f"{self.folder}: makes {', '.join(made)}, no mesh; use generate_assets")
+        require_mesh(self.folder, self.settings.asset_kinds)
         mesh: Mesh = self.generate_assets(prompt, seed, features, image)["mesh"]
         return mesh
 
@@ -290,6 +288,16 @@ class LoadedBundle:
             if (problem := kinds.of(kind).problem(asset)) is not None:
                 raise AccuracyError(f"nothing was generated: {problem}; try another seed or another prompt")
         return made
+
+
+def require_mesh(folder: Path, kinds_made: Sequence[str]) -> None:
+    """Refuse to make a mesh alone with a bundle whose pipeline makes none, before it runs.
+
+    Raises:
+        UsageError: naming what it makes.
+    """
+    if "mesh" not in kinds_made:
+        raise UsageError(f"{folder}: makes {', '.join(kinds_made)}, no mesh; use generate_assets")
 
 
 def load(folder: str | Path, conditions: str | Path | None = None) -> LoadedBundle:
