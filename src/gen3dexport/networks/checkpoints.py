@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +45,15 @@ def read_weights(path: Path, allow_pickle: bool = False, strip_prefix: str = "")
         state = _read_pickle(pickles[0], path, allow_pickle)
     state = _stripped(state, strip_prefix, path)
     state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    refuse_not_finite(state, str(path))
+    return state
+
+
+def refuse_not_finite(state: Mapping[str, Tensor], where: str) -> None:
+    """Raises UsageError where a tensor holds NaN or infinity."""
     bad = [k for k, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]
     if bad:
-        raise UsageError(f"{path}: {len(bad)} tensors hold NaN or infinity, first {bad[0]}; the checkpoint is damaged")
-    return state
+        raise UsageError(f"{where}: {len(bad)} tensors hold NaN or infinity, first {bad[0]}; the checkpoint is damaged")
 
 
 def _read_file(path: Path) -> dict[str, Tensor]:
@@ -159,6 +164,21 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], where: str) ->
         raise UsageError(f"{where}: does not fit the network: {shown}")
     module.load_state_dict(state, strict=True, assign=True)
     return module.eval()
+
+
+def skeleton(shapes: Mapping[str, Sequence[int]]) -> nn.Module:
+    """A module that has parameters of these names and shapes, and nothing else, on the meta device: what released
+    tensors are loaded into strictly before a network is made of them."""
+    root = nn.Module()
+    for name, shape in shapes.items():
+        *path, last = name.split(".")
+        owner = root
+        for part in path:
+            if part not in dict(owner.named_children()):
+                owner.add_module(part, nn.Module())
+            owner = owner.get_submodule(part)
+        owner.register_parameter(last, nn.Parameter(torch.empty(tuple(shape), device="meta"), requires_grad=False))
+    return root
 
 
 def _misfit(name: str, given: Tensor, own: Tensor) -> str | None:

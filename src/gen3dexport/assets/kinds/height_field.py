@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gen3dexport.assets.array_checks import not_finite
 from gen3dexport.assets.draw.render import turntable
 from gen3dexport.assets.file_format import FileFormat, npz
-from gen3dexport.assets.flat_pictures import tiff
+from gen3dexport.assets.flat_pictures import png16, tiff
 from gen3dexport.assets.height_field import HeightField
 from gen3dexport.assets.kinds import mesh
 from gen3dexport.assets.score import Scale, Score, distance, settled
@@ -31,6 +31,12 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> HeightField:
     return HeightField(arrays["heights"])
 
 
+def _heightmap(field: HeightField) -> bytes:
+    """A PNG of 16 bits over the heights' own range, which its description says."""
+    low, high = float(field.heights.min()), float(field.heights.max())
+    return png16(field.heights, low, high, f"heights: black is {low:.9g}, white is {high:.9g}, the map's edge is 1")
+
+
 def _as_mesh(format_: FileFormat) -> FileFormat:
     return replace(format_, usual=False, write=lambda field, title: format_(field.mesh(), title))
 
@@ -38,6 +44,7 @@ def _as_mesh(format_: FileFormat) -> FileFormat:
 FILES: Mapping[str, FileFormat] = {
     ".npz": npz(arrays, up="z"),
     ".tiff": FileFormat(lambda field, title: tiff(field.heights)),
+    ".png": FileFormat(lambda field, title: _heightmap(field)),
     **{ending: _as_mesh(format_) for ending, format_ in mesh.FILES.items()},
 }
 
