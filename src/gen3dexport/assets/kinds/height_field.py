@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,19 +22,20 @@ SCALES = (Scale("within_1pct"), distance("rmse"))
 
 
 def arrays(field: HeightField) -> dict[str, NDArray[Any]]:
-    """`heights`."""
-    return {"heights": field.heights}
+    """`heights` and `edge`."""
+    return {"heights": field.heights, "edge": np.asarray(field.edge, np.float64)}
 
 
 def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> HeightField:
     """The height field of its arrays."""
-    return HeightField(arrays["heights"])
+    return HeightField(arrays["heights"], arrays["edge"].item() if "edge" in arrays else 1.0)
 
 
 def _heightmap(field: HeightField) -> bytes:
     """A PNG of 16 bits over the heights' own range, which its description says."""
     low, high = float(field.heights.min()), float(field.heights.max())
-    return png16(field.heights, low, high, f"heights: black is {low:.9g}, white is {high:.9g}, the map's edge is 1")
+    note = f"heights: black is {low:.9g}, white is {high:.9g}, the map's edge is {field.edge:.9g}"
+    return png16(field.heights, low, high, note)
 
 
 def _as_mesh(format_: FileFormat) -> FileFormat:
@@ -47,6 +48,14 @@ FILES: Mapping[str, FileFormat] = {
     ".png": FileFormat(lambda field, title: _heightmap(field)),
     **{ending: _as_mesh(format_) for ending, format_ in mesh.FILES.items()},
 }
+
+
+EDITS: Mapping[str, Callable[[HeightField, Any], HeightField]] = {"size": HeightField.scaled}
+
+
+def extent(field: HeightField) -> float:
+    """The longest edge of its bounding box."""
+    return max(field.edge, float(np.ptp(field.heights)))
 
 
 def problem(field: HeightField) -> str | None:
