@@ -20,7 +20,6 @@ from gen3dexport.models.terrain_consistency.host.model import NETWORK, every_par
 FILE = "terrain_consistency_unet_difficulty100.onnx"
 """The file that every checkpoint folder has."""
 
-_HEAD = 32  # channels of a head of attention, which no tensor tells
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def read_released(folder: Path) -> Released:
     found = {name: value for name, value in file.tensors.items() if name.startswith(NETWORK)}
     norms, groups = _norms(file)
     size = next((shape[-1] for shape in file.inputs.values() if len(shape) == 4), 0)
-    head = min(_HEAD, groups)  # TODO
+    head = _head_channels(file)
     model = model_of(found, size, groups, head, str(file.path))
     names = [
         f"{part.name}.{norm}"
@@ -61,6 +60,21 @@ def read_released(folder: Path) -> Released:
     for name, (weight, bias) in zip(names, norms, strict=True):
         found |= {f"{NETWORK}{name}.weight": weight, f"{NETWORK}{name}.bias": bias}
     return Released(found, size, groups, head)
+
+
+def _head_channels(file: OnnxFile) -> int:
+    """Channels of a head of attention: queries and keys, split off one product, are each times its power of -1/4."""
+    parts = {name for node in file.of("Split") for name in node.outputs}
+    factors = {
+        float(file.tensors[other])
+        for node in file.of("Mul")
+        if parts & {*node.inputs}
+        for other in node.inputs
+        if other in file.tensors and file.tensors[other].ndim == 0
+    }
+    if len(factors) != 1 or not 0 < min(factors) <= 1:
+        raise UsageError(f"{file.path}: the width of its attention's heads is not found; is it the released file?")
+    return round(factors.pop() ** -4)
 
 
 def _norms(file: OnnxFile) -> tuple[list[tuple[NDArray[Any], NDArray[Any]]], int]:
