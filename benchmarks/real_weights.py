@@ -96,18 +96,28 @@ def cases(recipe: str) -> list[tuple[str, Arrays, Arrays]]:
     return found
 
 
+def authors_file(recipe: str) -> Path:
+    """The authors' ONNX file."""
+    from gen3dexport.plan import make_plan, read_recipe, read_target
+
+    eager = read_target("eager")
+    (path,) = make_plan(read_recipe(recipe, eager), eager).weights.glob("*.onnx")
+    return path
+
+
+def authors_bytes(recipe: str) -> int:
+    """Bytes of the authors' file."""
+    return authors_file(recipe).stat().st_size
+
+
 def authors_session(recipe: str) -> Any:
     """onnxruntime on the authors' file, with as many threads as the environment says."""
     import onnxruntime
 
-    from gen3dexport.plan import make_plan, read_recipe, read_target
-
-    plan = make_plan(read_recipe(recipe), read_target("eager"))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = int(os.environ["OMP_NUM_THREADS"])
     options.log_severity_level = 3
-    (path,) = plan.weights.glob("*.onnx")
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(authors_file(recipe)), options, providers=["CPUExecutionProvider"])
 
 
 def build(recipe: str, variant: Variant, folder: Path) -> dict[str, Any]:
@@ -207,7 +217,8 @@ def measure(
 ) -> list[dict[str, Any]]:
     """A row for every variant, the authors' file first."""
     expected = in_child(outputs, recipe, None, scratch)
-    rows: dict[str, dict[str, Any]] = {AUTHORS: {"variant": AUTHORS, "basis": "measured"}}
+    size = in_child(authors_bytes, recipe)
+    rows: dict[str, dict[str, Any]] = {AUTHORS: {"variant": AUTHORS, "basis": "measured", "bytes": size}}
     prepared: dict[str, Any] = {AUTHORS: partial(prepare, recipe, None, scratch)}
     for name, variant in chosen.items():
         folder = scratch / name.replace(" ", "_")

@@ -21,7 +21,6 @@ FILE = "terrain_consistency_unet_difficulty100.onnx"
 """The file that every checkpoint folder has."""
 
 
-
 @dataclass(frozen=True)
 class Released:
     """What a file says.
