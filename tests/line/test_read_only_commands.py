@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fetched_weights import need_weights
 from paper_bundle import write_paper_bundle
 
 from gen3dexport import sizing
@@ -57,6 +58,7 @@ def test_every_command_either_looks_or_makes_something() -> None:
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES, key=lambda name: "mini" not in name))
 def test_plan(recipe: str, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_weights(recipe)
     monkeypatch.setenv("COLUMNS", "300")  # no name is folded
     for target in TARGETS:
         code, out, error = cli("plan", recipe, "--target", target, "--json")
@@ -70,6 +72,7 @@ def test_plan(recipe: str, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_inspect_and_verify(recipe: str, cli: Cli, tmp_path: Path) -> None:
+    need_weights(recipe)
     for name in TARGETS:
         target = read_target(name)
         plan = make_plan(read_recipe(recipe, target), target)
