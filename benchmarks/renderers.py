@@ -202,3 +202,12 @@ def real_weights(content: Content) -> str:
         memory = megabytes(row["peak_memory"]) if row.get("peak_memory") else DASH
         rows.append((row["recipe"], row["variant"], megabytes(row["bytes"]), *far, *times, memory))
     return table(head, rows)
+
+
+def focus_int8(content: Content) -> str:
+    """Variants of int8 against float32 on photographs."""
+    rows = [
+        (row["variant"], small(row["mean"]), small(row["largest"]), row["photograph"], f"{row['difference']:.3f}")
+        for row in content["rows"]
+    ]
+    return table(("variant", "mean loss", "largest loss", "of", "largest difference"), rows)

@@ -98,6 +98,13 @@ SECTIONS = (
         renderers.real_weights,
     ),
     Section(
+        "focus_int8",
+        "What int8 costs on real photographs, and what helps",
+        "dinov2-s-focus, int8-dynamic's arithmetic in eager mode over eight photographs; loss is 1 - correlation with"
+        " the float32 map. Rescaling divides the channels of what norms give, and multiplies the next weights.",
+        renderers.focus_int8,
+    ),
+    Section(
         "budget_invariance",
         "Padding changes nothing",
         "Networks of the structured latent, built for two voxel budgets and run on the same voxels.",
