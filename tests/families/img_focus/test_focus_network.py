@@ -45,7 +45,8 @@ def plain(state: dict[str, Tensor], model: Model, image: Tensor) -> Tensor:
     table = g[f"{e}.position_embeddings"]
     grid = table[:, 1:].mT.unflatten(2, (model.table_edge,) * 2)
     grid = F.interpolate(grid, size=(edge, edge), mode="bicubic", align_corners=False).flatten(2).mT
-    x = torch.cat([g[f"{e}.cls_token"] + table[:, :1], x.flatten(2).mT + grid], 1)
+    first = (g[f"{e}.cls_token"] + table[:, :1]).expand(len(x), -1, -1)
+    x = torch.cat([first, x.flatten(2).mT + grid], 1)
     for layer in (f"backbone.encoder.layer.{i}" for i in range(model.layers)):
         h, own = norm(x, f"{layer}.norm1"), f"{layer}.attention.attention"
         q, k, v = (linear(h, f"{own}.{n}").unflatten(-1, (-1, 64)).transpose(1, 2) for n in ("query", "key", "value"))

@@ -76,8 +76,8 @@ class Focus(nn.Module):
     def after(self, x: Tensor) -> Tensor:
         """The map of the last tokens."""
         resize = self.get_buffer("resize")
-        rows = F.linear(self.logits(self.norm(x.float())), resize)
-        return torch.sigmoid(F.linear(rows.transpose(2, 3), resize).transpose(2, 3))
+        rows = F.linear(self.logits(self.norm(x.float())).transpose(2, 3), resize)
+        return torch.sigmoid(F.linear(rows.transpose(2, 3), resize))
 
     def forward(self, image: Tensor) -> Tensor:
         (x,) = self.before(image)

@@ -93,7 +93,7 @@ def _denoise(settings: Settings, state: State, program: Call, xp: Any) -> State:
         noisy = xp.asarray(np.ascontiguousarray(tile)[None, None])
         return on_host(program({"noisy": noisy, **told})["denoised"])[0, 0]
 
-    return state | {"denoised": in_tiles(make, state["canvas"][0, 0], settings.model.size, settings.overlap)}
+    return state | {"denoised": in_tiles(make, state["canvas"][0, 0], settings.model.size, settings.shared)}
 
 
 def make_assets(state: State, settings: Settings) -> dict[str, Any]:

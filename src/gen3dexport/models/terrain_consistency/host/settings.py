@@ -57,7 +57,7 @@ class Settings(Record):
     difficulty: float = Field(default=50.0, ge=EASIEST, le=HARDEST)
     strength: float = Field(default=0.5, ge=0, le=1)
     cells: int = Field(default=0, ge=0, le=8192)
-    overlap: int = Field(default=32, ge=0, le=4096)
+    overlap: int | None = Field(default=None, ge=0, le=4096)
     cell: float = Field(default=0.1, gt=0)
     asset_kinds: tuple[str, ...] = ("height_field",)
     left_out: tuple[str, ...] = ()
@@ -66,9 +66,14 @@ class Settings(Record):
     def _tiles_fit(self) -> Self:
         if self.edge < self.model.size:
             raise ValueError(f"cells: {self.cells} are fewer than the network's {self.model.size}")
-        if self.overlap >= self.model.size:
-            raise ValueError(f"overlap: {self.overlap} cells are no fewer than a tile's {self.model.size}")
+        if self.shared >= self.model.size:
+            raise ValueError(f"overlap: {self.shared} cells are no fewer than a tile's {self.model.size}")
         return self
+
+    @property
+    def shared(self) -> int:
+        """Cells that neighbouring tiles share: a quarter of a tile's edge where none are set."""
+        return self.model.size // 4 if self.overlap is None else self.overlap
 
     @property
     def edge(self) -> int:

@@ -22,10 +22,8 @@ from gen3dexport.models import Request
 from gen3dexport.models.declaration import AS_STORED, Call, Declaration, Reading, State, Weights
 from gen3dexport.models.image_preparation import read_image
 from gen3dexport.models.xfeat.host.keypoints import Keypoints, assigned, detect, normalised
-from gen3dexport.models.xfeat.host.settings import FEATURES, MATCHER, Settings
+from gen3dexport.models.xfeat.host.settings import FEATURES, GIVEN, MATCHER, OUTPUTS, Settings
 
-OUTPUTS = ("feats", "keypoints", "reliability")
-GIVEN = ("points0", "points1", "descriptors0", "descriptors1", "mask0", "mask1")
 PHOTOGRAPHS = ("motorcycle",)
 """Stereo pairs of scikit-image that a golden prompt may name."""
 _MASKED = -3e4  # added to a score that must not count: finite in half precision, too

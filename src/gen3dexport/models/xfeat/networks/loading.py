@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from gen3dexport.models.component import Component
 from gen3dexport.models.declaration import Reading, Weights
-from gen3dexport.models.xfeat.host.pipeline import GIVEN, OUTPUTS
-from gen3dexport.models.xfeat.host.settings import FEATURES, MATCHER, Settings
+from gen3dexport.models.xfeat.host.settings import FEATURES, GIVEN, MATCHER, OUTPUTS, Settings
 from gen3dexport.models.xfeat.networks.lighterglue import LighterGlue
 from gen3dexport.models.xfeat.networks.network import XFeat
 from gen3dexport.networks.checkpoints import load_strictly, read_weights
