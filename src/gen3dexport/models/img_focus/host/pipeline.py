@@ -31,7 +31,7 @@ def components(settings: Settings) -> tuple[Declaration, ...]:
 
         return load_component(settings, folder, weights)
 
-    return (Declaration("focus", CHECKPOINT, ("image",), ("map",), _look, load, cacheable=True),)
+    return (Declaration("focus", CHECKPOINT, ("image",), ("map",), _look, load),)
 
 
 def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
