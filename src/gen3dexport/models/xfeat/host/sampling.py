@@ -66,6 +66,7 @@ def _mixed(values: Floats, low: NDArray[Any], weights: list[Floats], taps: tuple
 def _taken(values: Floats, at: NDArray[Any]) -> Floats:
     """Values [N, C] of pixels [N, 2] (x, y); 0 outside of the map."""
     _, height, width = values.shape
-    inside = ((at >= 0) & (at < np.array([width, height]))).all(1)
+    within = (at >= 0) & (at < np.array([width, height]))
+    inside = within[:, 0] & within[:, 1]
     x, y = np.clip(at[:, 0], 0, width - 1), np.clip(at[:, 1], 0, height - 1)
     return values[:, y, x].T * inside[:, None].astype(np.float32)
