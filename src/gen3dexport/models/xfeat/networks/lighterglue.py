@@ -18,14 +18,20 @@ class LighterGlue(nn.Module):
     [B, M, 64]; the last column and row are of keypoints without a partner. Masks [B, 1, N] and [B, 1, M] are added to
     scores of keys."""
 
-    def __init__(self) -> None:
+    def __init__(self, layers: int = LAYERS) -> None:
         super().__init__()
         self.input_proj = nn.Linear(_DESCRIPTOR, WIDTH)
         self.posenc = nn.ModuleDict({"Wr": nn.Linear(2, WIDTH // 2, bias=False)})
-        self.transformers = nn.ModuleList(_Layer() for _ in range(LAYERS))
-        self.log_assignment = nn.ModuleList(_Assignment() for _ in range(LAYERS))
-        ends = (nn.ModuleDict({"token": nn.Sequential(nn.Linear(WIDTH, 1))}) for _ in range(LAYERS - 1))
+        self.transformers = nn.ModuleList(_Layer() for _ in range(layers))
+        self.log_assignment = nn.ModuleList(_Assignment() for _ in range(layers))
+        ends = (nn.ModuleDict({"token": nn.Sequential(nn.Linear(WIDTH, 1))}) for _ in range(layers - 1))
         self.token_confidence = nn.ModuleList(ends)  # of an early stop, which is off
+
+    def lean(self) -> LighterGlue:
+        """Itself without what its result does not need."""
+        del self.token_confidence
+        self.log_assignment = self.log_assignment[-1:]
+        return self
 
     def forward(
         self, points0: Tensor, points1: Tensor, descriptors0: Tensor, descriptors1: Tensor, mask0: Tensor, mask1: Tensor
@@ -34,7 +40,7 @@ class LighterGlue(nn.Module):
         x = [self.input_proj(descriptors) for descriptors in (descriptors0, descriptors1)]
         for layer in self.transformers:
             x = layer(*x, *waves, mask0, mask1)
-        return self.log_assignment[LAYERS - 1](*x, mask0, mask1)  # type: ignore[no-any-return]
+        return self.log_assignment[-1](*x, mask0, mask1)  # type: ignore[no-any-return]
 
     def _waves(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines [B, N, 96] of the places, each twice in a row."""
@@ -82,8 +88,14 @@ class _Within(nn.Module):
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
         q, k, v = self.Wqkv(x).unflatten(-1, (WIDTH, 3)).unbind(-1)  # interleaved: q, k, v of each channel in a row
         q, k = (t * cos + _turned(t) * sin for t in (q, k))
-        message = self.out_proj(F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
+        message = self.out_proj(_attended(q, k, v, mask))
         return x + self.ffn(torch.cat([x, message], -1))  # type: ignore[no-any-return]
+
+
+def _attended(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """Attention of one head [B, N, 96] over keys [B, M, 96], with a mask [B, 1, M]."""
+    q, k, v = (t[:, None] for t in (q, k, v))  # not every backend takes attention without an axis of heads
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None]).squeeze(1)
 
 
 def _turned(x: Tensor) -> Tensor:
@@ -103,8 +115,8 @@ class _Across(nn.Module):
     def forward(self, x0: Tensor, x1: Tensor, mask0: Tensor, mask1: Tensor) -> tuple[Tensor, Tensor]:
         both = [(self.to_qk(x), self.to_v(x)) for x in (x0, x1)]
         (q0, v0), (q1, v1) = both
-        m0 = F.scaled_dot_product_attention(q0, q1, v1, attn_mask=mask1)
-        m1 = F.scaled_dot_product_attention(q1, q0, v0, attn_mask=mask0)
+        m0 = _attended(q0, q1, v1, mask1)
+        m1 = _attended(q1, q0, v0, mask0)
         return self._told(x0, m0), self._told(x1, m1)
 
     def _told(self, x: Tensor, message: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gen3dexport.models.component import Component
 from gen3dexport.models.declaration import Weights
@@ -52,14 +52,14 @@ def load_component(name: str, settings: Settings, folder: Path, weights: Weights
         UsageError: when the file is missing, damaged or does not fit.
     """
     if weights == "stored":
-        return _component(name, features(folder) if name == FEATURES else matcher(folder))
+        return component_of(features(folder) if name == FEATURES else matcher(folder))
     made = XFeat if name == FEATURES else LighterGlue
     if weights == "random":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return _component(name, made())
+            return component_of(made())
     with torch.device("meta"):
-        return _component(name, made()).with_inputs(example_inputs(name, settings))
+        return component_of(made()).with_inputs(example_inputs(name, settings))
 
 
 def example_inputs(name: str, settings: Settings) -> dict[str, Tensor]:
@@ -71,6 +71,8 @@ def example_inputs(name: str, settings: Settings) -> dict[str, Tensor]:
     return {given: torch.zeros(1, *shapes[given.rstrip("01")]) for given in GIVEN}
 
 
-def _component(name: str, network: nn.Module) -> Component:
-    outputs = OUTPUTS if name == FEATURES else ("log_assignment",)
-    return Component(name, network.eval().requires_grad_(False), {}, outputs)
+def component_of(network: XFeat | LighterGlue) -> Component:
+    """The component of a published network, which is changed into what is built."""
+    if isinstance(network, XFeat):
+        return Component("xfeat", network.fold().eval().requires_grad_(False), {}, OUTPUTS)
+    return Component("lighterglue", network.lean().eval().requires_grad_(False), {}, ("log_assignment",))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from gen3dexport.models.xfeat.host.keypoints import CELL
 
@@ -22,9 +23,18 @@ class Layer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.layer(x)  # type: ignore[no-any-return]
 
+    def fold(self) -> None:
+        """Put the norm into the convolution, once."""
+        if len(self.layer) > 2:
+            convolution, norm, activation = self.layer
+            assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+            self.layer = nn.Sequential(fuse_conv_bn_eval(convolution, norm), activation)
+
 
 class XFeat(nn.Module):
-    """Descriptors [B, 64, H/8, W/8], keypoint logits [B, 65, ...], reliability [B, 1, ...] of pictures [B, 3, H, W]."""
+    """As published, and after `fold` as it is built.
+
+    Descriptors [B, 64, H/8, W/8], keypoint logits [B, 65, ...], reliability [B, 1, ...] of pictures [B, 3, H, W]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,6 +49,13 @@ class XFeat(nn.Module):
         heads = [Layer(64, 64, 1) for _ in range(3)]
         self.keypoint_head = nn.Sequential(*heads, nn.Conv2d(64, 65, 1))
         self.fine_matcher = _fine_matcher()  # of XFeat*, which refines matches; not on the way here
+
+    def fold(self) -> XFeat:
+        """Itself with norms inside convolutions and without what its result does not need."""
+        del self.fine_matcher
+        for part in [part for part in self.eval().modules() if isinstance(part, Layer)]:
+            part.fold()
+        return self
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         grey = image.mean(1, keepdim=True)
