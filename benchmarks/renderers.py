@@ -211,3 +211,24 @@ def focus_int8(content: Content) -> str:
         for row in content["rows"]
     ]
     return table(("variant", "mean loss", "largest loss", "of", "largest difference"), rows)
+
+
+def middlebury(content: Content) -> str:
+    """Matches against the true disparity, and what knows nothing of the picture against the true depth."""
+    head = ("target", "matching", "matches", "median error", "within 1, 2, 3 px", "AbsRel of depth", "δ1")
+    rows = [
+        (
+            row["target"],
+            row["matching"],
+            f"{row['matches']} ({row['judged']} judged)",
+            f"{row['median_pixels']:.2f} px",
+            ", ".join(f"{row[f'within_{n}px']:.0%}" for n in (1, 2, 3)),
+            f"{row['abs_rel']:.3f}",
+            f"{row['delta1']:.3f}",
+        )
+        for row in content["matches"]
+    ]
+    numbers = ("abs_rel", "delta1", "rmse_metres")
+    trivial = [(row["depth"], *(f"{row[key]:.3f}" for key in numbers)) for row in content["trivial"]]
+    known = table(("depth of no model, after scale and shift", "AbsRel", "δ1", "RMSE in metres"), trivial)
+    return f"{table(head, rows)}\n\n{known}"
