@@ -24,7 +24,6 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from gen3dexport.models.img_focus.host.released import read_released
 from gen3dexport.plan import make_plan, read_recipe, read_target
 
 RESULT = Path(__file__).parent / "results" / "focus_int8.json"
@@ -60,10 +59,10 @@ class Variant:
 
 VARIANTS = {
     "a tensor shares a scale": Variant("tensor"),
-    "a tensor, the norms' own weights kept": Variant("tensor", "norms"),
+    "a tensor, norms inside the layers": Variant("tensor", "norms"),
     "a tensor, smoothed (0.5)": Variant("tensor", "smoothed"),
     "a token shares a scale": Variant(),
-    "a token, the norms' own weights kept": Variant(rescaled="norms"),
+    "a token, norms inside the layers": Variant(rescaled="norms"),
     "a token, smoothed (0.5)": Variant(rescaled="smoothed"),
     "a token, qkv in float32": Variant(left=("qkv",)),
     "a token, qkv and fc1 in float32": Variant(left=("qkv", "fc1")),
@@ -71,30 +70,29 @@ VARIANTS = {
 }
 
 
-def loaded() -> tuple[nn.Module, Path]:
-    """The network, and the folder of the published weights."""
+def loaded() -> nn.Module:
+    """The network with the published weights."""
     plan = make_plan(read_recipe("dinov2-s-focus"), read_target("eager"))
     (declared,) = plan.declared.values()
-    return declared.load(plan.weights).module, plan.weights
+    return declared.load(plan.weights).module  # type: ignore[no-any-return]
 
 
 def layers(network: nn.Module) -> dict[str, nn.Linear]:
     """The layers that the recipe quantizes."""
     named = network.named_modules()
-    return {n: m for n, m in named if isinstance(m, nn.Linear) and n.startswith(("blocks.", "decoder."))}
+    return {n: m for n, m in named if isinstance(m, nn.Linear) and n.startswith(("encoder.blocks.", "decoder."))}
 
 
-def scales(network: nn.Module, folder: Path, images: Tensor, how: str) -> Mapping[str, Tensor]:
-    """Factors s by layer: one over the norm's weight (the input is then what the norm gives with its weight), or
-    SmoothQuant's (Xiao et al. 2023): sqrt(largest input / largest weight) of a channel, of these photographs."""
+def scales(network: nn.Module, images: Tensor, how: str) -> Mapping[str, Tensor]:
+    """Factors s by layer: the norm's weight (the input is then what a norm without one gives), or SmoothQuant's (Xiao
+    et al. 2023): sqrt(largest input / largest weight) of a channel, of these photographs."""
     own = {n: m for n, m in layers(network).items() if n.rpartition(".")[2] in AFTER_NORMS}
     if how == "norms":
-        released = read_released(folder)
         found = {}
         for name in own:
-            _, index, layer = name.split(".")
-            weight = torch.from_numpy(released[f"backbone.encoder.layer.{index}.{AFTER_NORMS[layer]}.weight"])
-            found[name] = 1 / weight.abs().clamp_min(1e-3)
+            block, _, layer = name.rsplit(".", 2)
+            weight = network.get_submodule(f"{block}.{AFTER_NORMS[layer]}").get_parameter("weight")
+            found[name] = weight.detach().abs().clamp_min(1e-3)
         return found
     largest: dict[str, Tensor] = {}
     hooks = [
@@ -110,11 +108,11 @@ def scales(network: nn.Module, folder: Path, images: Tensor, how: str) -> Mappin
 
 def maps(variant: Variant | None, images: Tensor) -> np.ndarray:
     """The maps of a variant (None: float32)."""
-    network, folder = loaded()
+    network = loaded()
     if variant is not None:
         found: Mapping[str, Tensor] = {}
         if variant.rescaled != "no":
-            found = scales(network, folder, images, variant.rescaled)
+            found = scales(network, images, variant.rescaled)
         for name, layer in layers(network).items():
             if name.rpartition(".")[2] not in variant.left:
                 network.set_submodule(name, Rounded(layer, variant.shared, found.get(name)))
