@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.metadata
 import importlib.util
 import itertools
 import json
@@ -80,15 +79,7 @@ def _targets() -> list[dict[str, Any]]:
 def _families() -> list[dict[str, Any]]:
     from gen3dexport import models
 
-    return [{"name": name, "summary": _summary(_package(name))} for name in models.names()]
-
-
-def _package(family: str) -> str:
-    here = f"gen3dexport.models.{family}"
-    if importlib.util.find_spec(here) is None:
-        for point in importlib.metadata.entry_points(group="gen3dexport.families", name=family):
-            return point.value
-    return here
+    return [{"name": name, "summary": _summary(models.module_name(name))} for name in models.names()]
 
 
 def _summary(package: str) -> str:
