@@ -10,7 +10,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from gen3dexport.documents.licences import Licences, warning
 
@@ -69,11 +68,3 @@ def say_limits(name: str, licences: Licences) -> None:
     """
     if (limit := warning(name, licences)) is not None:
         print(limit, file=sys.stderr)
-
-
-def show_rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table of texts; marks of an HTML heading (`#`, `~`) are left out."""
-    table = columns(*(name.lstrip("#~") for name in head))
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    terminal().print(table)
