@@ -82,6 +82,18 @@ def test_every_command_has_its_help(cli: Cli) -> None:
         assert code == 0 and f"Example: gen3dexport {name}" in " ".join(out.split()), name
 
 
+@pytest.mark.parametrize("name", ["build", "plan", "sensitivity", "tune"])
+def test_what_takes_a_recipe_takes_it_alike(name: str, cli: Cli) -> None:
+    _, out, _ = cli(name, "--help")
+    text = " ".join(out.split())
+    assert "[RECIPE|KEY=VALUE]..." in text and "YAML file (default trellis-mini), then what to override" in text
+    assert "list[" not in text
+    code, _, error = cli(name, "golden.sed=1")  # of the default recipe
+    assert code == 2 and "golden.sed: unknown key; did you mean 'seed'?" in error
+    code, _, error = cli(name, "trellis-mini", "tpu")
+    assert code == 2 and "did you mean --target tpu?" in error
+
+
 @pytest.mark.parametrize("seed", ["-2", "1.5", "one", "", str(2**63)])
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_seed_that_is_none_is_told_before_anything_loads(seed: str, as_json: bool, cli: Cli) -> None:
