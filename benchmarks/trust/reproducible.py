@@ -2,8 +2,8 @@
 
     python benchmarks/trust/reproducible.py [--tiny cuda-sm80 ...] [--mini eager onnx ...]
 
-Every target makes the tiny pipeline of this folder; those of `--mini` make trellis-mini, too, with one golden prompt and
-two steps: neither changes how a program is made. Writes benchmarks/results/trust_reproducible.json after each row.
+Every target makes the tiny pipeline of this folder; those of `--mini` make trellis-mini, too, with one golden prompt
+and two steps: neither changes how a program is made. Writes benchmarks/results/trust_reproducible.json after each row.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,7 +41,16 @@ LARGEST_SEED = 2**63 - 1
 
 
 class Command(TyperCommand):
-    """A command whose module may have `notes()`: text that `--help` ends with."""
+    """A command whose numbers are finite, and whose module may have `notes()`: text that `--help` ends with."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The arguments; `nan` and `inf`, which Python reads as numbers, are refused."""
+        rest: list[str] = super().parse_args(ctx, args)
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise typer.BadParameter(f"{value} is no finite number", ctx=ctx, param=parameter)
+        return rest
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """The example, and the notes."""
