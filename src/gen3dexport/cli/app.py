@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -42,7 +43,7 @@ LARGEST_SEED = 2**63 - 1
 
 
 class Command(TyperCommand):
-    """A command whose module may have `notes()`: text that `--help` ends with.
+    """A command whose numbers are finite, and whose module may have `notes()`: text that `--help` ends with.
 
     Of an argument that may be given several times, the help says its name alone: Typer's `<list[str]>` is Python.
     """
@@ -53,6 +54,15 @@ class Command(TyperCommand):
             if parameter.nargs == -1:
                 vars(parameter)["display_type_rich"] = lambda ctx: None
         super().format_options(ctx, formatter)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The arguments; `nan` and `inf`, which Python reads as numbers, are refused."""
+        rest: list[str] = super().parse_args(ctx, args)
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise typer.BadParameter(f"{value} is no finite number", ctx=ctx, param=parameter)
+        return rest
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """The example, and the notes."""
