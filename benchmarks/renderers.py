@@ -187,3 +187,27 @@ def outside_readers(content: Content) -> str:
         for name, found in content["found"].items()
     ]
     return table(("program and file", "what it finds; differences are the largest"), rows)
+
+
+def real_weights(content: Content) -> str:
+    """Published networks on every target against the authors' own file; variants that could not be built are named."""
+    head = ("recipe", "variant", "MB", "largest difference", "least correlation", "p50 ms", "× authors'", "peak MB")
+    rows = []
+    for row in content["rows"]:
+        if row["basis"] != "measured":
+            rows.append((row["recipe"], row["variant"], f"unmeasured: {row['reason']}", *[""] * 5))
+            continue
+        far = (small(row["relative"]), f"{row['correlation_least']:.5f}") if "relative" in row else (DASH, DASH)
+        times = (f"{row['p50_ms']:.1f}", f"{row['ratio']:.2f}") if "p50_ms" in row else (DASH, DASH)
+        memory = megabytes(row["peak_memory"]) if row.get("peak_memory") else DASH
+        rows.append((row["recipe"], row["variant"], megabytes(row["bytes"]), *far, *times, memory))
+    return table(head, rows)
+
+
+def focus_int8(content: Content) -> str:
+    """Variants of int8 against float32 on photographs."""
+    rows = [
+        (row["variant"], small(row["mean"]), small(row["largest"]), row["photograph"], f"{row['difference']:.3f}")
+        for row in content["rows"]
+    ]
+    return table(("variant", "mean loss", "largest loss", "of", "largest difference"), rows)

@@ -91,6 +91,22 @@ SECTIONS = (
         renderers.parity,
     ),
     Section(
+        "real_weights",
+        "Published networks against their authors' own files",
+        "The authors' ONNX file under onnxruntime is the reference and what times are relative to. Differences are the"
+        " largest over eight photographs (dinov2-s-focus) or three difficulties and two seeds (terrain-consistency):"
+        " of a map's largest value, and Pearson's correlation with the reference's map. Memory is above what the"
+        " process held before loading. tpu-v5e is its program on JAX's CPU, for its numbers alone.",
+        renderers.real_weights,
+    ),
+    Section(
+        "focus_int8",
+        "What int8 costs on real photographs, and what helps",
+        "dinov2-s-focus, int8-dynamic's arithmetic in eager mode over eight photographs; loss is 1 - correlation with"
+        " the float32 map. Rescaling divides the channels of what norms give, and multiplies the next weights.",
+        renderers.focus_int8,
+    ),
+    Section(
         "budget_invariance",
         "Padding changes nothing",
         "Networks of the structured latent, built for two voxel budgets and run on the same voxels.",

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from fetched_weights import need_weights
 
 from gen3dexport import backends, models
 from gen3dexport.cli.app import split_arguments
@@ -142,6 +143,7 @@ def test_every_recipe_resolves_for_every_target(recipe: str, target: str) -> Non
     backend = backends.find(resolved.backend)
     for component in found.components:
         assert found.scheme(component, resolved) in backend.SCHEMES
+    need_weights(recipe)
     plan = make_plan(found, resolved)
     assert {*plan.schemes, *plan.settings.left_out} >= set(found.components)
 

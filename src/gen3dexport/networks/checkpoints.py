@@ -44,12 +44,18 @@ def read_weights(path: Path, allow_pickle: bool = False, strip_prefix: str = "")
         state = _read_pickle(pickles[0], path, allow_pickle)
     state = _stripped(state, strip_prefix, path)
     state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    refuse_not_finite(state, str(path))
+    return state
+
+
+def refuse_not_finite(state: Mapping[str, Tensor], where: str) -> None:
+    """Raises UsageError where a tensor holds NaN or infinity."""
     bad = [k for k, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]
     if bad:
         raise UsageError(
-            f"{path}: {len(bad)} tensors hold NaN or infinity, first {bad[0]}; the checkpoint is damaged, copy it again"
+            f"{where}: {len(bad)} tensors hold NaN or infinity, first {bad[0]}; the checkpoint is damaged, copy it "
+            "again"
         )
-    return state
 
 
 def _read_file(path: Path) -> dict[str, Tensor]:
