@@ -22,7 +22,7 @@ from pathlib import Path
 PACKAGE = "gen3dexport"
 
 FLOORS = (
-    ("gen3dexport", "arrays", "errors"),
+    ("gen3dexport", "arrays", "errors", "plugins"),
     ("children", "disk", "tensor_error", "trajectory"),
     ("documents",),
     ("assets", "bundle"),

@@ -48,9 +48,11 @@ def _length(name: str) -> int:
 
 
 def _parts(name: str, count: int) -> list[Job]:
-    """A folder's files dealt to so many jobs: one job would run longest, and alone at the end."""
-    files = sorted((HERE / name).glob("test_*.py"))
-    return [_tests(f"{name} {k + 1} of {count}", *files[k::count]) for k in range(count)]
+    """A folder's files as so many jobs of about as much text: one job would run longest, and alone at the end."""
+    parts: list[list[Path]] = [[] for _ in range(count)]
+    for file in sorted((HERE / name).glob("test_*.py"), key=lambda path: -path.stat().st_size):
+        min(parts, key=lambda part: sum(path.stat().st_size for path in part)).append(file)
+    return [_tests(f"{name} {k + 1} of {count}", *part) for k, part in enumerate(parts)]
 
 
 def _tests(name: str, *files: Path) -> Job:

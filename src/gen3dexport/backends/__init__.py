@@ -32,7 +32,6 @@ be readable without any, and `load` imports only the runtime that the program ne
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -41,6 +40,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel
 
+from gen3dexport import plugins
 from gen3dexport.bundle.program import Lowered, ProgramRecord
 from gen3dexport.documents.record import Record
 from gen3dexport.errors import UsageError
@@ -48,6 +48,8 @@ from gen3dexport.errors import UsageError
 if TYPE_CHECKING:
     from gen3dexport.export import Captured
     from gen3dexport.models.component import Component
+
+_GROUP = "gen3dexport.backends"
 
 
 class Program(Protocol):
@@ -116,7 +118,7 @@ def _here() -> set[str]:
 
 def names() -> list[str]:
     """Every backend: the modules of this folder and those of the entry-point group."""
-    return sorted({*_here(), *(p.name for p in importlib.metadata.entry_points(group="gen3dexport.backends"))})
+    return sorted({*_here(), *plugins.found(_GROUP)})
 
 
 def find(name: str) -> ModuleType:
@@ -127,8 +129,8 @@ def find(name: str) -> ModuleType:
     """
     if name in _here():
         return importlib.import_module(f"{__name__}.{name}")
-    for point in importlib.metadata.entry_points(group="gen3dexport.backends", name=name):
-        module = point.load()
-        assert isinstance(module, ModuleType)
-        return module
-    raise UsageError(f"backend {name!r}: not found; there are {', '.join(names())}")
+    if (point := plugins.found(_GROUP).get(name)) is None:
+        raise UsageError(f"backend {name!r}: not found; there are {', '.join(names())}")
+    module = point.load()
+    assert isinstance(module, ModuleType)
+    return module

@@ -6,8 +6,6 @@ declarations that `components` gives.
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
-import importlib.util
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Literal, Protocol, cast
 
+from gen3dexport import plugins
 from gen3dexport.documents.shipped import did_you_mean
 from gen3dexport.errors import UsageError
 from gen3dexport.models.declaration import Declaration, State
@@ -119,22 +118,25 @@ class Family(Protocol):
 
 def names() -> list[str]:
     """Every family: the folders here and those of the entry-point group."""
-    here = [m.name for m in pkgutil.iter_modules(__path__) if m.ispkg]
-    return sorted({*here, *(p.name for p in importlib.metadata.entry_points(group=_GROUP))})
+    return sorted({*_here(), *plugins.found(_GROUP)})
+
+
+def _here() -> set[str]:
+    return {m.name for m in pkgutil.iter_modules(__path__) if m.ispkg}
 
 
 def module_name(family: str) -> str:
-    """The package of a family, not imported. A name may have `-` for `_`, as recipes and folders do.
+    """The package of a family, not imported; a folder here comes before an entry point. A name may have `-` for `_`,
+    as recipes and folders do.
 
     Raises:
         UsageError: when there is no such family.
     """
-    family = next((name for name in names() if name.replace("-", "_") == family.replace("-", "_")), family)
-    for point in importlib.metadata.entry_points(group=_GROUP, name=family):
-        return point.value
-    if family not in names():
-        raise UsageError(f"family {family!r}: unknown{did_you_mean(family, names())}")
-    return f"{__name__}.{family}"
+    known = names()
+    family = next((name for name in known if name.replace("-", "_") == family.replace("-", "_")), family)
+    if family not in known:
+        raise UsageError(f"family {family!r}: unknown{did_you_mean(family, known)}")
+    return f"{__name__}.{family}" if family in _here() else plugins.found(_GROUP)[family].value
 
 
 def find(family: str) -> Family:

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from gen3dexport.assets.depth_geometry import cloud, surface
+from gen3dexport.assets.depth_map import DepthMap
 from gen3dexport.errors import UsageError
 from gen3dexport.models import Request
 from gen3dexport.models.image_preparation import read_image, sample_image
@@ -27,6 +29,21 @@ class Frame:
     left: int
     height: int
     width: int
+
+    @property
+    def inner(self) -> tuple[slice, slice]:
+        """Its rows and columns in the network's picture."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """As an array [4], for a state."""
+        return np.array([self.top, self.left, self.height, self.width])
+
+    @classmethod
+    def of(cls, numbers: Any) -> Frame:
+        """The frame of its `numbers`."""
+        return cls(*(int(n) for n in numbers))
 
 
 def image_of(request: Request, does: str) -> Any:
@@ -89,3 +106,15 @@ def colors_on_grid(colors: NDArray[np.uint8], opaque: NDArray[np.bool_], longest
     scale = min(1.0, longest / max(height, width))
     size = (max(2, round(scale * width)), max(2, round(scale * height)))
     return np.asarray(shown.resize(size, Image.Resampling.BOX))
+
+
+def in_space(depth_map: DepthMap, colors: NDArray[np.uint8], cut: float) -> dict[str, Any]:
+    """The mesh and the points of a map with a field of view, by kind.
+
+    Args:
+        colors: of the map's pixels, with opacity [H, W, 4]; what is transparent is left out.
+        cut: share by which the farthest corner of a triangle may be farther than the nearest.
+    """
+    shown = colors[..., 3] > 127
+    mesh, points = surface(depth_map, colors[..., :3], shown, cut), cloud(depth_map, colors[..., :3], shown)
+    return {"mesh": mesh, "points": points}

@@ -110,7 +110,7 @@ def _header(report: Report) -> str:
         "bundle": report.bundle,
         "backend": report.backend,
         "validated on": report.device,
-        "size": _megabytes(report.size_bytes),
+        "size": f"{_megabytes(report.size_bytes)} MB",
         "created": report.created,
         "licences": "; ".join(f"{what} {text}" for what, text in report.licences.lines()),
     }
@@ -141,7 +141,7 @@ def _budgets(budgets: Sequence[Judged]) -> str:
         )
         for b in budgets
     ]
-    return section("Budgets", table(("budget", "verdict", "#limit", "#value", "how", "~reason"), rows))
+    return section("Budgets", table(("budget", "verdict", "#limit", "#value", "basis", "~reason"), rows))
 
 
 def _assets(shown: Shown, pipeline: Pipeline, drawn: plots.Figures) -> str:
@@ -150,11 +150,12 @@ def _assets(shown: Shown, pipeline: Pipeline, drawn: plots.Figures) -> str:
         pairs = [f"<p>{_unmeasured(pipeline.missing or 'no assets were made')}</p>"]
     if pipeline.quality:
         columns = score_columns(pipeline.quality)
-        head = ("~prompt", *(f"#{score_heading(kind, score)}" for kind, score in columns))
+        head = ("~prompt", *(f"#{score_heading(kind, score)}" for kind, score in columns), "basis")
         rows = [
             (
                 escape(q.prompt),
                 *(_number(None if s is None else s.value) for s in (q.score(k, c.name) for k, c in columns)),
+                _basis("measured"),
             )
             for q in pipeline.quality
         ]
@@ -203,27 +204,28 @@ def _programs(components: Sequence[ProgramReport]) -> str:
             escape(c.name),
             escape(c.role),
             escape(c.scheme),
-            f"{c.parameters / 1e6:,.2f} M",
+            f"{c.parameters / 1e6:,.2f}",
             _megabytes(c.program_bytes),
             _megabytes(c.weights_bytes),
-            _peak(c.peak_memory),
+            *_peak(c.peak_memory),
         )
         for c in components
     ]
-    head = ("program", "role", "scheme", "#parameters", "#program", "#weights beside it", "~peak memory")
+    sizes = ("#parameters, M", "#file, MB", "#weights beside it, MB", "#peak memory, MB")
+    head = ("program", "role", "scheme", *sizes, "~its basis")
     return table(head, rows) if rows else f"<p>{_unmeasured(None)}</p>"
 
 
-def _peak(memory: PeakMemory) -> str:
+def _peak(memory: PeakMemory) -> Row:
     if isinstance(memory, MeasuredMemory):
-        return f"{_megabytes(memory.bytes)} {_basis('measured')}"
-    return _unmeasured(memory.reason)
+        return _megabytes(memory.bytes), _basis("measured")
+    return "–", _unmeasured(memory.reason)
 
 
 def _latency(pipeline: Pipeline, components: Sequence[ProgramReport], drawn: plots.Figures) -> str:
     rows = [(escape(c.name), *_times(c.latency)) for c in components]
     rows.append(("<b>one asset</b>", *_times(pipeline.latency)))
-    head = ("program", "how", "#p50", "#p90", "#p99", "#mean", "~conditions")
+    head = ("program", "basis", "#p50, ms", "#p90, ms", "#p99, ms", "#mean, ms", "~conditions")
     shares = plot_place(drawn, "plot-stages")
     where = f"<h3>Where the time of one asset goes</h3>{shares}" if shares else ""
     return section("Latency", table(head, rows), plot_place(drawn, "plot-latency"), where)
@@ -235,7 +237,7 @@ def _times(latency: Latency) -> Row:
         case MeasuredTimes():
             few = latency.runs < ENOUGH_RUNS
             times = (latency.p50_ms, None if few else latency.p90_ms, None if few else latency.p99_ms, latency.mean_ms)
-            cells = ("–" if t is None else f"{_number(t)} ms" for t in times)
+            cells = (_number(t) for t in times)
             how = f"{latency.warmup} warm-up, {latency.runs} runs, {latency.threads} threads"
             return (_basis("measured"), *cells, how)
         case Estimated():
@@ -257,12 +259,13 @@ def _numerics(components: Sequence[ProgramReport]) -> str:
                     _number(e.max_abs, 2),
                     _number(e.cosine, 7),
                     _number(e.psnr_db),
+                    _basis("measured"),
                 )
                 for output, e in found.items()
             ]
             if not found:
-                rows.append((escape(c.name), f"{title} {_unmeasured(c.missing)}", "–", "–", "–", "–"))
-    head = ("output", "against eager", "#relative L2", "#max abs", "#cosine", "#PSNR, dB")
+                rows.append((escape(c.name), title, "–", "–", "–", "–", _unmeasured(c.missing)))
+    head = ("output", "against eager", "#relative L2", "#max abs", "#cosine", "#PSNR, dB", "~basis")
     return table(head, rows) if rows else f"<p>{_unmeasured(None)}</p>"
 
 
@@ -285,12 +288,13 @@ def _delegation(components: Sequence[ProgramReport], drawn: plots.Figures) -> st
                 escape(c.name),
                 _number(d.operators_inside, 6),
                 _number(d.operators_outside, 6),
-                f"{100 * d.flops_share:.1f} %" if d.flops_share is not None else "–",
+                f"{100 * d.flops_share:.1f}" if d.flops_share is not None else "–",
                 escape(outside),
             )
         )
-    head = ("program", "#inside", "#outside", "#FLOPs inside", "~what stayed outside")
-    return section("Delegation", table(head, rows), plot_place(drawn, "plot-delegation")) if rows else ""
+    head = ("program", "#operators inside", "#operators outside", "#FLOPs inside, %", "~what stayed outside")
+    note = '<p class="soft small">Counted in the lowered programs, not measured.</p>'
+    return section("Delegation", table(head, rows), note, plot_place(drawn, "plot-delegation")) if rows else ""
 
 
 def _details(component: ProgramReport) -> str:
@@ -322,4 +326,4 @@ def _number(value: float | None, digits: int = 3) -> str:
 
 
 def _megabytes(count: int) -> str:
-    return f"{count / 1e6:,.2f} MB"
+    return f"{count / 1e6:,.2f}"

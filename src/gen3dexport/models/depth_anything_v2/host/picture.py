@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gen3dexport.models.depth_anything_v2.host.settings import Fit, Rules
+from gen3dexport.models.depth_anything_v2.host.settings import Rules
 from gen3dexport.models.photograph import Frame, between_bars
+from gen3dexport.models.photograph_knobs import Fit
 from gen3dexport.models.resampling import cubic, linear
 
 _MEAN = np.array([0.485, 0.456, 0.406])  # ImageNet's
@@ -50,17 +51,15 @@ def frame(height: int, width: int, size: tuple[int, int], patch: int, rules: Rul
 def pixels(colors: NDArray[np.uint8], size: tuple[int, int], place: Frame, rules: Rules) -> NDArray[np.float32]:
     """A photograph [H, W, 3] as the network's picture [1, 3, h, w], normalised; bars are 0, the mean colour."""
     made = np.zeros((*size, 3), np.float32)
-    inner = (slice(place.top, place.top + place.height), slice(place.left, place.left + place.width))
     if rules == "hf":
         wanted = (place.width, place.height)
         values = np.asarray(Image.fromarray(colors).resize(wanted, Image.Resampling.BICUBIC)) / 255
     else:
         values = cubic(cubic(colors / 255, place.height, 0), place.width, 1)
-    made[inner] = (values - _MEAN) / _STD
+    made[place.inner] = (values - _MEAN) / _STD
     return np.ascontiguousarray(made.transpose(2, 0, 1)[None])
 
 
 def brought_back(depth: NDArray[np.float32], place: Frame, height: int, width: int) -> NDArray[np.float32]:
     """The network's map [h, w] without its bars, in another size: bilinear, the corners of both on each other."""
-    inner = depth[place.top : place.top + place.height, place.left : place.left + place.width]
-    return linear(linear(inner, height, 0, corners=True), width, 1, corners=True)
+    return linear(linear(depth[place.inner], height, 0, corners=True), width, 1, corners=True)

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from gen3dexport.arrays import on_host
-from gen3dexport.assets.depth_geometry import cloud, surface
 from gen3dexport.assets.depth_map import DepthMap
 from gen3dexport.models import Request
 from gen3dexport.models.declaration import AS_STORED, Call, Declaration, Reading, State, Weights
 from gen3dexport.models.depth_anything_v2.host.picture import brought_back, frame, pixels
 from gen3dexport.models.depth_anything_v2.host.settings import COMPONENT, INPUT, OUTPUT, Settings
-from gen3dexport.models.photograph import Frame, colors_on_grid, image_of, photograph
+from gen3dexport.models.photograph import Frame, colors_on_grid, image_of, in_space, photograph
 
 
 def components(settings: Settings) -> tuple[Declaration, ...]:
@@ -41,7 +40,7 @@ def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
     place = frame(height, width, settings.size, settings.model.patch_size, settings.rules, settings.fit)
     state = {
         INPUT: xp.asarray(pixels(colors, settings.size, place, settings.rules)),
-        "frame": np.array([place.top, place.left, place.height, place.width]),
+        "frame": place.numbers,
         "photograph": np.array([height, width]),
     }
     if settings.field_of_view is not None:
@@ -55,7 +54,7 @@ def _estimate(state: State, program: Call, xp: Any) -> State:
 
 def make_assets(state: State, settings: Settings) -> dict[str, Any]:
     """The map in the photograph's size; with a field of view also a mesh and points on a grid of pixels."""
-    values, place = on_host(state[OUTPUT])[0], Frame(*(int(n) for n in state["frame"]))
+    values, place = on_host(state[OUTPUT])[0], Frame.of(state["frame"])
     metric, wide = settings.model.metric, settings.field_of_view
     made = partial(DepthMap, metric=metric, field_of_view=wide, inverse=not metric)
     height, width = (int(n) for n in state["photograph"])
@@ -63,7 +62,5 @@ def make_assets(state: State, settings: Settings) -> dict[str, Any]:
     if wide is not None:
         colors = state["colors"]
         grid = made(brought_back(values, place, *colors.shape[:2]))
-        shown = colors[..., 3] > 127
-        assets["mesh"] = surface(grid, colors[..., :3], shown, settings.cut)
-        assets["points"] = cloud(grid, colors[..., :3], shown)
+        assets |= in_space(grid, colors, settings.cut)
     return assets

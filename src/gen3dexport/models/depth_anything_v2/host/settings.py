@@ -6,13 +6,12 @@ import json
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
-
-from pydantic import Field
+from typing import ClassVar, Literal
 
 from gen3dexport.documents.record import Record
 from gen3dexport.errors import UsageError
 from gen3dexport.models.depth_anything_v2.host.model import CONFIG, Model, read_model
+from gen3dexport.models.photograph_knobs import CUT, GRID, RUN_FIELDS, Cut, Edges, FieldOfView, Fit, Grid, Pixels, given
 from gen3dexport.models.weights import WeightFiles
 
 COMPONENT, INPUT, OUTPUT = "depth", "image", "depth"
@@ -21,8 +20,6 @@ COMPONENT, INPUT, OUTPUT = "depth", "image", "depth"
 Rules = Literal["original", "hf"]
 """Whose rules hold for the photograph's resizing and for the position table: the original repository's, or those of the
 transformers library."""
-Fit = Literal["letterbox", "stretch"]
-"""What happens to a photograph whose published size is not the program's: it keeps its shape between bars, or not."""
 Upsampling = Literal["resize", "matrices"]
 """How the head resizes maps: by torch's operator, or by products with constant matrices. The result is the same."""
 
@@ -30,8 +27,6 @@ _HF = "model"  # stem of the -hf files
 _HEADER = 8  # bytes of the length before a safetensors file's header
 _LARGEST_HEADER = 2**24
 _METRIC = {"hypersim": 20.0, "vkitti": 80.0}  # what the original release's files of metric models are named after
-
-Pixels = Annotated[int, Field(ge=1, le=8192)]
 
 
 class Knobs(Record):
@@ -51,13 +46,13 @@ class Knobs(Record):
         CONFIG, (CONFIG, "model*.safetensors*", "depth_anything_v2_*.pth"), "*.*[sh]"
     )  # the pattern: .safetensors and .pth, not .json
 
-    size: Pixels | tuple[Pixels, Pixels] | None = None
+    size: Pixels | Edges | None = None
     rules: Rules | None = None
     fit: Fit | None = None
     upsampling: Upsampling | None = None
-    field_of_view: float | None = Field(default=None, gt=0, lt=180)
-    grid: int | None = Field(default=None, ge=2, le=8192)
-    cut: float | None = Field(default=None, gt=0, le=10)
+    field_of_view: FieldOfView | None = None
+    grid: Grid | None = None
+    cut: Cut | None = None
 
 
 class Settings(Record):
@@ -69,17 +64,17 @@ class Settings(Record):
         size: height and width of the picture that the network takes.
     """
 
-    RUN_FIELDS: ClassVar[Mapping[str, str]] = {name: name for name in ("field_of_view", "grid", "cut", "fit")}
+    RUN_FIELDS: ClassVar[Mapping[str, str]] = RUN_FIELDS
 
     model: Model
-    size: tuple[Pixels, Pixels]
+    size: Edges
     checkpoint: str = _HF
     rules: Rules = "hf"
     fit: Fit = "letterbox"
     upsampling: Upsampling = "resize"
-    field_of_view: float | None = Field(default=None, gt=0, lt=180)
-    grid: int = Field(default=512, ge=2, le=8192)
-    cut: float = Field(default=0.05, gt=0, le=10)
+    field_of_view: FieldOfView | None = None
+    grid: Grid = GRID
+    cut: Cut = CUT
     left_out: tuple[str, ...] = ()
 
     @property
@@ -99,18 +94,9 @@ def read_settings(folder: Path, knobs: Knobs, random_weights: bool) -> Settings:
     found = None if random_weights else weights_file(folder)
     if found is not None:
         _check_variant(found, model)
-    given = knobs.model_dump(exclude_none=True)
-    size = given.pop("size", model.image_size)
-    size = size if isinstance(size, tuple) else (size, size)
-    for edge in size:
-        if edge % model.patch_size:
-            below = edge // model.patch_size * model.patch_size
-            near = [str(n) for n in (below, below + model.patch_size) if n]
-            raise UsageError(
-                f"knobs.size: {edge} is no multiple of the patch ({model.patch_size}); use {' or '.join(near)}"
-            )
+    known = given(knobs, model.image_size, model.patch_size)
     rules: Rules = "original" if found is not None and _original(found) else "hf"
-    return Settings(**{"rules": rules, **given}, model=model, size=size, checkpoint=found.stem if found else _HF)
+    return Settings(**{"rules": rules, **known}, model=model, checkpoint=found.stem if found else _HF)
 
 
 def weights_file(folder: Path) -> Path | None:

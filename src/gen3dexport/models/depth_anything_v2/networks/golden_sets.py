@@ -91,7 +91,8 @@ def _component(kind: str, model: Model, released: Released, tensors: Mapping[str
     networks: dict[str, dict[Rules, DepthNetwork]] = {}
     for size, picture in pictures.items():
         shape = (picture.shape[-2], picture.shape[-1])
-        networks[size] = {rules: network(released, model, shape, rules) for rules in DEPTHS}
+        asked = {_rules_of(name) for name in _stored(tensors, size)}
+        networks[size] = {rules: network(released, model, shape, rules) for rules in DEPTHS if rules in asked}
     made = [(size, name) for size in networks for name in _stored(tensors, size)]
     wanted = tuple(f"{size}_{name}" for size, name in made)
     return Component(kind, Sizes(networks, wanted).eval(), pictures, wanted)
@@ -106,6 +107,11 @@ def pictures_of(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
         if place == "in" and last == name:
             every[size] = value
     return every
+
+
+def _rules_of(name: str) -> Rules:
+    """Under whose rules an output or step is."""
+    return "original" if name == DEPTHS["original"] else "hf"
 
 
 def _stored(tensors: Mapping[str, Tensor], size: str) -> list[str]:

@@ -14,7 +14,7 @@ from gen3dexport.models.depth_anything_v2.host.model import Model
 from gen3dexport.models.depth_anything_v2.host.settings import COMPONENT, INPUT, OUTPUT, Rules, Settings
 from gen3dexport.models.depth_anything_v2.networks.layouts import original
 from gen3dexport.models.depth_anything_v2.networks.network import DepthNetwork, Released
-from gen3dexport.networks.checkpoints import read_weights
+from gen3dexport.models.one_network import Making, load_network
 from gen3dexport.networks.dinov2 import TableRule
 from gen3dexport.networks.dpt import Upsampling
 
@@ -47,23 +47,20 @@ def load_component(settings: Settings, stem: Path, weights: Weights, reading: Re
     Raises:
         UsageError: when the file is missing, damaged or does not fit.
     """
-    model, given = settings.model, (settings.size, settings.rules, settings.upsampling)
-    if weights == "stored":
-        path = stem.with_name(f"{stem.name}.safetensors")
-        state = read_weights(path, reading.allow_pickle, reading.strip_prefix)
-        return _component(network(read_released(model, state, str(path)), model, *given))
-    if weights == "random":
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            made = Released(model)
-            # Its inputs are not negative: so the map is not, and the ReLU after it does not make nothing of it.
-            for parameter in made.depth_head.scratch.get_submodule("output_conv2.2").parameters():
-                parameter.data.abs_()
-            return _component(network(made, model, *given))
-    with torch.device("meta"):
-        shapes = _component(network(Released(model), model, *given))
-        return shapes.with_inputs({INPUT: torch.zeros(1, 3, *settings.size)})
+    model = settings.model
 
+    def released() -> Released:
+        made = Released(model)
+        # Its inputs are not negative: so the map is not, and the ReLU after it does not make nothing of it.
+        for parameter in made.depth_head.scratch.get_submodule("output_conv2.2").parameters():
+            parameter.data.abs_()
+        return made
 
-def _component(made: DepthNetwork) -> Component:
-    return Component(COMPONENT, made, {}, (OUTPUT,))
+    making = Making(
+        released=released,
+        read=lambda state, where: read_released(model, state, where),
+        built=lambda made: network(made, model, settings.size, settings.rules, settings.upsampling),
+        outputs=(OUTPUT,),
+        inputs={INPUT: (1, 3, *settings.size)},
+    )
+    return load_network(COMPONENT, making, stem, weights, reading)

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gen3dexport.arrays import on_host
-from gen3dexport.assets.depth_geometry import cloud, surface
 from gen3dexport.assets.depth_map import DepthMap
 from gen3dexport.models import Request
 from gen3dexport.models.declaration import AS_STORED, Call, Declaration, Reading, State, Weights
@@ -19,16 +18,10 @@ from gen3dexport.models.moge_2.host.focal_shift import focal_of, recovered, span
 from gen3dexport.models.moge_2.host.geometry import activated
 from gen3dexport.models.moge_2.host.picture import pixels, published_grid
 from gen3dexport.models.moge_2.host.settings import COMPONENT, Settings
-from gen3dexport.models.photograph import Frame, between_bars, colors_on_grid, image_of, photograph
+from gen3dexport.models.photograph import Frame, between_bars, colors_on_grid, image_of, in_space, photograph
 
 CHECKPOINT = "model"
 INPUTS = ("image", "span")
-
-
-def outputs(settings: Settings) -> tuple[str, ...]:
-    """Names of what the network returns."""
-    maps = tuple(name.removesuffix("_head") for name in settings.model.heads)
-    return (*maps, *(("metric_scale",) if settings.model.scale_head is not None else ()))
 
 
 def components(settings: Settings) -> tuple[Declaration, ...]:
@@ -39,7 +32,7 @@ def components(settings: Settings) -> tuple[Declaration, ...]:
 
         return load_component(settings, folder / CHECKPOINT, weights, reading)
 
-    made = outputs(settings)
+    made = settings.outputs
     return (Declaration(COMPONENT, CHECKPOINT, INPUTS, made, partial(_estimate, made), load),)
 
 
@@ -54,14 +47,13 @@ def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
     height, width = colors.shape[:2]
     place = _frame(height, width, settings)
     made = np.zeros((1, 3, *settings.size), np.float32)  # bars are 0, the mean colour
-    inner = (slice(place.top, place.top + place.height), slice(place.left, place.left + place.width))
     picture = np.moveaxis(colors, -1, 0).astype(np.float32) / np.float32(255)
-    made[0, :, inner[0], inner[1]] = pixels(picture, (place.height, place.width))
+    made[0, :, *place.inner] = pixels(picture, (place.height, place.width))
     whole = _whole(height, width, place, settings.size)
     return {
         "image": xp.asarray(made),
         "span": xp.asarray(np.array(span(whole[1], whole[0]), np.float32)),
-        "frame": np.array([place.top, place.left, place.height, place.width]),
+        "frame": place.numbers,
         "photograph": np.array([height, width]),
         "colors": colors_on_grid(colors, opaque, settings.grid),
     }
@@ -88,9 +80,9 @@ def _estimate(made: tuple[str, ...], state: State, program: Call, xp: Any) -> St
 def make_assets(state: State, settings: Settings) -> dict[str, Any]:
     """The map in the photograph's size, with normals where the model has them; mesh and points on a grid of pixels."""
     height, width = (int(n) for n in state["photograph"])
-    place = Frame(*(int(n) for n in state["frame"]))
+    place = Frame.of(state["frame"])
     full = _whole(height, width, place, settings.size)
-    raw = {name: on_host(state[name])[0] for name in outputs(settings) if name != "metric_scale"}
+    raw = {name: on_host(state[name])[0] for name in settings.outputs if name != "metric_scale"}
     maps = activated(raw, *full)
     top, left = round(place.top * full[0] / settings.size[0]), round(place.left * full[1] / settings.size[1])
     inner = (slice(top, top + height), slice(left, left + width))
@@ -111,12 +103,7 @@ def make_assets(state: State, settings: Settings) -> dict[str, Any]:
     found = DepthMap(shown, metric, wide, normals=None if normals is None else normals.astype(np.float32))
     colors = state["colors"]
     grid = DepthMap(_at(shown, *colors.shape[:2]), metric, wide)
-    opaque = colors[..., 3] > 127
-    return {
-        "depth_map": found,
-        "mesh": surface(grid, colors[..., :3], opaque, settings.cut),
-        "points": cloud(grid, colors[..., :3], opaque),
-    }
+    return {"depth_map": found, **in_space(grid, colors, settings.cut)}
 
 
 def _at(depth: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
-
-from pydantic import Field
+from typing import ClassVar
 
 from gen3dexport.documents.record import Record
-from gen3dexport.errors import UsageError
 from gen3dexport.models.moge_2.host.model import CONFIG, Model, read_model
+from gen3dexport.models.photograph_knobs import CUT, GRID, RUN_FIELDS, Cut, Edges, FieldOfView, Fit, Grid, Pixels, given
 from gen3dexport.models.weights import WeightFiles
 
 COMPONENT = "geometry"
 """Name of the one network."""
-
-Fit = Literal["letterbox", "stretch"]
-"""What happens to a photograph whose published size is not the program's: it keeps its shape between bars, or not."""
-
-Pixels = Annotated[int, Field(ge=1, le=8192)]
 
 
 class Knobs(Record):
@@ -35,11 +28,11 @@ class Knobs(Record):
 
     WEIGHTS: ClassVar[WeightFiles] = WeightFiles(CONFIG, (CONFIG, "model.safetensors", "model.pt"), "model.*")
 
-    size: Pixels | tuple[Pixels, Pixels] | None = None
+    size: Pixels | Edges | None = None
     fit: Fit | None = None
-    field_of_view: float | None = Field(default=None, gt=0, lt=180)
-    grid: int | None = Field(default=None, ge=2, le=8192)
-    cut: float | None = Field(default=None, gt=0, le=10)
+    field_of_view: FieldOfView | None = None
+    grid: Grid | None = None
+    cut: Cut | None = None
 
 
 class Settings(Record):
@@ -50,16 +43,22 @@ class Settings(Record):
         size: height and width of the picture that the network takes.
     """
 
-    RUN_FIELDS: ClassVar[Mapping[str, str]] = {name: name for name in ("field_of_view", "grid", "cut", "fit")}
+    RUN_FIELDS: ClassVar[Mapping[str, str]] = RUN_FIELDS
 
     model: Model
-    size: tuple[Pixels, Pixels]
+    size: Edges
     fit: Fit = "letterbox"
-    field_of_view: float | None = Field(default=None, gt=0, lt=180)
-    grid: int = Field(default=512, ge=2, le=8192)
-    cut: float = Field(default=0.05, gt=0, le=10)
+    field_of_view: FieldOfView | None = None
+    grid: Grid = GRID
+    cut: Cut = CUT
     asset_kinds: tuple[str, ...] = ("depth_map", "mesh", "points")
     left_out: tuple[str, ...] = ()
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what the network returns."""
+        maps = tuple(name.removesuffix("_head") for name in self.model.heads)
+        return (*maps, *(("metric_scale",) if self.model.scale_head is not None else ()))
 
     @property
     def patches(self) -> tuple[int, int]:
@@ -76,12 +75,4 @@ def read_settings(folder: Path, knobs: Knobs, random_weights: bool) -> Settings:
             patch.
     """
     model = read_model(folder)
-    patch = model.vit.patch_size
-    given = knobs.model_dump(exclude_none=True)
-    size = given.pop("size", model.vit.img_size)
-    size = size if isinstance(size, tuple) else (size, size)
-    for edge in size:
-        if edge % patch:
-            near = [str(n) for n in (edge // patch * patch, edge // patch * patch + patch) if n]
-            raise UsageError(f"knobs.size: {edge} is no multiple of the patch ({patch}); use {' or '.join(near)}")
-    return Settings(model=model, size=size, **given)
+    return Settings(model=model, **given(knobs, model.vit.img_size, model.vit.patch_size))

@@ -13,7 +13,8 @@ from gen3dexport.models.declaration import Reading, Weights
 from gen3dexport.models.moge_2.host.model import Model
 from gen3dexport.models.moge_2.host.settings import COMPONENT, Settings
 from gen3dexport.models.moge_2.networks.network import GeometryNetwork, Released
-from gen3dexport.networks.checkpoints import load_strictly, read_weights
+from gen3dexport.models.one_network import Making, load_network
+from gen3dexport.networks.checkpoints import load_strictly
 from gen3dexport.networks.dinov2 import TableRule
 
 
@@ -40,19 +41,12 @@ def load_component(settings: Settings, stem: Path, weights: Weights, reading: Re
     Raises:
         UsageError: when the file is missing, damaged or does not fit.
     """
-    model, grid = settings.model, settings.patches
-    if weights == "stored":
-        path = stem.with_name(f"{stem.name}.safetensors")
-        state = read_weights(path, reading.allow_pickle, reading.strip_prefix)
-        return _component(network(read_released(model, state, str(path)), model, grid))
-    if weights == "random":
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return _component(network(Released(model), model, grid))
-    with torch.device("meta"):
-        shapes = _component(network(Released(model), model, grid))
-        return shapes.with_inputs({"image": torch.zeros(1, 3, *settings.size), "span": torch.zeros(2)})
-
-
-def _component(made: GeometryNetwork) -> Component:
-    return Component(COMPONENT, made, {}, made.outputs)
+    model = settings.model
+    making = Making(
+        released=lambda: Released(model),
+        read=lambda state, where: read_released(model, state, where),
+        built=lambda made: network(made, model, settings.patches),
+        outputs=settings.outputs,
+        inputs={"image": (1, 3, *settings.size), "span": (2,)},
+    )
+    return load_network(COMPONENT, making, stem, weights, reading)
