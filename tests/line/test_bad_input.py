@@ -474,7 +474,8 @@ def test_a_later_component_is_checked_before_the_first_is_worked_on(
     harm: Callable[[Place], None], words: str, place: Place, cli: Cli
 ) -> None:
     harm(place)
-    (place.weights / "ckpts" / "ss_flow_tiny.json").write_text('{"name": "NoNetwork", "args": {}}')
+    flow = place.weights / "ckpts" / "ss_flow_tiny.json"
+    flow.write_text(json.dumps(json.loads(flow.read_text()) | {"name": "NoNetwork"}))
     code, _, error = cli(*place.build())
     assert code == 2 and "network class 'NoNetwork': unknown" in error and words in error, error
     assert "observe" not in error
