@@ -14,6 +14,7 @@ from sample_reports import pipeline, report, times
 
 from gen3dexport.assets import kinds
 from gen3dexport.assets.depth_map import DepthMap
+from gen3dexport.assets.mesh import Mesh
 from gen3dexport.assets.points import Points
 from gen3dexport.pages import plots as report_plots
 from gen3dexport.reports.html import Shown, figures, render_html
@@ -206,3 +207,25 @@ def test_figures_are_json() -> None:
     assert {name for name, figure in drawn.items() if figure} == {p for p in PLOTS if p.startswith("plot-")}
     json.dumps([*drawn.values(), report_plots.scene(ball(0.3))], allow_nan=False)
     assert {*figures(report(components=(), pipeline=pipeline(latency=UNKNOWN))).values()} == {None}
+
+
+def _seen(figure: dict[str, Any], points: np.ndarray, azimuth: float, elevation: float) -> np.ndarray:
+    """Where the points [V, 3] are in the square view, turned: [V, 2], from -1 to 1 at its edges."""
+    space = figure["layout"]["scene"]
+    low, high = np.array([space[f"{axis}axis"]["range"] for axis in "xyz"]).T
+    points = (points - low) / (high - low) - 0.5  # as Plotly has them in a cube of edge 1
+    (sa, ca), (se, ce) = ((np.sin(angle), np.cos(angle)) for angle in np.radians([azimuth, elevation]))
+    right, up, back = np.array([[-sa, ca, 0], [-se * ca, -se * sa, ce], [ce * ca, ce * sa, se]])
+    distance = np.linalg.norm(list(space["camera"]["eye"].values()))
+    return np.stack([points @ right, points @ up], 1) / (distance - points @ back)[:, None] / np.tan(np.radians(22.5))
+
+
+@pytest.mark.parametrize("scale", [(1, 1, 1), (0.1, 0.1, 1), (8, 3, 20)])
+def test_a_mesh_is_seen_whole_from_every_side(scale: tuple[float, float, float]) -> None:
+    one, other = ball(0.45), ball(0.2)
+    moved = [Mesh(np.float32(m.vertices * scale + 3 * np.float32(scale)), m.faces) for m in (one, other)]
+    figure = report_plots.scene(moved[0])
+    sides = [_seen(figure, moved[0].vertices, a, e) for a in range(0, 360, 15) for e in (-80, 0, 22, 80)]
+    assert np.abs(sides).max() < 1 and np.abs(sides).max() > 0.75
+    beside = report_plots.scene(moved[1], moved)
+    assert beside["layout"]["scene"] == figure["layout"]["scene"]
