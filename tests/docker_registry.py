@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -23,7 +24,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 USER, WORD = "somebody", "a-secret-word"
 _HASH = "$2b$04$I6jKB4pwjF8KSOxS61R9aeXT43ZEX0nzsOZg/1W39KxWedvDiJpjS"  # bcrypt of the word
@@ -43,7 +44,7 @@ class Registry:
 
 
 @contextmanager
-def running(folder: Path, auth: dict[str, Any] | None = None) -> Iterator[Registry]:
+def running(folder: Path, auth: dict[str, Any] | None = None, tls: dict[str, Any] | None = None) -> Iterator[Registry]:
     """A registry with its files in a folder; skips the test where there is none to start."""
     if not PROGRAM:
         pytest.skip("docker-registry is not installed: apt-get install docker-registry")
@@ -52,7 +53,7 @@ def running(folder: Path, auth: dict[str, Any] | None = None) -> Iterator[Regist
         "version": "0.1",
         "log": {"level": "error", "accesslog": {"disabled": True}},
         "storage": {"filesystem": {"rootdirectory": str(folder / "blobs")}},
-        "http": {"addr": host},
+        "http": {"addr": host, **({"tls": tls} if tls else {})},
         **({"auth": auth} if auth else {}),
     }
     (folder / "config.yml").write_text(json.dumps(config))
@@ -68,6 +69,18 @@ def with_password(folder: Path) -> dict[str, Any]:
     """What a registry asks for that takes `USER` and `WORD`."""
     (folder / "users").write_text(f"{USER}:{_HASH}\n")
     return {"htpasswd": {"realm": "here", "path": str(folder / "users")}}
+
+
+def with_certificate(folder: Path) -> dict[str, Any]:
+    """A certificate for registries on this machine and its key; `authority.crt` in the folder vouches for it."""
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    authority = _certificate(keys[0], "authority", None, keys[0], [])
+    own = _certificate(keys[1], "registry", authority, keys[0], [x509.IPAddress(ip_address("127.0.0.1"))])
+    (folder / "authority.crt").write_bytes(authority.public_bytes(Encoding.PEM))
+    (folder / "registry.crt").write_bytes(own.public_bytes(Encoding.PEM))
+    secret = keys[1].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "registry.pem").write_bytes(secret)
+    return {"certificate": str(folder / "registry.crt"), "key": str(folder / "registry.pem")}
 
 
 @contextmanager
@@ -122,11 +135,36 @@ def _base64(content: bytes) -> str:
 
 
 def _self_signed(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tokens")])
+    return _certificate(key, "tokens", None, key, [])
+
+
+def _certificate(
+    key: ec.EllipticCurvePrivateKey,
+    name: str,
+    issuer: x509.Certificate | None,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    places: list[x509.GeneralName],
+) -> x509.Certificate:
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     start = datetime.now(UTC) - timedelta(days=1)
-    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    made = made.serial_number(x509.random_serial_number()).not_valid_before(start)
-    return made.not_valid_after(start + timedelta(days=3)).sign(key, hashes.SHA256())
+    made = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer.subject if issuer else subject)
+    made = made.public_key(key.public_key()).serial_number(x509.random_serial_number())
+    made = made.not_valid_before(start).not_valid_after(start + timedelta(days=3))
+    made = made.add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+    identity = x509.SubjectKeyIdentifier.from_public_key(issuer_key.public_key())
+    made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    authority = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identity)
+    made = made.add_extension(authority, critical=False)
+    if issuer is None:
+        flags = dict.fromkeys(_USAGES, False) | {"key_cert_sign": True, "crl_sign": True, "digital_signature": True}
+        made = made.add_extension(x509.KeyUsage(**flags), critical=True)
+    if places:
+        made = made.add_extension(x509.SubjectAlternativeName(places), critical=False)
+    return made.sign(issuer_key, hashes.SHA256())
+
+
+_USAGES = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+_USAGES += ("key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
 
 
 def _free_port() -> int:

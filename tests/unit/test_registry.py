@@ -5,12 +5,20 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from threading import Event, Thread
+from typing import Any, ClassVar
 
 import docker_registry
 import pytest
+import requests
 from docker_registry import USER, WORD, Registry
 from paper_bundle import rewrite
 
@@ -19,7 +27,7 @@ from gen3dexport.bundle.report_files import REPORTS, write_reports
 from gen3dexport.errors import UsageError
 from gen3dexport.registry import credentials
 from gen3dexport.registry.artifact import ARTIFACT_TYPE
-from gen3dexport.registry.client import Repository, digest_of
+from gen3dexport.registry.client import CERTIFICATES, Repository, digest_of
 from gen3dexport.registry.names import read_name
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -248,3 +256,111 @@ def test_registries_elsewhere_are_asked_over_tls() -> None:
     ):  # fmt: skip
         assert Repository(read_name(text)).base.startswith(f"{scheme}://")
     assert Repository(read_name("registry.example/x:1"), plain_http=True).base.startswith("http://")
+
+
+def test_a_registry_of_one_s_own_authority(
+    paper: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate counts when its authority is named; on this machine TLS has to be asked for."""
+    monkeypatch.delenv(CERTIFICATES, raising=False)
+    (tmp_path / "registry").mkdir()
+    tls = docker_registry.with_certificate(tmp_path / "registry")
+    with docker_registry.running(tmp_path / "registry", tls=tls) as registry:
+        name = f"{registry.host}/closed/bundle:1"
+        code, _, error = cli("push", paper, name, "--tls")
+        assert code == 3 and f"its certificate is not trusted: {CERTIFICATES}=FILE" in error, error
+        assert cli("push", paper, name)[0] == 3  # it does not speak plain HTTP
+        monkeypatch.setenv(CERTIFICATES, str(tmp_path / "registry" / "authority.crt"))
+        code, _, error = cli("push", paper, name, "--tls")
+        assert code == 0, error
+        code, _, error = cli("pull", name, "--tls", "-o", tmp_path / "pulled")
+        assert code == 0 and _contents(tmp_path / "pulled") == _contents(paper), error
+        (tmp_path / "wrong.crt").write_text("no certificate")
+        for file, expected in ((tmp_path / "no-such.crt", 2), (tmp_path / "wrong.crt", 3)):
+            monkeypatch.setenv(CERTIFICATES, str(file))
+            code, _, error = cli("pull", name, "--tls", "-o", tmp_path / "pulled")
+            assert code == expected and f"{CERTIFICATES}=" in error, error
+
+
+class _Evil(BaseHTTPRequestHandler):
+    """A registry that does what `lies` says with a bundle's manifest and blobs."""
+
+    content: ClassVar[dict[str, bytes]] = {}
+    lies: ClassVar[str] = ""
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        body = self.content[self.path.rpartition("/")[2]]
+        if "/blobs/" in self.path and self.lies == "more":
+            body += bytes(2**20)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if "/blobs/" in self.path and self.lies in ("less", "stalls"):
+            self.wfile.write(body[:-1])
+            self.wfile.flush()
+            if self.lies == "stalls":
+                Event().wait(60)
+            return
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        return
+
+
+@pytest.fixture
+def evil(paper: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of a bundle in a registry that lies about it."""
+    layers, content = [], {}
+    for path in sorted(p for p in paper.rglob("*") if p.is_file()):
+        found, title = path.read_bytes(), str(path.relative_to(paper))
+        described = {"mediaType": "text/plain", "digest": digest_of(found), "size": len(found)}
+        layers.append({**described, "annotations": {"org.opencontainers.image.title": title}})
+        content[digest_of(found)] = found
+    made = {"schemaVersion": 2, "artifactType": ARTIFACT_TYPE, "layers": layers}
+    monkeypatch.setattr(_Evil, "content", {**content, "1": json.dumps(made).encode()})
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Evil) as server:
+        server.daemon_threads = True
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}/evil:1"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(("lies", "expected"), [("", 0), ("more", 7), ("less", 3)])
+def test_a_registry_that_lies_leaves_nothing(
+    lies: str, expected: int, evil: str, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Evil, "lies", lies)
+    code, _, error = cli("pull", evil, "-o", tmp_path / "there" / "new")
+    assert code == expected, error
+    assert (tmp_path / "there" / "new").exists() == (code == 0)
+    assert not [p for p in (tmp_path / "there").glob(".*") if "draft" in p.name]
+
+
+@pytest.mark.parametrize("how", ["SIGINT", "SIGKILL"])
+def test_a_pull_that_is_stopped_leaves_the_old_bundle(
+    how: str, evil: str, paper: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Evil, "lies", "stalls")
+    monkeypatch.setattr(_Evil, "asked", [])
+    shutil.copytree(paper, tmp_path / "there" / "old")
+    command = [sys.executable, "-m", "gen3dexport", "pull", evil, "-o", str(tmp_path / "there" / "old")]
+    started = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 60
+    while not any("/blobs/" in path for path in _Evil.asked) and time.monotonic() < end:
+        time.sleep(0.02)
+    started.send_signal(signal.Signals[how])
+    assert started.wait(20) == (130 if how == "SIGINT" else -9)
+    assert _contents(tmp_path / "there" / "old") == _contents(paper)
+    monkeypatch.setattr(_Evil, "lies", "")
+    assert cli("pull", evil, "-o", tmp_path / "there" / "old")[0] == 0  # removes what the killed one left
+    assert not [p for p in (tmp_path / "there").iterdir() if "draft" in p.name]
+
+
+def test_no_answer_leads_from_tls_to_plain_http() -> None:
+    """Neither a redirect nor the address of an upload, nor the service for tokens."""
+    session = Repository(read_name("registry.example/x:1"))._session
+    request = requests.Request("GET", "http://registry.example/x").prepare()
+    with pytest.raises(requests.exceptions.InvalidSchema):
+        session.send(request)

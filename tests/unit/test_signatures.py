@@ -167,7 +167,9 @@ def test_an_encrypted_key_takes_its_password_from_the_environment(
     assert cli("verify", paper, "--key", key.with_suffix(".pub"))[0] == 0
 
 
-def _certificate(key: Any, name: str, issuer: x509.Certificate | None, issuer_key: Any) -> x509.Certificate:
+def _certificate(
+    key: Any, name: str, issuer: x509.Certificate | None, issuer_key: Any, days: tuple[int, int] = (-1, 1)
+) -> x509.Certificate:
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     usage = dict.fromkeys(("content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False)
     root = issuer is None
@@ -177,8 +179,8 @@ def _certificate(key: Any, name: str, issuer: x509.Certificate | None, issuer_ke
         .issuer_name(subject if issuer is None else issuer.subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(datetime.now(UTC) - timedelta(days=1))
-        .not_valid_after(datetime.now(UTC) + timedelta(days=1))
+        .not_valid_before(datetime.now(UTC) + timedelta(days=days[0]))
+        .not_valid_after(datetime.now(UTC) + timedelta(days=days[1]))
         .add_extension(x509.BasicConstraints(ca=root, path_length=None), critical=True)
         .add_extension(
             x509.KeyUsage(
@@ -212,3 +214,39 @@ def test_certificates(paper: Path, keys: Path, cli: Cli) -> None:
     code, _, error = cli("sign", paper, "--key", keys / "P-256.pem", "--certificate", keys / "own.crt")
     assert code == 2 and "own.crt" in error
     assert cli("sign", paper, "--key", pem, "--certificate-chain", keys / "root.crt")[0] == 2
+
+
+@pytest.mark.parametrize("days", [(-9, -1), (1, 9)])
+@pytest.mark.parametrize("whose", ["signer", "root"])
+def test_a_certificate_that_does_not_hold_today_vouches_for_nothing(
+    whose: str, days: tuple[int, int], paper: Path, keys: Path, cli: Cli
+) -> None:
+    """The format's library takes certificates as of the day when the signer's began."""
+    key, root_key = KINDS["P-256"](), KINDS["P-256"]()
+    root = _certificate(root_key, "root", None, root_key, days if whose == "root" else (-9, 9))
+    own = _certificate(key, "signer", root, root_key, days if whose == "signer" else (-1, 1))
+    for name, certificate in (("root", root), ("own", own)):
+        (keys / f"{name}.crt").write_bytes(certificate.public_bytes(Encoding.PEM))
+    pem = _write(key, keys / "certified")
+    code, _, error = cli("sign", paper, "--key", pem, "--certificate", keys / "own.crt")
+    if whose == "signer":
+        assert code == 2 and "is in force from" in error, error
+        assert not (paper / "model.sig").exists()
+        config = signing.Config().set_hashing_config(hashing.Config().set_ignored_paths(paths=[paper / "model.sig"]))
+        config.use_certificate_signer(
+            private_key=pem, signing_certificate=keys / "own.crt", certificate_chain=[keys / "own.crt"]
+        )
+        config.sign(paper, paper / "model.sig")
+    code, _, error = cli("verify", paper, "--certificate-chain", keys / "root.crt")
+    assert code == 7 and ("does not hold today" in error or "not the signature" in error), error
+
+
+def test_the_signature_of_another_bundle_is_none(signed: Path, keys: Path, cli: Cli) -> None:
+    """Of the same key, and of an older form of the same bundle."""
+    rewrite(signed, lambda data: data["host"].update(machine="another"))
+    older = (signed / "model.sig").read_bytes()
+    assert cli("sign", signed, "--key", keys / "P-256.pem")[0] == 0
+    assert cli("verify", signed, "--key", keys / "P-256.pub")[0] == 0
+    (signed / "model.sig").write_bytes(older)
+    code, _, error = cli("verify", signed, "--key", keys / "P-256.pub")
+    assert code == 7 and "not the signature of this bundle" in error

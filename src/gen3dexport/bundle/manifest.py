@@ -39,6 +39,9 @@ SCHEMA = 2
 BASELINE = "baseline"
 """Folder of the unquantized programs that a budget compares with; they are no part of the bundle's programs."""
 
+_Package = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
+_Version = Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
+
 
 class Unquantized(Record):
     """The unquantized program of a component, which budgets compare with.
@@ -78,7 +81,7 @@ class Manifest(Record):
     programs: tuple[ProgramRecord, ...] = Field(min_length=1)
     parameters: dict[str, int]
     calls: dict[str, int]
-    versions: dict[str, str]
+    versions: dict[_Package, _Version]
     host: dict[str, str]
     random_weights: bool = False
     unquantized: dict[str, Unquantized] = {}

@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,8 @@ def sign(bundle: Path, key: Path, certificate: Path | None = None, chain: Sequen
 
     left_out = hashing.Config().set_ignored_paths(paths=[bundle / name for name in BESIDE_MANIFEST])
     config = signing.Config().set_hashing_config(left_out)
+    if certificate is not None:
+        _check_in_force(certificate)
     with _told(f"{certificate or key}: cannot sign", UsageError), tempfile.TemporaryDirectory() as folder:
         if certificate is None:
             config.use_elliptic_key_signer(private_key=key, password=_as_bytes(password))
@@ -87,10 +90,48 @@ def check(bundle: Path, files: Sequence[str], key: Path | None = None, chain: Se
         by = f"a certificate that {', '.join(map(str, chain))} vouches for"
     with _told(f"{path}: not the signature of this bundle by {by}; get the bundle again", VerificationError):
         config.verify(bundle.resolve(), path)
+    if chain:
+        with _told(f"{path}: its certificate does not hold today; have the bundle signed again", VerificationError):
+            _check_chain(path, chain)
     if unsigned := sorted({MANIFEST, *files} - _signed(path)):
         raise VerificationError(
             f"{path}: leaves out {', '.join(unsigned)}; sign the bundle again with gen3dexport sign"
         )
+
+
+def _check_chain(path: Path, trusted: Sequence[Path]) -> None:
+    """Check the certificates of a signature as of now.
+
+    The format's library takes them as of the day when the signer's own began, for a signature holds no time that
+    anybody vouches for. So a key that leaked and whose certificate has ended would sign for ever.
+    """
+    from cryptography import x509
+    from OpenSSL import crypto
+
+    material = json.loads(path.read_text(encoding="utf-8"))["verificationMaterial"]
+    own, *between = (
+        crypto.X509.from_cryptography(x509.load_der_x509_certificate(base64.b64decode(one["rawBytes"])))
+        for one in material["x509CertificateChain"]["certificates"]
+    )
+    store = crypto.X509Store()
+    for one in x509.load_pem_x509_certificates(b"".join(file.read_bytes() for file in trusted)):
+        store.add_cert(crypto.X509.from_cryptography(one))
+    crypto.X509StoreContext(store, own, between).verify_certificate()
+
+
+def _check_in_force(certificate: Path) -> None:
+    """Refuse a certificate that nobody would take today.
+
+    Raises:
+        UsageError: when it is none, has ended or has not begun.
+    """
+    from cryptography import x509
+
+    with _told(f"{certificate}: no certificate in PEM", UsageError):
+        found = x509.load_pem_x509_certificate(certificate.read_bytes())
+    first, last = found.not_valid_before_utc, found.not_valid_after_utc
+    if not first <= datetime.now(UTC) <= last:
+        raise UsageError(f"{certificate}: is in force from {first} to {last} alone; sign with one that is today")
 
 
 def check_key(path: Path, private: bool, password: str | None = None) -> None:

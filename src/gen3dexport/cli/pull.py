@@ -19,7 +19,7 @@ def pull(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The bundle's folder (default NAME's end).")] = None,
     key: Key = None,
     chain: Chain = None,
-    plain_http: PlainHttp = False,
+    plain_http: PlainHttp = None,
     as_json: Json = False,
 ) -> None:
     """Get a bundle from an OCI registry and verify it; a bundle that is there is replaced only by a sound one.

@@ -12,11 +12,12 @@ EXAMPLE = "gen3dexport push chair-maker 127.0.0.1:5000/chairs/chair-maker:1"
 
 Name = Annotated[str, typer.Argument(help="Where it lies: HOST[:PORT]/NAME:TAG.", metavar="REGISTRY/NAME:TAG")]
 PlainHttp = Annotated[
-    bool, typer.Option("--plain-http", help="Without encryption, as it is always done with a registry on this machine.")
+    bool | None,
+    typer.Option("--plain-http/--tls", help="Without or with encryption (default: without on this machine alone)."),
 ]
 
 
-def push(bundle: Bundle, name: Name, plain_http: PlainHttp = False, as_json: Json = False) -> None:
+def push(bundle: Bundle, name: Name, plain_http: PlainHttp = None, as_json: Json = False) -> None:
     """Send a bundle to an OCI registry, with its reports and its signature.
 
     User and password come from GEN3DEXPORT_REGISTRY_USER and GEN3DEXPORT_REGISTRY_PASSWORD, or from Docker's

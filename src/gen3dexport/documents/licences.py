@@ -17,6 +17,7 @@ UNKNOWN = "not known"
 _IDENTIFIER = re.compile(r"[\w.+-]+")
 _FORBIDS_COMMERCE = re.compile(r"(^|-)NC(-|$)|noncommercial", re.IGNORECASE)
 _OWN_TERMS = "LicenseRef-"
+_ADDRESS = re.compile(r"https?://([\w.~:/?#@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+|([\w.~-][\w.~/-]*)?", re.ASCII)
 _SPDX_LIST = "https://spdx.org/licenses/{}.html"
 
 
@@ -31,8 +32,17 @@ def _spdx(text: str) -> str:
         ) from error
 
 
+def _address(text: str) -> str:
+    if _ADDRESS.fullmatch(text) is None:
+        raise ValueError(f"{text[:100]!r} is no address; write https://..., or a path within the project")
+    return text
+
+
 Spdx = Annotated[str, Field(max_length=200), AfterValidator(_spdx)]
 """An SPDX licence expression, written as SPDX writes it."""
+
+Link = Annotated[str, Field(max_length=500), AfterValidator(_address)]
+"""Where something stands: an address that programs may open, a path within the project, or "" for none."""
 
 
 class Licences(Record):
@@ -51,7 +61,7 @@ class Licences(Record):
     weights: Spdx | None = None
     data: Spdx | None = None
     non_commercial: bool = False
-    link: str = Field(default="", max_length=500)
+    link: Link = ""
     notice: str = Field(default="", max_length=5000)
 
     @model_validator(mode="after")

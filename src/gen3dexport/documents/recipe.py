@@ -12,7 +12,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from gen3dexport.documents.budgets import Budgets
 from gen3dexport.documents.document import parse, parse_assignment, read_yaml, with_overrides
-from gen3dexport.documents.licences import Licences
+from gen3dexport.documents.licences import Licences, Link
 from gen3dexport.documents.record import Name, Record
 from gen3dexport.documents.shipped import did_you_mean, locate
 from gen3dexport.documents.target import Target
@@ -70,7 +70,7 @@ class TrainingData(Record):
     """
 
     name: str = Field(max_length=200)
-    link: str = Field(default="", max_length=500)
+    link: Link = ""
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +14,13 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
-from gen3dexport.errors import MissingError, VerificationError
+from gen3dexport.errors import MissingError, UsageError, VerificationError
 from gen3dexport.registry.credentials import PASSWORD, USER, Credentials, credentials
 from gen3dexport.registry.names import ArtifactName
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+CERTIFICATES = "REQUESTS_CA_BUNDLE"
+"""Environment variable with a file of certificates (PEM) that vouch for registries."""
 _LARGEST_MANIFEST = 4 * 2**20  # what registries take
 _PIECE = 2**20
 _TIMEOUT = (20, 300)  # seconds to connect, and between two pieces
@@ -32,11 +35,18 @@ class Repository:
         base: address of the repository.
     """
 
-    def __init__(self, name: ArtifactName, plain_http: bool = False) -> None:
+    def __init__(self, name: ArtifactName, plain_http: bool | None = None) -> None:
+        """Nothing is sent yet.
+
+        Args:
+            plain_http: without encryption; None: where the registry is on this machine.
+        """
         self.name = name
-        self._scheme = "http" if plain_http or name.local else "https"
+        self._scheme = "http" if (name.local if plain_http is None else plain_http) else "https"
         self.base = f"{self._scheme}://{name.host}/v2/{name.name}"
         self._session = requests.Session()
+        if self._scheme == "https":
+            del self._session.adapters["http://"]  # no answer leads to where others read along, or answer instead
         self._authorization: str | None = None
 
     def has_blob(self, digest: str) -> bool:
@@ -133,6 +143,7 @@ class Repository:
 
         Raises:
             MissingError: when the registry cannot be reached, or says no.
+            UsageError: when the certificates that vouch for registries cannot be read.
         """
         answer = self._send(method, url, **arguments)
         if answer.status_code == requests.codes.unauthorized:
@@ -159,6 +170,12 @@ class Repository:
             )
         except requests.RequestException as error:
             raise self._unreachable(error) from error
+        except OSError as error:
+            if (file := os.environ.get(CERTIFICATES)) is None:
+                raise
+            raise UsageError(
+                f"{CERTIFICATES}={file}: certificates cannot be read ({error}); name a PEM file"
+            ) from error
 
     def _answer_to(self, challenge: str, actions: str) -> str | None:
         """The header that a registry asks for; None where this has no credentials for it."""
@@ -201,7 +218,11 @@ class Repository:
 
     def _unreachable(self, error: Exception) -> MissingError:
         kinds = {
-            requests.exceptions.SSLError: "its certificate is not trusted, or it speaks plain HTTP (--plain-http)",
+            requests.exceptions.SSLError: (
+                f"its certificate is not trusted: {CERTIFICATES}=FILE names those of your own authority; or it speaks "
+                "plain HTTP: --plain-http"
+            ),
+            requests.exceptions.InvalidSchema: "it leads to an address without encryption, where nothing is sent",
             requests.exceptions.Timeout: "it does not answer",
             requests.exceptions.ConnectionError: "no connection",
         }
