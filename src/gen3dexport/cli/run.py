@@ -155,7 +155,7 @@ def generate(
     array = _read_features(features) if features else None
     if image is not None and (prompt or features):
         raise UsageError("--image: the asset is made of the image alone; leave --prompt and --features out")
-    picture_of = None if image is None else read_image(image)
+    picture_of = image if image is None or image.is_dir() else read_image(image)  # a folder has several views
     conditions, edits = condition_cache.folder() if cache else None, edits or Edits()
     while True:
         with load_isolated(bundle, conditions) if isolate else nullcontext(load(bundle, conditions)) as loaded:
