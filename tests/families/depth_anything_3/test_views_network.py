@@ -235,6 +235,5 @@ def test_integer_schemes_take_the_layers_that_read_tokens() -> None:
     found = {".".join(p for p in name.split(".") if not p.isdigit()) for name in linears(component)}
     blocks = {f"encoder.blocks.{name}" for name in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")}
     heads = {"head.decoder.projects", "head.decoder.resizes.linear", "head.decoder.laterals.linear"}
-    cameras = {f"cameras.{name}" for name in ("backbone", "fc_t", "fc_qvec", "fc_fov")}
-    assert found == blocks | heads | cameras
+    assert found == blocks | heads  # the cameras' own layers are small, and stay in float32
     assert json.loads(settings.model_dump_json())["views"] == 1
