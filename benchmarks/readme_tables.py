@@ -8,6 +8,7 @@ from typing import Any
 import renderers
 from cells import DASH, commits
 from markdown_table import table
+from released_renderers import OTHER, differences, differences_text
 
 Results = Mapping[str, Mapping[str, Any]]
 TRADEOFF = {
@@ -61,11 +62,13 @@ def parity(found: Results) -> str:
 
 def released(found: Results) -> str:
     """Released sizes build."""
-    rows = found["trellis_image_large_released"]["rows"]
+    content = found["trellis_image_large_released"]
+    rows, others = content["rows"], differences(content)
     components = list(dict.fromkeys(key.rsplit("/", 1)[1] for key in rows))
-    cells = [(c, *(_built(rows.get(f"trellis-image-large/{target}/{c}")) for target in TARGETS)) for c in components]
+    keys = [(c, [f"trellis-image-large/{target}/{c}" for target in TARGETS]) for c in components]
+    cells = [(c, *(_built(rows.get(key)) + (f" {OTHER}" if key in others else "") for key in of)) for c, of in keys]
     head = ("component", *(f"{name}: parameters, scheme, build, program" for name in TARGETS.values()))
-    return _with_source(found["trellis_image_large_released"], table(head, cells))
+    return _with_source(content, table(head, cells) + differences_text(content))
 
 
 def _built(row: Mapping[str, Any] | None) -> str:
@@ -78,7 +81,8 @@ def _built(row: Mapping[str, Any] | None) -> str:
 def _with_source(content: Mapping[str, Any], text: str) -> str:
     made, several = content["made"], commits(content)
     where = f"`{made['commit']}`" if len(several) < 2 else f"rows of {len(several)} commits up to `{made['commit']}`"
-    return f"{text}\n\n`python {made['script']}`, {made['device']}, {made['date']}, {where}."
+    measured = "" if made["device"].startswith("none") else "measured on "
+    return f"{text}\n\n`python {made['script']}`, {measured}{made['device']}, {made['date']}, {where}."
 
 
 TABLES: Mapping[str, Callable[[Results], str]] = {

@@ -1,12 +1,13 @@
 """A family at its released size, random weights: time and memory to build, size and time to run, per component.
 
     python benchmarks/released.py RECIPE --target executorch --target tpu-v5e --target cuda-sm90
-    python benchmarks/released.py RECIPE               # the table of what was measured before
+    python benchmarks/released.py RECIPE               # the table of what was measured before, beside today's recipe
 
 Every component is built in a process of its own, which resumes from the stage cache what the components before it made,
 so that its peak memory is its own. Rows go into benchmarks/results/RECIPE_released.json as they finish; rows of other
 runs that it has are kept. Memory is resident memory of the building process and, apart, the largest of its children
-(compilers). Programs are loaded from disk in another process and timed where this machine is the target's kind of
+(compilers). What the recipe plans for each target goes into the file too, so that a row of another recipe is marked as
+one. Programs are loaded from disk in another process and timed where this machine is the target's kind of
 device; elsewhere what they need and take is planned by the backend or estimated by its cost model, and said so.
 """
 
@@ -21,7 +22,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -183,12 +184,31 @@ def main() -> int:
             if row.get("build_seconds", 0) is None and key in rows:
                 continue  # it was in the cache; what building it took is known
             rows[key] = {**row, "assignments": options.set, "made": result_file.stamp()}
-            result_file.write(out, __file__, {"rows": rows, "random_weights": True})
+            content = {"recipe": recipe_today(options.recipe, rows), "rows": rows, "random_weights": True}
+            result_file.write(out, __file__, content)
             print(key, row.get("failed") or line(row), flush=True)
             if "failed" in row:
                 return 1
+    if rows and not options.target:  # nothing was measured: where the rows come from stays
+        content = {**result_file.read(out), "recipe": recipe_today(options.recipe, rows)}
+        out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     Console(width=140).print(table(rows))
     return 0
+
+
+def recipe_today(recipe: str, rows: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """What the shipped recipe plans on every target of `rows` (keys RECIPE/TARGET/COMPONENT): each component's
+    parameters and scheme, by such keys."""
+    from gen3dexport.plan import make_plan, read_recipe, read_target
+
+    found = {}
+    for name in dict.fromkeys(key.split("/")[1] for key in rows):
+        target = read_target(name)
+        plan = make_plan(read_recipe(recipe, target, ["random_weights=true"]), target)
+        for component, scheme in plan.schemes.items():
+            parameters = plan.declared[component].load(plan.weights, "shapes").parameters
+            found[f"{recipe}/{name}/{component}"] = {"parameters": parameters, "scheme": scheme}
+    return found
 
 
 def table(rows: dict[str, Any]) -> Table:

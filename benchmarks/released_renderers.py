@@ -82,9 +82,37 @@ def tpu_released(content: Content) -> str:
     return table(("program", "chip", "scheme", "network's build s", "HBM GiB, estimated", "ms, estimated"), rows)
 
 
+OTHER = "†"
+"""Marks a row of something else than the shipped recipe builds."""
+
+
+def differences(content: Content) -> dict[str, str]:
+    """What the shipped recipe has instead, by the keys of rows that are of something else."""
+    found: dict[str, str] = {}
+    if "recipe" not in content:
+        return found
+    for key, row in content["rows"].items():
+        planned = content["recipe"].get(key, {"parameters": None, "scheme": "left out"})
+        has = []
+        if "failed" not in row and row["scheme"] != planned["scheme"]:
+            has.append(planned["scheme"])
+        if "failed" not in row and planned["parameters"] not in (None, row["parameters"]):
+            has.append(f"{planned['parameters'] / 1e6:.0f} M")
+        if has:
+            found[key] = ", ".join(has)
+    return found
+
+
+def differences_text(content: Content) -> str:
+    """A line below a table with such rows; "" where there is none."""
+    found = [f"{key.split('/', 1)[1].replace('/', ' ')} has {has}" for key, has in differences(content).items()]
+    return f"\n\n{OTHER} Not what the shipped recipe builds today, where {'; '.join(found)}." if found else ""
+
+
 def released(content: Content) -> str:
     """Every component of a released recipe on every target."""
     rows = []
+    others = differences(content)
     for key in sorted(content["rows"], key=lambda key: key.split("/")[1]):
         row, (_, target, component) = content["rows"][key], key.rsplit("/", 2)
         if "failed" in row:
@@ -97,7 +125,7 @@ def released(content: Content) -> str:
             (
                 component,
                 target,
-                f"{row['parameters'] / 1e6:.0f} M",
+                f"{row['parameters'] / 1e6:.0f} M" + (f" {OTHER}" if key in others else ""),
                 row["scheme"],
                 seconds,
                 gibibytes(peak),
@@ -109,7 +137,8 @@ def released(content: Content) -> str:
             )
         )
     head = ("component", "target", "parameters", "scheme", "build s", "peak GiB", "program MB")
-    return table((*head, "needs GiB, estimated", "ms a call, estimated", "ms a call, measured", "made"), rows)
+    head = (*head, "needs GiB, estimated", "ms a call, estimated", "ms a call, measured", "made")
+    return table(head, rows) + differences_text(content)
 
 
 def _measured(row: Content) -> str:

@@ -187,3 +187,48 @@ def outside_readers(content: Content) -> str:
         for name, found in content["found"].items()
     ]
     return table(("program and file", "what it finds; differences are the largest"), rows)
+
+
+def real_weights(content: Content) -> str:
+    """Published networks on every target against the authors' own file; variants that could not be built are named."""
+    head = ("recipe", "variant", "MB", "largest difference", "least correlation", "p50 ms", "× authors'", "peak MB")
+    rows = []
+    for row in content["rows"]:
+        if row["basis"] != "measured":
+            rows.append((row["recipe"], row["variant"], f"unmeasured: {row['reason']}", *[""] * 5))
+            continue
+        far = (small(row["relative"]), f"{row['correlation_least']:.5f}") if "relative" in row else (DASH, DASH)
+        times = (f"{row['p50_ms']:.1f}", f"{row['ratio']:.2f}") if "p50_ms" in row else (DASH, DASH)
+        memory = megabytes(row["peak_memory"]) if row.get("peak_memory") else DASH
+        rows.append((row["recipe"], row["variant"], megabytes(row["bytes"]), *far, *times, memory))
+    return table(head, rows)
+
+
+def focus_int8(content: Content) -> str:
+    """Variants of int8 against float32 on photographs."""
+    rows = [
+        (row["variant"], small(row["mean"]), small(row["largest"]), row["photograph"], f"{row['difference']:.3f}")
+        for row in content["rows"]
+    ]
+    return table(("variant", "mean loss", "largest loss", "of", "largest difference"), rows)
+
+
+def middlebury(content: Content) -> str:
+    """Matches against the true disparity, and what knows nothing of the picture against the true depth."""
+    head = ("target", "matching", "matches", "median error", "within 1, 2, 3 px", "AbsRel of depth", "δ1")
+    rows = [
+        (
+            row["target"],
+            row["matching"],
+            f"{row['matches']} ({row['judged']} judged)",
+            f"{row['median_pixels']:.2f} px",
+            ", ".join(f"{row[f'within_{n}px']:.0%}" for n in (1, 2, 3)),
+            f"{row['abs_rel']:.3f}",
+            f"{row['delta1']:.3f}",
+        )
+        for row in content["matches"]
+    ]
+    numbers = ("abs_rel", "delta1", "rmse_metres")
+    trivial = [(row["depth"], *(f"{row[key]:.3f}" for key in numbers)) for row in content["trivial"]]
+    known = table(("depth of no model, after scale and shift", "AbsRel", "δ1", "RMSE in metres"), trivial)
+    return f"{table(head, rows)}\n\n{known}"

@@ -120,17 +120,6 @@ class Started:
         matches = [(_STAGE.match(line.strip()), cpu) for _, cpu, line in self.lines]
         return {(match[1], match[2]): cpu for match, cpu in matches if match}
 
-    def work(self, component: str) -> float:
-        """CPU seconds of a component from the start of `load` to the end of `lower`."""
-        stages = self.stages()
-        before = [cpu for (name, stage), cpu in stages.items() if stage == "lower" and cpu < stages[component, "load"]]
-        loading = 0.0 if before else self._seconds_of(component, "load")  # at most, for those are wall seconds
-        return stages[component, "lower"] - max(before, default=stages[component, "load"]) + loading
-
-    def _seconds_of(self, component: str, stage: str) -> float:
-        matches = [_STAGE.match(line.strip()) for _, _, line in self.lines]
-        return next(float(match[3]) for match in matches if match and (match[1], match[2]) == (component, stage))
-
 
 def start(arguments: Sequence[str], environment: Mapping[str, str], mark: str = "", fork: bool = False) -> Started:
     """Start `gen3dexport ARGUMENTS`.

@@ -1,21 +1,23 @@
 """Builds that are killed at random times over a good bundle: what is left, and how long the next build takes.
 
-    python benchmarks/trust/kills.py [--kills eager=60 eager+=14 ...] [--seed 0]
+    python benchmarks/trust/kills.py [--kills eager=66 eager+=8 ...] [--seed 0]
 
 Every round has another golden seed, so that nothing of it is in the stage cache. It starts `gen3dexport build` over the
 last round's bundle, sends a signal at a random time of the build's whole length, and checks: the bundle verifies and is
 the old or the new one whole; no process of the round is left after a second; the next build succeeds, puts the new
-bundle there and leaves no draft, no process and no temporary file. The signal is SIGKILL or SIGTERM to the build, or
-SIGKILL to a child of it (of an eager build, the process that validates).
+bundle there and leaves no draft, no process and no temporary file; it makes no component that the killed one had
+finished. The signal is SIGKILL or SIGTERM to the build, or SIGKILL to a child of it (of an eager build, the process
+that validates).
 
 Builds named `TARGET` are copies of a process that has imported torch, and do not validate: their whole length is work
-that a kill can harm. Those named `TARGET+` are commands started from nothing, with validation.
+that a kill can harm. Those named `TARGET+` are commands started from nothing, with validation. Where networks are
+lowered in seconds (`SHALLOW`), they have one of blocks alike in a row; else whole ones, and three golden prompts.
 
-Resume ratio: the next build's time over the remaining work, which is the time of a whole cold build less the times of
-the components found in the stage cache (from the start of `load` to the end of `lower` of that cold build). Start-up
-and validation are work that always remains. Cold builds are timed every few rounds, and the three nearest are
-averaged. CPU seconds of the process and its children; the ratio of wall seconds, which other work on the machine
-disturbs, stands beside it. Writes benchmarks/results/trust_kills.json, after each target.
+Resume ratio: CPU seconds of the next build, with its children, over those of a control: the same build where nothing
+was killed, and whose caches hold the same finished components. Both are run twice, from copies of what the kill left,
+and the lesser counts, for what else the machine does only adds; which of them comes first is drawn. The work that
+remains is that of whole components: what a killed build had done of one is done again. The ratio of wall seconds stands
+beside it. Writes benchmarks/results/trust_kills.json, after each target.
 """
 
 from __future__ import annotations
@@ -23,8 +25,8 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
 import signal
-import statistics
 import sys
 import tempfile
 import time
@@ -45,22 +47,15 @@ from gen3dexport.bundle.manifest import verify
 from gen3dexport.errors import GenExportError
 
 RESULT = Path(__file__).parents[1] / "results" / "trust_kills.json"
-KILLS = {"eager": 70, "onnx": 8, "executorch": 8, "cpu-aoti": 6, "eager+": 8}
+KILLS = {"eager": 66, "onnx": 12, "executorch": 8, "eager+": 8, "cpu-aoti": 6}
 WAYS = {"SIGKILL": 6, "SIGTERM": 2, "SIGKILL to a child": 2}
 """How a round ends a build -> its share."""
 THREADLESS = ("eager", "onnx", "executorch")
 """Targets that are built once in this process before it is copied."""
-_COLD_EVERY = 12  # rounds between two cold builds that are timed
+SHALLOW = ("onnx", "executorch", "cpu-aoti")
+"""Targets whose builds of shallow networks take long enough to be killed and timed."""
+_PROMPTS = "golden.prompts=[a ball,a cube,a chair]"  # of the others, whose components are made quickly
 _GRACE_S = 1.0
-
-
-@dataclass
-class Cold:
-    """A cold build: its wall seconds, its CPU seconds, and those of each component."""
-
-    seconds: float
-    cpu_seconds: float
-    components: dict[str, float]
 
 
 @dataclass
@@ -69,7 +64,7 @@ class Site:
 
     Attributes:
         whole: whether builds start from nothing and validate.
-        seed: golden seed of the bundle that lies there; cold: the cold builds so far, with the round of each.
+        seed: golden seed of the bundle that lies there; cold: wall and CPU seconds of the cold builds so far.
     """
 
     folder: Path
@@ -79,7 +74,7 @@ class Site:
     recipe: Path
     once: Path
     seed: int = 0
-    cold: list[tuple[int, Cold]] = field(default_factory=list)
+    cold: list[tuple[float, float]] = field(default_factory=list)
 
     @property
     def has_children(self) -> bool:
@@ -91,10 +86,24 @@ class Site:
         """Where the bundle lies."""
         return self.folder / "out" / "bundle"
 
+    def copy(self, name: str, killed: bool) -> Site:
+        """A copy of what lies here now, as a place of its own.
+
+        Args:
+            killed: with what killed builds left; else finished things alone.
+        """
+        place = self.folder / name
+        for part in ("cache", "inductor", "out", "tmp"):
+            shutil.rmtree(place / part, ignore_errors=True)
+            left_out = None if killed else shutil.ignore_patterns(".*") if part != "tmp" else _everything
+            shutil.copytree(self.folder / part, place / part, symlinks=True, ignore=left_out)
+        return Site(place, self.target, self.whole, tiny_pipeline.environment(place), self.recipe, self.once)
+
     def arguments(self, seed: int) -> list[str]:
         """Of the build whose golden data has a seed."""
         place = ["-t", str(self.once), "-o", str(self.bundle), *([] if self.whole else ["--skip-validation"])]
-        return ["build", str(self.recipe), f"golden.seed={seed}", *place]
+        prompts = [] if self.target.removesuffix("+") in SHALLOW else [_PROMPTS]
+        return ["build", str(self.recipe), f"golden.seed={seed}", *prompts, *place]
 
     def entries(self) -> dict[str, str]:
         """Finished entries of the stage cache: name -> component."""
@@ -108,37 +117,30 @@ class Site:
         drafts += [p.name for p in (self.folder / "cache" / "stages").iterdir() if ".draft-" in p.name]
         return [*drafts, *(f"tmp/{p.name}" for p in (self.folder / "tmp").iterdir())]
 
-    def remaining(self, number: int, cached: set[str]) -> float:
-        """CPU seconds of a build that finds these components in the cache, by the cold builds nearest to a round."""
-        near = sorted(self.cold, key=lambda pair: abs(pair[0] - number))[:3]
-        return statistics.fmean(c.cpu_seconds - sum(c.components[name] for name in cached) for _, c in near)
 
-    def remaining_wall(self, number: int, cached: set[str]) -> float:
-        """Wall seconds, likewise, as if a component took the same share of both."""
-        near = sorted(self.cold, key=lambda pair: abs(pair[0] - number))[:3]
-        return self.remaining(number, cached) * statistics.fmean(c.seconds / c.cpu_seconds for _, c in near)
+def _everything(folder: str, names: list[str]) -> list[str]:
+    return names
 
 
 def site(folder: Path, target: str) -> Site:
     """A target's place with a good bundle in it; `target` as the command line has it, with a `+` for whole commands."""
     folder.mkdir()
-    environment = tiny_pipeline.environment(folder)
+    environment, name = tiny_pipeline.environment(folder), target.removesuffix("+")
     (folder / "out").mkdir()
-    once = tiny_pipeline.target(folder, target.removesuffix("+"))
-    made = Site(folder, target, target.endswith("+"), environment, tiny_pipeline.write(folder, shallow=True), once)
-    cold_build(made, 0)  # compiles Python's modules and torch's headers, which counts for none
+    recipe = tiny_pipeline.write(folder, shallow=name in SHALLOW)
+    made = Site(folder, target, target.endswith("+"), environment, recipe, tiny_pipeline.target(folder, name))
+    cold_build(made)  # compiles Python's modules and torch's headers, which counts for none
     made.cold.clear()
-    cold_build(made, 0)
+    cold_build(made)
     return made
 
 
-def cold_build(at: Site, number: int) -> None:
+def cold_build(at: Site) -> None:
     """A cold build to its end, timed."""
     at.seed += 1
     code, build = commands.run(at.arguments(at.seed), at.environment, fork=not at.whole)
     assert code == 0, build.said
-    work = {name: build.work(name) for name in tiny_pipeline.COMPONENTS}
-    at.cold.append((number, Cold(build.seconds, build.cpu_seconds, work)))
+    at.cold.append((build.seconds, build.cpu_seconds))
 
 
 def one_round(at: Site, number: int, way: str, rng: random.Random) -> dict[str, Any] | None:
@@ -146,7 +148,7 @@ def one_round(at: Site, number: int, way: str, rng: random.Random) -> dict[str, 
     mark = f"{at.target}-{number}-{rng.random()}"
     old, before = at.seed, at.entries()
     at.seed += 1
-    length = at.cold[-1][1].seconds
+    length = at.cold[-1][0]
     when = rng.uniform(0, length)
     build = commands.start(at.arguments(at.seed), at.environment, mark, not at.whole)
     victim = _victim(build, way, when)
@@ -166,16 +168,36 @@ def one_round(at: Site, number: int, way: str, rng: random.Random) -> dict[str, 
     found["bundle"] = _state(at, {old: "old", at.seed: "new"})
     found["traceback"] = "Traceback" in build.said
     cached = {component for name, component in at.entries().items() if name not in before}
-    code, again = commands.run(at.arguments(at.seed), at.environment, mark, not at.whole)
-    found["resumed"] = code == 0
-    found["said"] = "" if code == 0 else again.said[-500:]
+    found["cached"], found["lost"] = sorted(cached), sorted(_lowered(build) - cached)
+
+    def build_in(place: Site) -> tuple[int, commands.Started]:
+        return commands.run(place.arguments(at.seed), place.environment, mark, not at.whole)
+
+    controls = [at.copy(name, killed=False) for name in ("control", "control-2")]
+    twin = at.copy("twin", killed=True)
+    if rng.random() < 0.5:
+        control = [build_in(place) for place in controls]
+        resumed = [build_in(twin), build_in(at)]
+    else:
+        resumed = [build_in(twin), build_in(at)]
+        control = [build_in(place) for place in controls]
+    assert all(code == 0 for code, _ in control), control[0][1].said
+    code, again = resumed[1]
+    found["resumed"], found["said"] = code == 0, "" if code == 0 else again.said[-500:]
+    found["made_again"] = sorted(cached & _lowered(again))
     found["after"] = _state(at, {at.seed: "new"})
     found["left"] = at.left()
     found["children_after"] = commands.names(commands.alive(mark))
-    found["cached"] = sorted(cached)
-    found["resume_s"], found["resume_wall_s"] = again.cpu_seconds, again.seconds
-    found["remaining_of"] = (number, cached)
+    for name, of in (("cpu_seconds", "ratio"), ("seconds", "wall_ratio")):
+        own, others = (min(getattr(build, name) for _, build in builds) for builds in (resumed, control))
+        found[of] = own / others
+        found[f"resume_{name}"], found[f"control_{name}"] = own, others
     return found
+
+
+def _lowered(build: commands.Started) -> set[str]:
+    """Components that a build has lowered to the end."""
+    return {component for component, stage in build.stages() if stage == "lower"}
 
 
 def _victim(build: commands.Started, way: str, when: float) -> Any:
@@ -212,18 +234,11 @@ def many(at: Site, kills: int, rng: random.Random, end: float) -> list[dict[str,
     number = 0
     while len(found) < kills and time.monotonic() < end:
         number += 1
-        if number % _COLD_EVERY == 0:
-            cold_build(at, number)
         way = rng.choices([*WAYS], [*WAYS.values()])[0] if at.has_children else rng.choice(["SIGKILL", "SIGTERM"])
         if (one := one_round(at, number, way, rng)) is not None:
             found.append(one)
             print(at.target, len(found), {k: v for k, v in one.items() if k != "said" or v}, flush=True)
-    cold_build(at, number)
-    for one in found:
-        number, cached = one.pop("remaining_of")
-        one["remaining_s"] = at.remaining(number, cached)
-        one["ratio"] = one["resume_s"] / one["remaining_s"]
-        one["wall_ratio"] = one["resume_wall_s"] / at.remaining_wall(number, cached)
+    cold_build(at)
     return found
 
 
@@ -244,10 +259,13 @@ def summary(target: str, at: Site, rounds: list[dict[str, Any]]) -> dict[str, An
         "drafts": sum(bool(one["left"]) for one in rounds),
         "children_after_1_s": dict(Counter(name for one in rounds for name in one["children"])),
         "children_after_resume": sum(bool(one["children_after"]) for one in rounds),
+        "lost": sum(bool(one["lost"]) for one in rounds),
+        "made_again": sum(bool(one["made_again"]) for one in rounds),
         "cached": dict(Counter(str(len(one["cached"])) for one in rounds)),
         "sigterm_to_exit_s": max((one["ended_s"] for one in rounds if one["way"] == "SIGTERM"), default=None),
-        "cold_s": [cold.seconds for _, cold in at.cold],
-        "cold_cpu_s": [cold.cpu_seconds for _, cold in at.cold],
+        "cold_s": [seconds for seconds, _ in at.cold],
+        "cold_cpu_s": [seconds for _, seconds in at.cold],
+        "control_cpu_s": sorted(one["control_cpu_seconds"] for one in rounds),
         "ratios": ratios,
         "wall_ratios": sorted(one["wall_ratio"] for one in rounds),
         **quantiles(ratios),
@@ -271,7 +289,7 @@ def warm_up(folder: Path, targets: list[str]) -> None:
 
     os.environ.update(tiny_pipeline.environment(folder))
     recipe = tiny_pipeline.write(folder, shallow=True)
-    for name in targets:
+    for name in sorted({*targets}):
         target = read_target(name)
         build(make_plan(read_recipe(str(recipe), target), target), folder / f"bundle-{name}")
     gc.collect()
@@ -304,7 +322,7 @@ def main() -> int:
     return 1 if any(total[key] for key in BAD) else 0
 
 
-BAD = ("broken", "failed_resumes", "tracebacks", "drafts", "children_after_resume")
+BAD = ("broken", "failed_resumes", "tracebacks", "drafts", "children_after_resume", "lost", "made_again")
 """Fields of a row that ought to be 0."""
 
 

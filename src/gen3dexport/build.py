@@ -32,7 +32,7 @@ from gen3dexport.observe import Observation, golden_calls, golden_loop, observe
 from gen3dexport.plan import Plan, require_ready
 from gen3dexport.provenance import host, versions
 from gen3dexport.quantization.rules import quantize_by_rules
-from gen3dexport.sizing import check_rules
+from gen3dexport.sizing import check_checkpoints, check_rules
 
 OnStage = Callable[[str, str], None]
 _STATES = "states.safetensors"  # of an entry: the pipeline's states after the component
@@ -57,6 +57,7 @@ def build(
     """
     require_ready(plan)
     check_rules(plan)
+    check_checkpoints(plan)
     failure: GenExportError | None = None
     with writing(out) as draft, stage_cache.in_use():
         states, entries, unquantized = _begin(plan, draft), [], {}

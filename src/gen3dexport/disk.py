@@ -83,10 +83,12 @@ def scratch() -> Iterator[Path]:
     for path in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
         _remove_dead(path)
     folder, handle = _locked()
+    owner = os.getpid()
     try:
         yield folder
     finally:
-        remove(folder)
+        if os.getpid() == owner:  # not a fork of it
+            remove(folder)
         os.close(handle)
 
 

@@ -11,6 +11,7 @@ import torch
 from gen3dexport.errors import UsageError
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component
+from gen3dexport.networks.checkpoints import headers_alone
 from gen3dexport.plan import Plan
 from gen3dexport.quantization.quantize import convolutions
 from gen3dexport.quantization.rules import exceptions
@@ -36,6 +37,29 @@ def describe(plan: Plan) -> dict[str, Any]:
         "basis": "estimated",
         "by": "shapes: float32 weights, the lowered copy, and twice the largest activation",
     }
+
+
+def check_checkpoints(plan: Plan) -> None:
+    """Check that every component's configuration makes a network, and that its weights are there and fit that: by the
+    headers of their files, before minutes of work on the first one. Values are looked at when they are read.
+
+    Raises:
+        UsageError: with the problem of every component that has one.
+    """
+    problems = []
+    for declared in plan.declared.values():
+        try:
+            if plan.recipe.random_weights:
+                declared.load(plan.weights, "shapes")
+                continue
+            with headers_alone():
+                declared.load(plan.weights, "stored", plan.reading)
+        except UsageError as error:
+            problems += [line for line in str(error).splitlines() if line not in problems]
+        except (NotImplementedError, RuntimeError):
+            continue  # a family that computes with the values of its weights: it is told when they are read
+    if problems:
+        raise UsageError.of(problems)
 
 
 def check_rules(plan: Plan) -> None:

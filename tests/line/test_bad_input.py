@@ -443,3 +443,39 @@ def test_shards_with_a_prefix_are_read_when_the_recipe_names_it(place: Place, cl
     place.flow.unlink()
     code, _, error = cli(*place.build("strip_prefix=module.", "--skip-validation"))
     assert code == 0, error
+
+
+def _another_size(place: Place) -> None:
+    path = place.weights / "ckpts" / "ss_dec_tiny.json"
+    config = json.loads(path.read_text())
+    config["args"]["num_res_blocks"] += 1
+    path.write_text(json.dumps(config))
+
+
+def _truncated(place: Place) -> None:
+    path = place.weights / "ckpts" / "ss_dec_tiny.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _other_names(place: Place) -> None:
+    path = place.weights / "ckpts" / "ss_dec_tiny.safetensors"
+    save_file({f"module.{name}": value for name, value in load_file(path).items()}, path)
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (_another_size, "does not fit the network"),
+        (_truncated, "safetensors cannot read it"),
+        (_other_names, "strip_prefix: module."),
+    ],
+)
+def test_a_later_component_is_checked_before_the_first_is_worked_on(
+    harm: Callable[[Place], None], words: str, place: Place, cli: Cli
+) -> None:
+    harm(place)
+    flow = place.weights / "ckpts" / "ss_flow_tiny.json"
+    flow.write_text(json.dumps(json.loads(flow.read_text()) | {"name": "NoNetwork"}))
+    code, _, error = cli(*place.build())
+    assert code == 2 and "network class 'NoNetwork': unknown" in error and words in error, error
+    assert "observe" not in error

@@ -10,7 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -80,6 +82,39 @@ def test_every_command_has_its_help(cli: Cli) -> None:
     for name in COMMANDS:
         code, out, _ = cli(name, "--help")
         assert code == 0 and f"Example: gen3dexport {name}" in " ".join(out.split()), name
+
+
+@pytest.mark.parametrize("name", ["build", "plan", "sensitivity", "tune"])
+def test_what_takes_a_recipe_takes_it_alike(name: str, cli: Cli) -> None:
+    _, out, _ = cli(name, "--help")
+    text = " ".join(out.split())
+    assert "[RECIPE|KEY=VALUE]..." in text and "YAML file (default trellis-mini), then what to override" in text
+    assert "list[" not in text
+    code, _, error = cli(name, "golden.sed=1")  # of the default recipe
+    assert code == 2 and "golden.sed: unknown key; did you mean 'seed'?" in error
+    code, _, error = cli(name, "trellis-mini", "tpu")
+    assert code == 2 and "did you mean --target tpu?" in error
+
+
+def _numbers() -> list[tuple[str, str]]:
+    """(command, option) of every option that takes a number which need not be whole, or a text with one."""
+    found = [("cache", "--max-size")] + [("compare", f"--max-{of}-increase") for of in ("latency", "size", "memory")]
+    for name in COMMANDS:
+        hints = get_type_hints(getattr(import_module(f"gen3dexport.cli.{name}"), name))
+        found += [
+            (name, f"--{key.replace('_', '-')}") for key, hint in hints.items() if float in (hint, *get_args(hint))
+        ]
+    return found
+
+
+def test_numbers_of_options_are_finite(cli: Cli) -> None:
+    """Told before anything is read: neither recipe nor bundle is there."""
+    assert {("run", "--size"), ("tune", "--max-loss"), ("parity", "--tolerance")} <= {*_numbers()}
+    words = {"parity": ["no-such", "no-such"], "compare": [".", "."], "cache": ["prune"]}
+    for name, option in _numbers():
+        for number in ("nan", "inf", "-inf", "1e999", "NaN", "Infinity"):
+            code, out, error = cli(name, *words.get(name, ["no-such"]), f"{option}={number}")
+            assert (code, out) == (2, "") and option in error and "no-such" not in error, (name, option, number, error)
 
 
 @pytest.mark.parametrize("seed", ["-2", "1.5", "one", "", str(2**63)])

@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import sys
+import tempfile
+import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +19,7 @@ import pytest
 from paper_bundle import rewrite
 
 from gen3dexport.assets import kinds
+from gen3dexport.disk import scratch
 from gen3dexport.errors import ProgramError, UsageError, VerificationError
 from gen3dexport.runtime import IsolatedBundle, load, load_isolated
 
@@ -142,6 +148,80 @@ def test_a_bundle_changed_under_a_process_is_told(crash: Path, bundle: Path, fea
         load_isolated(bundle)
 
 
+HANGS = """\
+import ctypes, time
+with open(os.environ["CRASHES"] + ".pid", "w") as stream:
+    stream.write(str(os.getpid()))
+os.rename(os.environ["CRASHES"] + ".pid", os.environ["CRASHES"] + ".hangs")
+ctypes.PyDLL(None).sleep(600)
+"""
+"""A call into a vendor's library that does not come back and holds Python's lock: no thread of its process runs."""
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGINT", "SIGTERM"])
+def test_a_command_that_is_stopped_leaves_no_process_and_no_folder(
+    how: str, crash: Path, bundle: Path, features: np.ndarray, tmp_path: Path
+) -> None:
+    crash.write_text(HANGS)
+    np.save(tmp_path / "features.npy", features)
+    (tmp_path / "tmp").mkdir()
+    command = [sys.executable, "-m", "gen3dexport", "run", bundle, "--isolate", "--features", tmp_path / "features.npy"]
+    command += ["-o", tmp_path / "asset.glb"]
+    started = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")}, start_new_session=True)
+    hangs = Path(f"{crash}.hangs")
+    assert _within(60, hangs.exists) and started.poll() is None
+    child = int(hangs.read_text())
+    os.kill(started.pid, signal.Signals[how])
+    assert started.wait(10) == (-9 if how == "SIGKILL" else 130)
+    assert _within(5, lambda: not _lives(child))
+    left = list((tmp_path / "tmp").iterdir())
+    assert len(left) == (1 if how == "SIGKILL" else 0)
+    tempfile.tempdir = str(tmp_path / "tmp")
+    try:
+        with scratch() as mine:  # as the next command has one
+            assert list((tmp_path / "tmp").iterdir()) == [mine]
+    finally:
+        tempfile.tempdir = None
+    assert not (tmp_path / "asset.glb").exists()
+
+
+def test_output_without_end_is_no_burden(crash: Path, bundle: Path, features: np.ndarray) -> None:
+    crash.write_text("os.write(2, b'first')\nfor _ in range(500): os.write(1, b'x' * 2**16)\nos.abort()")
+    with load_isolated(bundle) as loaded:
+        assert loaded._opened is not None
+        folder = loaded._opened.folder
+        with pytest.raises(ProgramError, match="xxx") as error:
+            loaded.generate_assets(features=features)
+        assert len(str(error.value)) < 2**17 and "first" not in str(error.value)
+    assert not folder.exists()
+
+
+def test_an_application_s_thread_may_end_before_it(crash: Path, bundle: Path, features: np.ndarray) -> None:
+    """Linux ends a process with the thread that started it, where it was asked to end it with its parent."""
+    loaded: list[IsolatedBundle] = []
+    thread = threading.Thread(target=lambda: loaded.append(load_isolated(bundle)))
+    thread.start()
+    thread.join()
+    with pytest.warns(UserWarning, match="it ran"):
+        assert loaded[0].generate_assets(features=features)["voxels"].occupancy.all()
+    child = _process(loaded[0])
+    del loaded[:]  # without `close`
+    assert _within(5, lambda: not _lives(child))
+
+
+def _within(seconds: float, fact: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while not fact() and time.monotonic() < end:
+        time.sleep(0.02)
+    return fact()
+
+
+def _lives(pid: int) -> bool:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
 def test_assets_and_errors_are_those_of_this_process(tiny_bundle: Path, features: np.ndarray) -> None:
     here = load(tiny_bundle)
     with load_isolated(tiny_bundle) as there:
@@ -162,5 +242,5 @@ def test_assets_and_errors_are_those_of_this_process(tiny_bundle: Path, features
 
 
 def _process(bundle: IsolatedBundle) -> int:
-    assert bundle._child is not None
-    return bundle._child.process.pid
+    assert bundle._opened is not None
+    return bundle._opened.child.process.pid

@@ -22,11 +22,11 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.whic
 def test_chromium_draws_it_offline(which: str, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     pages = {
-        "full": render_html(REPORT, SHOWN),
-        "empty": render_html(DARK, Shown()),
-        "gaussians": viewer_html(one_gaussian(), "one"),
+        "full": lambda: render_html(REPORT, SHOWN),
+        "empty": lambda: render_html(DARK, Shown()),
+        "gaussians": lambda: viewer_html(one_gaussian(), "one"),
     }
-    path.write_text(pages[which])
+    path.write_text(pages[which]())
     command = [
         str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",

@@ -198,3 +198,8 @@ def test_damaged_files_are_told(source: str, name: str, text: str, message: str,
     (folder / name).write_text(text)
     with pytest.raises(UsageError, match=message):
         compare(source.partition("/")[0], folder, None, "fp32", None)
+
+
+def test_a_folder_of_sets_lists_them() -> None:
+    with pytest.raises(UsageError, match=r"golden sets and none itself; there are backbone, .*tokenizer; give one"):
+        compare("triposr", GOLDEN / "triposr", None, "fp32", None)

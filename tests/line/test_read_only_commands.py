@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fetched_weights import need_weights
 from paper_bundle import write_paper_bundle
 
 from gen3dexport.cli.app import COMMANDS
@@ -30,6 +31,7 @@ def test_every_command_either_looks_or_makes_something() -> None:
 @pytest.mark.usefixtures("exported_once")
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_plan(recipe: str, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_weights(recipe)
     monkeypatch.setenv("COLUMNS", "300")  # no name is folded
     for target in TARGETS:
         code, out, error = cli("plan", recipe, "--target", target, "--json")
@@ -43,6 +45,7 @@ def test_plan(recipe: str, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_inspect_and_verify(recipe: str, cli: Cli, tmp_path: Path) -> None:
+    need_weights(recipe)
     for name in TARGETS:
         target = read_target(name)
         plan = make_plan(read_recipe(recipe, target), target)

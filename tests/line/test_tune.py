@@ -18,10 +18,11 @@ from gen3dexport.errors import UnmeasuredError, UsageError
 from gen3dexport.plan import read_recipe, read_target
 from gen3dexport.reports.judge import number_of
 from gen3dexport.reports.records import Latency, Measured, Report, Unmeasured, Value
+from gen3dexport.reports.text import basis_text
 from gen3dexport.search.page import tune_html
 from gen3dexport.search.records import Built, Layer, Sensitivity, Tried, Tuned
 from gen3dexport.search.trials import Choice
-from gen3dexport.search.tune import HEAD, Goal, _furthest, _greedy, best, cells, how_text, quantity
+from gen3dexport.search.tune import Goal, _furthest, _greedy, best, cells, head, quantity
 from gen3dexport.search.tuned_recipe import tuned_recipe
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -88,7 +89,7 @@ def test_quantities_are_measured_estimated_or_unmeasured() -> None:
     assert quantity(_report(known, none), calls, "memory") == Measured(value=5)
     asset = estimated((4, "a"), (5, "b"))
     found = quantity(_report([none, none], asset), calls, "latency")
-    assert number_of(found) == 5 and how_text(found) == "estimated by b"
+    assert number_of(found) == 5 and basis_text(found) == "estimated by b"
     assert quantity(_report([known[0], none], none), calls, "latency") == none
 
 
@@ -156,7 +157,7 @@ def test_evidence_is_read_back_as_it_was_written() -> None:
 
 
 def test_the_page_has_the_plots_and_marks_the_chosen() -> None:
-    text = tune_html(RESULT, HEAD, [cells(c, RESULT) for c in RESULT.candidates], "name: tuned")
+    text = tune_html(RESULT, head(RESULT), [cells(c, RESULT) for c in RESULT.candidates], "name: tuned")
     for place in ("plot-built", "plot-tried", "plot-snr", "plot-loss"):
         assert f'id="{place}"' in text
     assert "<td>chosen</td>" in text.replace(' class="wrap"', "") and "1 - voxels iou; at most 0.01" in text

@@ -19,6 +19,7 @@ from gen3dexport.assets.depth_map import DepthMap
 from gen3dexport.assets.feature_map import FeatureMap
 from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.height_field import HeightField
+from gen3dexport.assets.importance_map import ImportanceMap
 from gen3dexport.assets.mesh import Mesh, from_occupancy_logits
 from gen3dexport.assets.metrics import depth_delta1, surface_quality
 from gen3dexport.assets.points import Points
@@ -84,6 +85,13 @@ def features(noise: float = 0.0) -> FeatureMap:
     return FeatureMap(made.astype(np.float32))
 
 
+def importance(noise: float = 0.0) -> ImportanceMap:
+    rng = np.random.default_rng(5)
+    y, x = np.mgrid[:24, :32] / 32
+    made = 0.5 + 0.4 * np.sin(7 * x) * np.cos(6 * y) + noise * rng.standard_normal((24, 32))
+    return ImportanceMap(np.clip(made, 0, 1).astype(np.float32))
+
+
 def sequence(shift: float = 0.0) -> AssetSequence:
     return AssetSequence((points(), points(shift)), np.array([0.0, 0.5]))
 
@@ -111,6 +119,7 @@ SAMPLES: dict[str, tuple[Any, Any, Any]] = {
     "points": (points(), points(0.03), Points(np.zeros((0, 3), np.float32))),
     "height_field": (heights(), heights(1.02), HeightField(np.full((12, 20), np.nan, np.float32))),
     "feature_map": (features(), features(0.1), FeatureMap(np.full((7, 9, 16), np.nan, np.float32))),
+    "importance_map": (importance(), importance(0.02), ImportanceMap(np.full((24, 32), np.nan, np.float32))),
     "sequence": (
         sequence(),
         sequence(0.03),
@@ -175,7 +184,7 @@ def test_scores_are_on_their_scales(kind: str) -> None:
 def test_two_of_nothing_are_equal_only_where_nothing_is_a_number(kind: str) -> None:
     nothing = SAMPLES[kind][2]
     score = kinds.of(kind).scores(nothing, nothing)[0].value
-    assert score == (0 if kind in ("height_field", "feature_map") else 1)  # those hold NaN
+    assert score == (0 if kind in ("height_field", "feature_map", "importance_map") else 1)  # those hold NaN
 
 
 @EVERY
@@ -254,3 +263,40 @@ def test_kinds_import_no_room_above_them() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n[]\n"
+
+
+def test_heights_keep_their_proportions_in_metres() -> None:
+    field_ = heights()
+    large = kinds.of("height_field").EDITS["size"](field_, 12.0)
+    np.testing.assert_allclose(large.mesh().vertices, 12 * field_.mesh().vertices, rtol=1e-5)
+    assert kinds.of("height_field").extent(large) == pytest.approx(12)
+    again = kinds.of("height_field").from_arrays(kinds.of("height_field").arrays(large))
+    assert again.edge == 12 and np.array_equal(again.heights, large.heights)
+
+
+def test_sixteen_bits_of_a_map(tmp_path: Path) -> None:
+    from PIL import Image
+
+    made = importance()
+    files.write(made, tmp_path / "map.png")
+    with Image.open(tmp_path / "map.png") as image:
+        assert np.abs(np.asarray(image) / 65535 - made.values).max() < 1e-5
+    files.write(heights(), tmp_path / "heights.png")
+    with Image.open(tmp_path / "heights.png") as image:
+        steps, said = np.asarray(image), image.text
+        assert (steps.min(), steps.max()) == (0, 65535) and said["edge"] == "1"
+    flat = HeightField(np.full((4, 4), 0.5, np.float32))
+    files.write(flat, tmp_path / "flat.png")
+    with Image.open(tmp_path / "flat.png") as image:
+        assert not np.asarray(image).any()
+
+
+def test_importance_maps_of_one_value() -> None:
+    one, other = (ImportanceMap(np.full((4, 4), value, np.float32)) for value in (0.5, 0.6))
+    score = kinds.of("importance_map").scores
+    assert score(one, one)[0].value == 1 and score(one, other)[0].value == 0 == score(one, importance_of(4))[0].value
+    assert kinds.of("importance_map").problem(ImportanceMap(np.full((2, 2), 1.5, np.float32))) is not None
+
+
+def importance_of(edge: int) -> ImportanceMap:
+    return ImportanceMap(np.linspace(0, 1, edge * edge, dtype=np.float32).reshape(edge, edge))

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_encoders
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.weights import files_of
-from gen3dexport.networks.checkpoints import load_strictly, read_weights
+from gen3dexport.networks.checkpoints import headers_alone, load_strictly, read_weights
+from gen3dexport.networks.clip import clip_encoder
+from gen3dexport.networks.dino import dino_encoder
 
 State = dict[str, Tensor]
 
@@ -53,6 +56,41 @@ def test_shards_are_read_as_one_file(path: Path, state: State) -> None:
     shards = _write_shards(path, state)
     assert _same(read_weights(path), state)
     assert files_of(path.with_suffix("")) == sorted([*shards, path.with_name("net.safetensors.index.json")])
+
+
+@pytest.mark.parametrize("how", ["safetensors", "shards", "pickle"])
+def test_headers_alone_have_names_shapes_and_types(how: str, path: Path, state: State) -> None:
+    state |= {"0.steps": torch.tensor(3), "1.half": torch.full((2, 0, 5), torch.nan, dtype=torch.bfloat16)}
+    state["0.weight"][:] = torch.nan  # values are looked at when they are read
+    if how == "shards":
+        _write_shards(path, state)
+    elif how == "pickle":
+        torch.save(state, path.with_suffix(".pt"))
+    else:
+        save_file(state, path)
+    with headers_alone():
+        found = read_weights(path, allow_pickle=True)
+        network = load_strictly(_network(), {k: v for k, v in found.items() if k in _network().state_dict()}, "here")
+    assert all(parameter.is_meta for parameter in network.parameters())
+    kinds = {k: torch.float32 if v.is_floating_point() else v.dtype for k, v in state.items()}
+    assert {k: (v.shape, v.dtype, v.is_meta) for k, v in found.items()} == {
+        k: (v.shape, kinds[k], True) for k, v in state.items()
+    }
+    with pytest.raises(UsageError, match="NaN"):
+        read_weights(path, allow_pickle=True)
+
+
+@pytest.mark.parametrize("kind", ["dinov2", "clip"])
+def test_headers_of_encoders_are_enough_to_check_them(kind: str, tmp_path: Path) -> None:
+    made, config = (dino_encoder, tiny_encoders.DINO) if kind == "dinov2" else (clip_encoder, tiny_encoders.CLIP)
+    known = {name: value for name, value in config.items() if name not in ("bos_token_id", "eos_token_id")}
+    tiny_encoders.write(tmp_path, kind)
+    with headers_alone():
+        found = {name: parameter.shape for name, parameter in made(known, tmp_path).named_parameters()}
+    assert found == {name: parameter.shape for name, parameter in made(known, tmp_path).named_parameters()}
+    wider = known | {"hidden_size": 96}
+    with headers_alone(), pytest.raises(UsageError, match=r"model.safetensors: does not fit"):
+        made(wider, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -131,9 +131,44 @@ def test_markdown(comparison: Callable[..., tuple[int, str]]) -> None:
     code, out = comparison(REPORT, _whole(latency=times(120)), *ALL, "--markdown")
     assert code == 6
     assert out.startswith("**gen3dexport compare: fail**")
-    assert "| bundle latency_ms | 100 | 120 | +20 (+20.0%) | fail (limit +0.05) |" in out
+    assert "| bundle | latency, ms | 100 | 120 | +20 (+20.0%) | measured | fail (limit +5%) |" in out
     table = [line for line in out.splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in table} == {6}
+    assert {line.count("|") for line in table} == {8}
+
+
+@pytest.mark.parametrize("options", [(), ("--markdown",)], ids=["text", "markdown"])
+def test_every_number_says_its_unit_and_its_basis(
+    options: tuple[str, ...], comparison: Callable[..., tuple[int, str]]
+) -> None:
+    cloud = quality().scores | {"gaussians": (Score("psnr", 30.0, "higher", "dB"),)}
+    a = _whole(quality=(Quality(prompt="a chair", scores=cloud),))
+    b = report(
+        pipeline=pipeline(latency=estimated((2, V5E))),
+        components=(program(latency=UNMEASURED, peak_memory=UNMEASURED),),
+    )
+    code, out = comparison(a, b, *options)
+    lines = [" ".join(line.replace("|", " ").split()) for line in out.splitlines()]
+    assert code == 0
+    for line in (
+        "program what, unit A B change basis" + (" verdict" if options else ""),
+        "bundle size, MB 2 2 +0 measured",
+        "bundle latency, ms 100 2 – A measured, B estimated",
+        "bundle voxels iou 0.95 0.95 +0 measured",
+        "bundle gaussians psnr, dB 30 – – measured",
+        "flow latency, ms 10 – – A measured, B unmeasured",
+        "flow peak memory, MB 5 – – A measured, B unmeasured",
+        "flow relative L2 to fp32 0.003 0.003 +0 measured",
+        f"B: estimated by {V5E}",
+        "B: unmeasured: no GPU here",
+    ):
+        assert lines.count(line) == 1, (line, out)
+
+
+def test_verdicts_stand_below_the_table(comparison: Callable[..., tuple[int, str]]) -> None:
+    code, out = comparison(REPORT, _whole(latency=UNMEASURED), "--max-latency-increase", "5%", "--max-size-increase=0")
+    assert code == 8
+    assert "\nbundle size, MB: pass (limit +0%)\n" in out
+    assert "\nbundle latency, ms: not judged: B is unmeasured: no GPU here\n" in out
 
 
 def test_quality_of_other_kinds_is_shown_and_its_first_score_judged(
@@ -179,6 +214,8 @@ def test_a_bundle_that_was_not_validated(tmp_path: Path, cli: Cli) -> None:
     code, _, error = cli("compare", tmp_path, tmp_path)
     assert code == 2
     assert f"gen3dexport validate {tmp_path}" in error
+    code, _, error = cli("compare", tmp_path / "nope", tmp_path)
+    assert code == 2 and "nope: no report there; give the folder of a bundle that `gen3dexport build` made" in error
 
 
 @pytest.mark.parametrize("share", ["five", "-1", "nan", "inf"])

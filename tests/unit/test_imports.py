@@ -81,7 +81,7 @@ def test_wrong_arguments_are_told_before_any_work(
 
 def test_every_command_is_a_module_of_its_name() -> None:
     folder = Path(gen3dexport.cli.__file__).parent
-    assert {path.stem for path in folder.glob("*.py")} == {*COMMANDS, "__init__", "app", "tables"}
+    assert {path.stem for path in folder.glob("*.py")} == {*COMMANDS, "__init__", "app", "tables", "text_table"}
 
 
 def test_help_cuts_no_summary_and_writes_metavars_in_capitals(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html.parser import HTMLParser
 from typing import Any
 
@@ -13,6 +14,7 @@ from sample_reports import pipeline, report, times
 
 from gen3dexport.assets import kinds
 from gen3dexport.assets.depth_map import DepthMap
+from gen3dexport.assets.mesh import Mesh
 from gen3dexport.assets.points import Points
 from gen3dexport.pages import plots as report_plots
 from gen3dexport.reports.html import Shown, figures, render_html
@@ -61,11 +63,35 @@ def test_everything_is_in_it(page: str) -> None:
     for text in (
         "trellis-mini on executorch-xnnpack", "trellis-mini.bundle", "a CPU", "98.76 MB", "fail", PROMPT,
         "relative_l2", "≥ 0.9", "≤ 0.02", "by roofline v5e", "estimates are not accepted", "no such device",
-        "int8-dynamic", "1.23 M", "4.56 MB", "12.30 MB", "no such system", "7.89 ms", "512 ms", "0.58 ms by roofline",
+        "int8-dynamic", "1.23", "4.56", "12.30", "no such system", "7.89", "512", "0.58 ms by roofline",
         "0.61 ms by xla", "3 warm-up, 20 runs, 2 threads", "0.003", "2e-06", "inf", "0.981", "0.0041", "0.993", "0.972",
-        "98.7 %", "aten.cos.default × 7", "4242", "9.9.9", "9.9.8", "no TPU here",
+        "98.7", "aten.cos.default × 7", "4242", "9.9.9", "9.9.8", "no TPU here",
     ):  # fmt: skip
         assert text in reader.text, text
+
+
+def test_every_table_of_figures_says_their_basis(page: str) -> None:
+    heads = [
+        [re.sub("<[^>]*>", "", th) for th in head.split("</th>")] for head in re.findall("<thead>.*?</thead>", page)
+    ]
+    units = {"parameters, M", "file, MB", "peak memory, MB", "p50, ms", "FLOPs inside, %"}
+    assert units <= {name for head in heads for name in head}
+    figures = [head for head in heads if not {"built with", "operators inside"} & {*head}]
+    assert len(figures) == 5 and all(any("basis" in name for name in head) for head in figures), heads
+
+
+def test_markdown_says_every_figure_s_basis_and_unit() -> None:
+    text = to_markdown(REPORT)
+    assert (
+        "| size, MB | measured relative L2 to quantized | measured relative L2 to fp32 | latency, ms | its basis |"
+        in text
+    )
+    assert "| flow | int8-dynamic | 5.56 | 2e-06 | 0.003 | 7.89 (p90 9.47, p99 11.8) | measured |" in text
+    assert "| flow_tpu | fp32 | 5.56 | unmeasured | unmeasured | 0.58; 0.61 | estimated |" in text
+    assert "latency of flow_tpu: estimated by roofline; xla\n" in text
+    assert "One asset: 512 ms measured (p90 614, p99 768)" in text
+    assert f"| {PROMPT} | 0.981 | 0.993 | 0.0041 | 0.972 | measured |" in text
+    assert "latency of flow: unmeasured: no sm_90 device\n" in to_markdown(DARK)
 
 
 def test_kinds_are_told_apart(page: str) -> None:
@@ -159,9 +185,9 @@ def test_the_rest_of_an_asset_is_the_host_s() -> None:
 def test_few_runs_have_no_percentiles() -> None:
     once = times(512.0).model_copy(update={"runs": 1, "warmup": 0})
     found = report(components=(part("flow", latency=UNKNOWN),), pipeline=pipeline(latency=once))
-    assert "One asset: 512 ms (median of 1)" in to_markdown(found)
+    assert "One asset: 512 ms measured (median of 1)" in to_markdown(found)
     text = render_html(found, Shown())
-    assert '<td class="n">512 ms</td><td class="n">–</td><td class="n">–</td><td class="n">563 ms</td>' in text
+    assert '<td class="n">512</td><td class="n">–</td><td class="n">–</td><td class="n">563</td>' in text
 
 
 def test_error_plot_shows_exact_and_infinite() -> None:
@@ -181,3 +207,25 @@ def test_figures_are_json() -> None:
     assert {name for name, figure in drawn.items() if figure} == {p for p in PLOTS if p.startswith("plot-")}
     json.dumps([*drawn.values(), report_plots.scene(ball(0.3))], allow_nan=False)
     assert {*figures(report(components=(), pipeline=pipeline(latency=UNKNOWN))).values()} == {None}
+
+
+def _seen(figure: dict[str, Any], points: np.ndarray, azimuth: float, elevation: float) -> np.ndarray:
+    """Where the points [V, 3] are in the square view, turned: [V, 2], from -1 to 1 at its edges."""
+    space = figure["layout"]["scene"]
+    low, high = np.array([space[f"{axis}axis"]["range"] for axis in "xyz"]).T
+    points = (points - low) / (high - low) - 0.5  # as Plotly has them in a cube of edge 1
+    (sa, ca), (se, ce) = ((np.sin(angle), np.cos(angle)) for angle in np.radians([azimuth, elevation]))
+    right, up, back = np.array([[-sa, ca, 0], [-se * ca, -se * sa, ce], [ce * ca, ce * sa, se]])
+    distance = np.linalg.norm(list(space["camera"]["eye"].values()))
+    return np.stack([points @ right, points @ up], 1) / (distance - points @ back)[:, None] / np.tan(np.radians(22.5))
+
+
+@pytest.mark.parametrize("scale", [(1, 1, 1), (0.1, 0.1, 1), (8, 3, 20)])
+def test_a_mesh_is_seen_whole_from_every_side(scale: tuple[float, float, float]) -> None:
+    one, other = ball(0.45), ball(0.2)
+    moved = [Mesh(np.float32(m.vertices * scale + 3 * np.float32(scale)), m.faces) for m in (one, other)]
+    figure = report_plots.scene(moved[0])
+    sides = [_seen(figure, moved[0].vertices, a, e) for a in range(0, 360, 15) for e in (-80, 0, 22, 80)]
+    assert np.abs(sides).max() < 1 and np.abs(sides).max() > 0.75
+    beside = report_plots.scene(moved[1], moved)
+    assert beside["layout"]["scene"] == figure["layout"]["scene"]

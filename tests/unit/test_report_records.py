@@ -184,7 +184,7 @@ def test_texts_say_every_budget_program_and_score() -> None:
     assert text.startswith("# trellis-mini on eager: fail")
     assert "| voxels.iou | ≥ 0.99 | 0.95 | measured | fail |" in text
     assert "| latency_ms | ≤ 200 ms | 100 ms | measured | pass |" in text
-    assert "| flow | fp32 | 2 MB | 2e-06 | 0.003 | 10 ms (p90 12, p99 15) |" in text
+    assert "| flow | fp32 | 2 | 2e-06 | 0.003 | 10 (p90 12, p99 15) | measured |" in text
     assert "| prompt | voxels iou | mesh chamfer, m |" in text and "| a / b | 1 | inf |" in text
     junit = to_junit(found)
     assert 'tests="3" failures="1" skipped="1"' in junit and 'name="gaussians.ssim"' in junit

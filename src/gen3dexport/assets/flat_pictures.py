@@ -14,6 +14,9 @@ _STOPS = np.array(
     [[13, 18, 61], [52, 59, 130], [46, 116, 150], [73, 167, 137], [158, 207, 103], [250, 233, 110]], float
 )
 
+WHITE = 65535
+"""The brightest of 16 bits."""
+
 
 def false_colours(values: NDArray[Any]) -> NDArray[np.uint8]:
     """A picture [H, W, 3] of values [H, W], from their least (dark) to their greatest (bright); white where a value is
@@ -36,13 +39,19 @@ def tiff(values: NDArray[np.float32]) -> bytes:
     return stream.getvalue()
 
 
-def grey16(values: NDArray[np.uint16], texts: Mapping[str, str]) -> bytes:
+def steps16(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint16]:
+    """Values in even steps of 16 bits: `low` is 0, `high` is 65535."""
+    shares = (np.asarray(values, np.float64) - low) / ((high - low) or 1.0)
+    return np.rint(np.clip(shares, 0, 1) * WHITE).astype(np.uint16)
+
+
+def grey16(values: NDArray[np.uint16], texts: Mapping[str, str] | None = None) -> bytes:
     """The bytes of a PNG of 16-bit values [H, W], with text entries by name."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
     entries, stream = PngInfo(), io.BytesIO()
-    for name, text in texts.items():
+    for name, text in (texts or {}).items():
         entries.add_text(name, text)
     Image.fromarray(np.ascontiguousarray(values, np.uint16)).save(stream, format="PNG", pnginfo=entries)
     return stream.getvalue()

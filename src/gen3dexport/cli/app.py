@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,11 +38,31 @@ COMMANDS = {
 """Commands in the order of `--help`, and what that says of them: no line of it is cut on 80 columns. Each is a function
 in the module of its name, with an EXAMPLE beside it."""
 
+DEFAULT_RECIPE = "trellis-mini"
 LARGEST_SEED = 2**63 - 1
 
 
 class Command(TyperCommand):
-    """A command whose module may have `notes()`: text that `--help` ends with."""
+    """A command whose numbers are finite, and whose module may have `notes()`: text that `--help` ends with.
+
+    Of an argument that may be given several times, the help says its name alone: Typer's `<list[str]>` is Python.
+    """
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """The arguments and options."""
+        for parameter in self.params:
+            if parameter.nargs == -1:
+                vars(parameter)["display_type_rich"] = lambda ctx: None
+        super().format_options(ctx, formatter)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The arguments; `nan` and `inf`, which Python reads as numbers, are refused."""
+        rest: list[str] = super().parse_args(ctx, args)
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise typer.BadParameter(f"{value} is no finite number", ctx=ctx, param_hint=parameter.opts[:1])
+        return rest
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """The example, and the notes."""
@@ -87,9 +109,14 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-Recipe = Annotated[str, typer.Argument(help="A shipped recipe or a YAML file.", metavar="RECIPE")]
+RecipeAndOverrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help=f"A shipped recipe or a YAML file (default {DEFAULT_RECIPE}), then what to override in it.",
+        metavar="RECIPE|KEY=VALUE",
+    ),
+]
 TargetName = Annotated[str, typer.Option("--target", "-t", help="A shipped target, an alias or a YAML file.")]
-Assignments = Annotated[list[str] | None, typer.Argument(help="Override single fields.", metavar="KEY=VALUE")]
 Bundle = Annotated[Path, typer.Argument(help="A folder made by `gen3dexport build`.", metavar="BUNDLE")]
 
 
@@ -102,12 +129,24 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit
 
 
+def split_arguments(arguments: Sequence[str] | None) -> tuple[str, list[str]]:
+    """The recipe, the default one where none is named, and the `key=value` overrides.
+
+    Raises:
+        UsageError: for a target among them, or two recipes.
+    """
+    names = [word for word in arguments or () if "=" not in word]
+    if (target := next((word for word in names if is_target(word)), None)) is not None:
+        raise UsageError(f"{target!r}: is a target and no recipe; did you mean --target {target}?")
+    if len(names) > 1:
+        raise UsageError(f"{' '.join(names)}: one recipe at a time; overrides are written key=value")
+    return (names[0] if names else DEFAULT_RECIPE), [word for word in arguments or () if "=" in word]
+
+
 def plan_of(recipe: str, target_name: str, assignments: list[str], allow_pickle: bool = False) -> Any:
     """The plan of a recipe on a target, with `key=value` overrides."""
     from gen3dexport.plan import make_plan, read_recipe, read_target
 
-    if (named := next((word for word in assignments if is_target(word)), None)) is not None:
-        raise UsageError(f"{named!r}: not an override; did you mean --target {named}?")
     target = read_target(target_name)
     read = read_recipe(recipe, target, assignments)
     _check_seeds(read)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from gen3dexport.cli.app import Json, TargetName, emit, plan_of
+from gen3dexport.cli.app import Json, RecipeAndOverrides, TargetName, emit, plan_of, split_arguments
 from gen3dexport.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,10 +19,7 @@ EXAMPLE = "gen3dexport build trellis-mini --target executorch -o chair-maker"
 
 
 def build(
-    arguments: Annotated[
-        list[str] | None,
-        typer.Argument(help="A recipe (default trellis-mini), then overrides.", metavar="RECIPE|KEY=VALUE"),
-    ] = None,
+    arguments: RecipeAndOverrides = None,
     target: TargetName = "executorch",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The bundle's folder (default RECIPE-TARGET).")
@@ -39,7 +36,7 @@ def build(
     as_json: Json = False,
 ) -> None:
     """Build a bundle for a target and validate it from disk."""
-    recipe, assignments = split_arguments(arguments or [])
+    recipe, assignments = split_arguments(arguments)
     assignments += ["random_weights=true"] if random_weights else []
     plan_ = plan_of(recipe, target, assignments, allow_pickle)
     if check_reproducible:
@@ -99,11 +96,3 @@ def _check_reproducible(plan: Plan, arguments: list[str], as_json: bool) -> NoRe
     result |= {"files": found.files, "bytes": found.bytes, "differences": [asdict(d) for d in found.differences]}
     emit(as_json, result, "\n".join(lines))
     raise typer.Exit(0 if found.reproducible else EXIT_CODE)
-
-
-def split_arguments(arguments: list[str]) -> tuple[str, list[str]]:
-    """The recipe (trellis-mini when none is named) and the `key=value` overrides."""
-    names = [a for a in arguments if "=" not in a]
-    if len(names) > 1:
-        raise UsageError(f"{' '.join(names)}: one recipe at a time; overrides are written key=value")
-    return (names[0] if names else "trellis-mini"), [a for a in arguments if "=" in a]

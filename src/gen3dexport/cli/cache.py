@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Annotated, Literal
 
 import typer
@@ -56,7 +57,7 @@ def read_size(text: str) -> int:
     found = _SIZE.fullmatch(text.strip())
     if found is None:
         raise UsageError(f"--max-size {text!r}: write a size, e.g. --max-size 500MB, or 0 to remove everything")
-    return int(float(found[1]) * _UNITS[found[2].lower()])
+    return int(Decimal(found[1]) * _UNITS[found[2].lower()])
 
 
 def show_cache(as_json: bool) -> None:

@@ -55,17 +55,20 @@ def compare(
 
 
 def show_comparison(comparison: Comparison) -> None:
-    """Both sides' numbers, what changed, and the verdicts."""
+    """Both sides' numbers, what changed, and below that the verdicts."""
     from rich.text import Text
 
-    from gen3dexport.cli.tables import COLOURS, columns, terminal
-    from gen3dexport.reports.comparison import cells
+    from gen3dexport.cli.tables import COLOURS, terminal
+    from gen3dexport.cli.text_table import show_rows
+    from gen3dexport.reports.comparison import HEAD, cells, notes
 
     console = terminal()
     for name, side in (("A", comparison.a), ("B", comparison.b)):
-        console.print(f"{name}: {side.bundle}, {side.recipe} on {side.target}, {side.device}")
-    table = columns("what", "A", "B", "change", "verdict")
-    for row in comparison.rows:
-        *texts, verdict = cells(row)
-        table.add_row(*texts, Text(verdict, COLOURS.get(row.verdict or "", "yellow")))
-    console.print(table)
+        console.print(f"{name}: {side.bundle}, {side.recipe} on {side.target}, {side.device}", markup=False)
+    rows = [(row, cells(row)) for row in comparison.rows]
+    show_rows(HEAD[:-1], [texts[:-1] for _, texts in rows])
+    for note in notes(comparison):
+        console.print(note, markup=False)
+    for row, (program, what, *_, verdict) in rows:
+        if row.verdict:
+            console.print(f"{program} {what}:", Text(verdict, COLOURS.get(row.verdict, "yellow")), markup=False)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gen3dexport.bundle.manifest import Manifest
 
 EXAMPLE = "gen3dexport inspect chair-maker"
+HEAD = ("program", "role", "scheme", "parameters, M", "size, MB", "files")
 
 
 def inspect(bundle: Bundle, as_json: Json = False) -> None:
@@ -28,7 +29,8 @@ def inspect(bundle: Bundle, as_json: Json = False) -> None:
 
 def show_manifest(manifest: Manifest, folder: Path) -> None:
     """Programs, sizes and operators of a bundle."""
-    from gen3dexport.cli.tables import columns, size_text, terminal
+    from gen3dexport.cli.tables import terminal
+    from gen3dexport.cli.text_table import show_rows
     from gen3dexport.documents.licences import warning
 
     console = terminal()
@@ -41,12 +43,14 @@ def show_manifest(manifest: Manifest, folder: Path) -> None:
         console.print(limit, style="yellow", markup=False)
     if manifest.random_weights:
         console.print("[yellow]random weights: sizes only[/yellow]")
-    table = columns("program", "role", "scheme", "parameters", "size", "files", "inputs")
+    rows = []
     for p in manifest.programs:
-        parameters = f"{manifest.parameters[p.component] / 1e6:.2f} M"
+        sizes = manifest.parameters[p.component] / 1e6, manifest.bytes_of(p) / 1e6
+        rows.append((p.name, p.role, p.scheme, *(f"{size:,.4g}" for size in sizes), ", ".join(p.files)))
+    show_rows(HEAD, rows)
+    for p in manifest.programs:
         inputs = ", ".join(f"{k} {s.dtype} {'x'.join(map(str, s.shape))}" for k, s in p.inputs.items())
-        table.add_row(p.name, p.role, p.scheme, parameters, size_text(manifest.bytes_of(p)), ", ".join(p.files), inputs)
-    console.print(table)
+        console.print(f"[dim]{p.name} takes:[/dim] {inputs}")
     for p in manifest.programs:
         for key, value in {**p.requires, **p.facts}.items():
             console.print(f"[dim]{p.name} {key}:[/dim] {_fact(value)}")
@@ -55,5 +59,5 @@ def show_manifest(manifest: Manifest, folder: Path) -> None:
 
 def _fact(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_fact(v)}" for k, v in value.items())
+        return ", ".join(f"{k} {_fact(v)}" for k, v in value.items()) or "nothing"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

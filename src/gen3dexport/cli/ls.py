@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import itertools
 import json
-import os
-import shutil
-import sys
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from gen3dexport.cli.app import Json
+from gen3dexport.cli.text_table import show_rows
 
 EXAMPLE = "gen3dexport ls targets"
 KINDS = ("recipes", "targets", "families", "schemes")
@@ -132,29 +128,13 @@ def scheme_matrix() -> str:
 
 
 def show_listing(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """One table per kind, as wide as the terminal. Without rich, which takes longer to import than all of this runs."""
-    bold, plain = ("\x1b[1m", "\x1b[0m") if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else ("", "")
+    """One table per kind, as wide as the terminal."""
     for number, (kind, rows) in enumerate(found.items()):
         if kind == "targets":  # what the backend and the device say once more; `show` and --json have it
             rows = [{field: value for field, value in row.items() if field != "summary"} for row in rows]
         if len(found) > 1:
             print(("\n" if number else "") + kind)
-        head, *lines = _folded([list(rows[0]) if rows else [], *([_cell(v) for v in row.values()] for row in rows)])
-        print(bold + head + plain, *lines, sep="\n")
-
-
-def _folded(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of texts as lines of columns; on a terminal, the widest columns are folded until it holds them all."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    room = shutil.get_terminal_size().columns - 2 * (len(widths) - 1)
-    while sys.stdout.isatty() and sum(widths) > room and max(widths) > 12:
-        widths[widths.index(max(widths))] -= 1
-    lines = []
-    for row in rows:
-        cells = [textwrap.wrap(cell, width) if cell else [] for cell, width in zip(row, widths, strict=True)]
-        for parts in itertools.zip_longest(*cells, fillvalue=""):
-            lines.append("  ".join(f"{part:{width}}" for part, width in zip(parts, widths, strict=True)).rstrip())
-    return lines
+        show_rows(list(rows[0]) if rows else [], [[_cell(v) for v in row.values()] for row in rows])
 
 
 def _cell(value: Any) -> str:

@@ -6,16 +6,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from gen3dexport.cli.app import Assignments, Json, Recipe, TargetName, plan_of
+from gen3dexport.cli.app import Json, RecipeAndOverrides, TargetName, plan_of, split_arguments
 
 EXAMPLE = "gen3dexport plan trellis-mini --target tpu"
 
 
-def plan(
-    recipe: Recipe, target: TargetName = "executorch", assignments: Assignments = None, as_json: Json = False
-) -> None:
+def plan(arguments: RecipeAndOverrides = None, target: TargetName = "executorch", as_json: Json = False) -> None:
     """Show what would be built, before any weight is read."""
-    plan_ = plan_of(recipe, target, assignments or [])  # before torch is imported: a wrong recipe is told at once
+    recipe, assignments = split_arguments(arguments)
+    plan_ = plan_of(recipe, target, assignments)  # before torch is imported: a wrong recipe is told at once
     from gen3dexport.sizing import describe
 
     described = describe(plan_)
@@ -25,24 +24,29 @@ def plan(
         show_plan(described)
 
 
+HEAD = ("component", "scheme", "parameters, M", "weights, MB", "expected peak, MB", "basis")
+
+
 def show_plan(plan: Mapping[str, Any]) -> None:
     """Components with their sizes, and operators the target cannot take."""
-    from gen3dexport.cli.tables import columns, size_text, terminal
+    from gen3dexport.cli.tables import terminal
+    from gen3dexport.cli.text_table import show_rows
 
     console = terminal()
     console.print(
         f"[bold]{plan['recipe']}[/bold] on [bold]{plan['target']}[/bold] ({plan['backend']}, {plan['device']})"
     )
-    table = columns("component", "scheme", "parameters", "bytes", "expected peak", "inputs")
+    rows = []
+    for c in plan["components"]:
+        sizes = (f"{c[key] / 1e6:,.4g}" for key in ("parameters", "bytes", "expected_peak_bytes"))
+        rows.append((c["name"], c["scheme"], *sizes, plan["basis"]))
+    show_rows(HEAD, rows)
+    console.print(f"sizes are estimated from {plan['by']}")
     for c in plan["components"]:
         inputs = ", ".join(f"{k} {'x'.join(map(str, v))}" for k, v in c["inputs"].items())
-        sizes = [size_text(c["bytes"]), size_text(c["expected_peak_bytes"])]
-        table.add_row(c["name"], c["scheme"], f"{c['parameters'] / 1e6:.2f} M", *sizes, inputs)
-    console.print(table)
-    for c in plan["components"]:
+        console.print(f"{c['name']} takes: {inputs}", markup=False)
         for pattern, scheme in c["rules"].items():
             console.print(f"{c['name']}: {pattern} {scheme}", markup=False)
-    console.print(f"sizes are estimated from {plan['by']}")
     for name in plan["left_out"]:
         console.print(f"left out: {name} (its weights are not here; run takes --features)", markup=False)
     for c in plan["components"]:

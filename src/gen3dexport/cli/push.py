@@ -22,13 +22,13 @@ def push(bundle: Bundle, name: Name, plain_http: PlainHttp = False, as_json: Jso
     User and password come from GEN3DEXPORT_REGISTRY_USER and GEN3DEXPORT_REGISTRY_PASSWORD, or from Docker's
     configuration. Needs the extra `trust`.
     """
-    from gen3dexport.bundle.manifest import verify
     from gen3dexport.registry.artifact import push as send
     from gen3dexport.registry.client import Repository
     from gen3dexport.registry.names import read_name
+    from gen3dexport.runtime.pipeline import verified
 
     place = read_name(name)
-    manifest = verify(bundle)
+    manifest = verified(bundle).manifest
     digest = send(bundle, manifest, Repository(place, plain_http))
     whole = f"{place.host}/{place.name}@{digest}"
     emit(as_json, {"bundle": str(bundle), "name": str(place), "digest": digest}, f"{place}: pushed as {whole}")

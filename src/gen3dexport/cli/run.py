@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import typer
 
 from gen3dexport.cli.app import LARGEST_SEED, Bundle, Json, emit
-from gen3dexport.errors import UsageError, VerificationError
+from gen3dexport.errors import GenExportError, UsageError, VerificationError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from gen3dexport.assets.edits import Edits
+    from gen3dexport.runtime import LoadedBundle
+    from gen3dexport.runtime.isolated import IsolatedBundle
+    from gen3dexport.runtime.outputs import Chosen, Outputs
+
+    AnyBundle: TypeAlias = LoadedBundle | IsolatedBundle
+
+T = TypeVar("T")
 
 EXAMPLE = 'gen3dexport run chair-maker --prompt "a tall chair with four legs" -o chair.glb --render'
 
@@ -61,6 +67,13 @@ def run(
     image: Annotated[
         Path | None, typer.Option(help="A picture instead of a prompt, best with a transparent background.")
     ] = None,
+    video: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER_OR_FILE",
+            help="A film instead of a picture: each frame makes files of its own (-o depth.exr: depth.0001.exr, ...).",
+        ),
+    ] = None,
     cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Keep what the encoder makes of a prompt or image, and use it.")
     ] = True,
@@ -95,19 +108,35 @@ def run(
 ) -> None:
     """Make an asset with a bundle."""
     from gen3dexport.assets.edits import Edits
+    from gen3dexport.runtime.outputs import Outputs
 
     edits = Edits(largest_part or None, max_faces, sh_degree, size)
-    outputs = out or [Path("asset.glb")]
+    outputs = Outputs(tuple(out or [Path("asset.glb")]), kind, edits, render)
     changed = _assigned(fields or [])
-    made = generate(bundle, prompt, seed, features, outputs, render, image, cache, kind, changed, edits, isolate)
-    lines = []
-    for file in made["assets"]:
-        counts = ", ".join(f"{value:,} {name}" for name, value in file.items() if name not in ("path", "kind"))
-        lines.append(f"{file['path']}: {file['kind'].replace('_', ' ')} of {counts}")
-    lines += [f"seed {made['seed']}"] if seed == -1 else []
-    lines += [f"made in {made['seconds']:.2f} s, after {made['load_seconds']:.1f} s of loading the programs"]
-    lines += [f"{made['picture']}: turntable"] if made["picture"] else []
+    seed = secrets.randbelow(2**32) if (drawn := seed == -1) else seed
+    _check_text(prompt)
+    sources = {"--prompt": prompt, "--features": features, "--image": image, "--video": video}
+    given = [option for option, value in sources.items() if value]
+    if len(given) > 1 and given != ["--prompt", "--features"]:
+        raise UsageError(f"{given[-1]}: assets are made of one thing; leave {' and '.join(given[:-1])} out")
+    outputs.check()  # before the bundle, which may be large, is read
+    if video is not None:
+        made = film(bundle, video, seed, outputs, changed, isolate)
+        lines = [f"{first} to {last}" for first, last in zip(made["first"], made["last"], strict=True)]
+        told = f"{made['frames']} frames, {made['frames_per_second']:.2f} a second"
+    else:
+        made = generate(bundle, prompt, seed, features, outputs, image, cache, changed, isolate)
+        lines = [_told(file) for file in made["assets"]]
+        told = f"made in {made['seconds']:.2f} s"
+    lines += [f"seed {seed}"] if drawn else []
+    lines += [f"{told}, after {made['load_seconds']:.1f} s of loading the programs"]
+    lines += [f"{made['picture']}: turntable"] if made.get("picture") else []
     emit(as_json, made, "\n".join(lines))
+
+
+def _told(file: Mapping[str, Any]) -> str:
+    counts = ", ".join(f"{value:,} {name}" for name, value in file.items() if name not in ("path", "kind"))
+    return f"{file['path']}: {file['kind'].replace('_', ' ')} of {counts}"
 
 
 def generate(
@@ -115,25 +144,19 @@ def generate(
     prompt: str,
     seed: int,
     features: Path | None,
-    outputs: Sequence[Path],
-    picture: bool,
+    outputs: Outputs,
     image: Path | None = None,
     cache: bool = True,
-    kind: str = "",
     fields: Mapping[str, str] | None = None,
-    edits: Edits | None = None,
     isolate: bool = False,
 ) -> dict[str, Any]:
-    """Make the assets of one prompt and write them, with a turntable PNG beside the first if asked.
+    """Make the assets of one prompt and write them.
 
     Args:
-        seed: of the noise; -1 draws one, which the result names.
-        outputs: files; their endings say what goes in (`asset_files`).
+        seed: of the noise.
         image: a picture to make it of, instead of a prompt.
         cache: keep what the encoder makes of a prompt or image, and use it when the same comes again.
-        kind: of asset that every file must hold: mesh, gaussians, radiance_field; "" leaves it to the endings.
         fields: what the pipeline lets a run change, by name; the rest is as the recipe has it.
-        edits: what is changed of the assets on their way into the files; the picture is of the first file's.
         isolate: run the programs in a process of their own.
 
     Raises:
@@ -141,22 +164,95 @@ def generate(
         AccuracyError: when nothing came out.
         VerificationError: when the bundle was changed.
     """
-    from gen3dexport.assets import files as asset_files
-    from gen3dexport.assets.edits import Edits
-    from gen3dexport.cli.tables import say_limits
     from gen3dexport.models.image_preparation import read_image
-    from gen3dexport.pages import viewer
-    from gen3dexport.runtime import condition_cache, load, load_isolated
+    from gen3dexport.runtime import condition_cache
 
-    _check_text(prompt)
-    seed = secrets.randbelow(2**32) if seed == -1 else seed
-    for out in outputs:
-        asset_files.check_output(out, kind, viewer.FILES)  # before the bundle, which may be large, is read
     array = _read_features(features) if features else None
-    if image is not None and (prompt or features):
-        raise UsageError("--image: the asset is made of the image alone; leave --prompt and --features out")
     picture_of = image if image is None or image.is_dir() else read_image(image)  # a folder has several views
-    conditions, edits = condition_cache.folder() if cache else None, edits or Edits()
+
+    def make(loaded: AnyBundle, chosen: Chosen) -> tuple[Mapping[str, Any], float, Mapping[str, Any], Chosen]:
+        start = time.perf_counter()
+        made = loaded.generate_assets(prompt, seed, array, picture_of)
+        return made, time.perf_counter() - start, loaded.encoders, chosen
+
+    conditions = condition_cache.folder() if cache else None
+    (made, seconds, encoders, chosen), load_seconds = _with(bundle, conditions, fields or {}, isolate, outputs, make)
+    files, picture = outputs.write(made, chosen, prompt, outputs.factor(made, chosen))
+    result = {"assets": files, "prompt": prompt, "seed": seed, "picture": picture}
+    result |= {"seconds": seconds, "load_seconds": load_seconds, "image": None if image is None else str(image)}
+    result["encoder"] = {name: {"calls": e.calls, "cached": e.cached} for name, e in encoders.items()}
+    return result
+
+
+def film(
+    bundle: Path,
+    path: Path,
+    seed: int,
+    outputs: Outputs,
+    fields: Mapping[str, str] | None = None,
+    isolate: bool = False,
+) -> dict[str, Any]:
+    """Make the assets of every frame of a film and write them, frame by frame; arguments as of `generate`.
+
+    Args:
+        path: a folder of pictures, or a video file.
+
+    Raises:
+        UsageError: for a film that cannot be read, or whose pictures the outputs would replace.
+        AccuracyError: when nothing came out of a frame; what was made of the frames before it stays.
+        VerificationError: when the bundle was changed.
+    """
+    import numpy as np
+
+    from gen3dexport.cli.tables import progress_bar
+    from gen3dexport.runtime.frames import open_film
+    from gen3dexport.runtime.outputs import numbered
+
+    source = open_film(path)
+    for output in outputs.paths:
+        source.spare(output, numbered)
+
+    def make(loaded: AnyBundle, chosen: Chosen) -> dict[str, Any]:
+        numbers: list[int] = []
+        seconds: list[float] = []
+        factor, start = None, time.perf_counter()
+        with progress_bar(source.count) as advance:
+            for frame in source.frames():
+                begun = time.perf_counter()
+                try:
+                    made = loaded.generate_assets(seed=seed, image=frame.image)
+                    factor = outputs.factor(made, chosen) if factor is None else factor
+                    outputs.write(made, chosen, frame.name, factor, frame.number)
+                except GenExportError as error:
+                    raise type(error)(f"{frame.name}: {error}; frames made before it: {len(numbers)}") from error
+                numbers.append(frame.number)
+                seconds.append(time.perf_counter() - begun)
+                advance()
+        whole = time.perf_counter() - start
+        first, last = ([str(numbered(o, n)) for o in outputs.paths] for n in (numbers[0], numbers[-1]))
+        found = {"video": str(path), "seed": seed, "frames": len(numbers), "first": first, "last": last}
+        found |= {"seconds": whole, "frames_per_second": len(numbers) / whole, "source_frames_per_second": source.rate}
+        return found | {f"p{p}_frame_seconds": float(np.percentile(seconds, p)) for p in (50, 90)}
+
+    found, load_seconds = _with(bundle, None, fields or {}, isolate, outputs, make)
+    return found | {"load_seconds": load_seconds}
+
+
+def _with(
+    bundle: Path,
+    conditions: Path | None,
+    fields: Mapping[str, str],
+    isolate: bool,
+    outputs: Outputs,
+    work: Callable[[AnyBundle, Chosen], T],
+) -> tuple[T, float]:
+    """What `work` makes with a loaded bundle and the kinds that go into the outputs; seconds of loading.
+
+    It is begun anew where a build has put another bundle there meanwhile: that one is as good.
+    """
+    from gen3dexport.cli.tables import say_limits
+    from gen3dexport.runtime import load, load_isolated
+
     while True:
         with load_isolated(bundle, conditions) if isolate else nullcontext(load(bundle, conditions)) as loaded:
             say_limits(loaded.manifest.recipe["name"], loaded.manifest.licences)
@@ -164,38 +260,15 @@ def generate(
                 raise UsageError(f"{bundle}: was built with random weights, for sizing; its assets would mean nothing")
             if fields:
                 loaded.change(fields)
-            made_kinds = loaded.settings.asset_kinds
-            chosen = {out: asset_files.choose(out, made_kinds, kind, viewer.FILES) for out in outputs}
-            edits.check(list(chosen.values()))
+            chosen = outputs.choose(loaded.settings.asset_kinds)
             start = time.perf_counter()
             try:
                 loaded.load_programs()
-                load_seconds, start = time.perf_counter() - start, time.perf_counter()
-                made = loaded.generate_assets(prompt, seed, array, picture_of)
                 seconds = time.perf_counter() - start
-                break
+                return work(loaded, chosen), seconds
             except VerificationError:
                 if not loaded.replaced():
-                    raise  # else a build has put another bundle here: that one is as good
-    files: list[dict[str, Any]] = []
-    written: dict[Path, Any] = {}
-    factor = edits.factor(made[next(iter(chosen.values()))])
-    for out, held in chosen.items():
-        written[out] = edits.applied(made[held], factor, asset_files.format_of(held, out, viewer.FILES))
-        asset_files.write(written[out], out, prompt, viewer.FILES)
-        files.append({"path": str(out), "kind": held, **asset_files.counts(written[out])})
-    result = {"assets": files, "prompt": prompt, "seed": seed, "picture": None}
-    result |= {"seconds": seconds, "load_seconds": load_seconds, "image": None if image is None else str(image)}
-    result["encoder"] = {name: {"calls": e.calls, "cached": e.cached} for name, e in loaded.encoders.items()}
-    if picture:
-        from gen3dexport.assets.draw import render
-
-        path = outputs[0].with_suffix(".png")
-        if path in outputs:  # a map of depth in 16 bits
-            path = path.with_name(f"{path.stem}-picture.png")
-        render.save_png(asset_files.turntable(edits.shaped(made[chosen[outputs[0]]])), path)
-        result["picture"] = str(path)
-    return result
+                    raise
 
 
 def _check_text(prompt: str) -> None:

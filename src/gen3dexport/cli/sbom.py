@@ -27,23 +27,20 @@ def sbom(
     measured. The same bundle gives the same bytes; there is a time in it when SOURCE_DATE_EPOCH is set.
     """
     from gen3dexport.bundle.files import file_of
-    from gen3dexport.bundle.manifest import verify
     from gen3dexport.bundle.report_files import DIGESTS, MANIFEST, REPORTS, SIGNATURE
     from gen3dexport.disk import check_place, write_atomically
     from gen3dexport.reports.bill import bill
     from gen3dexport.reports.report import read_report
-    from gen3dexport.runtime.pipeline import LoadedBundle
+    from gen3dexport.runtime.pipeline import verified
 
     if out is not None:
         if out.resolve().is_relative_to(bundle.resolve()):
             raise UsageError(f"{out}: lies in the bundle, whose files are fixed; name a place outside, e.g. {out.name}")
         check_place(out)
-    manifest = verify(bundle)
-    loaded = LoadedBundle(bundle, manifest)
-    loaded.check_settings()
+    loaded = verified(bundle)
     rest = {n: file_of(bundle / n) for n in (MANIFEST, *REPORTS, DIGESTS, SIGNATURE) if (bundle / n).is_file()}
     report = read_report(bundle) if "report.json" in rest else None
-    text = json.dumps(bill(manifest, rest, loaded.settings.asset_kinds, report), indent=1) + "\n"
+    text = json.dumps(bill(loaded.manifest, rest, loaded.settings.asset_kinds, report), indent=1) + "\n"
     if out is None:
         print(text, end="")
     else:

@@ -7,18 +7,20 @@ from typing import Annotated
 
 import typer
 
-from gen3dexport.cli.app import Assignments, Json, Recipe, TargetName, plan_of
+from gen3dexport.cli.app import Json, RecipeAndOverrides, TargetName, plan_of, split_arguments
 
 EXAMPLE = "gen3dexport sensitivity trellis-mini --target executorch -o flow-layers.html"
 
 
 def sensitivity(
-    recipe: Recipe,
+    arguments: RecipeAndOverrides = None,
     target: TargetName = "executorch",
-    assignments: Assignments = None,
-    component: Annotated[list[str] | None, typer.Option(help="Only this component; may be given again.")] = None,
+    component: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this component; may be given again.")
+    ] = None,
     scheme: Annotated[
-        list[str] | None, typer.Option(help="Try this scheme (default the recipe's, else all of the target).")
+        list[str] | None,
+        typer.Option(metavar="SCHEME", help="Try this scheme (default the recipe's, else all of the target)."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write this page, with plots.")] = None,
     as_json: Json = False,
@@ -27,8 +29,10 @@ def sensitivity(
 
     Runs the eager model with the target's own quantization; nothing is lowered.
     """
-    plan_ = plan_of(recipe, target, assignments or [])  # before torch is imported: a wrong recipe is told at once
-    from gen3dexport.cli.tables import show_rows, stages
+    recipe, assignments = split_arguments(arguments)
+    plan_ = plan_of(recipe, target, assignments)  # before torch is imported: a wrong recipe is told at once
+    from gen3dexport.cli.tables import stages
+    from gen3dexport.cli.text_table import show_rows
     from gen3dexport.plan import require_ready
     from gen3dexport.search.sensitivity import HEAD, cells, check_asked
     from gen3dexport.search.sensitivity import sensitivity as measure

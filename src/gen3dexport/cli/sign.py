@@ -35,11 +35,11 @@ def sign(
     from the environment: GEN3DEXPORT_KEY_PASSWORD. Needs the extra `trust`, and no network.
     """
     from gen3dexport.bundle import signatures
-    from gen3dexport.bundle.manifest import verify
+    from gen3dexport.runtime.pipeline import verified
 
     if chain and certificate is None:
         raise UsageError("--certificate-chain: belongs to a certificate; name that with --certificate")
-    manifest = verify(bundle)
+    manifest = verified(bundle).manifest
     path = signatures.sign(bundle, key, certificate, chain or [])
     count = len(manifest.files) + 1
     emit(as_json, {"signature": str(path), "files": count}, f"{path}: signature of {count} files")

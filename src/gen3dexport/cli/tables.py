@@ -10,7 +10,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from gen3dexport.documents.licences import Licences, warning
 
@@ -71,9 +70,19 @@ def say_limits(name: str, licences: Licences) -> None:
         print(limit, file=sys.stderr)
 
 
-def show_rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table of texts; marks of an HTML heading (`#`, `~`) are left out."""
-    table = columns(*(name.lstrip("#~") for name in head))
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    terminal().print(table)
+@contextmanager
+def progress_bar(count: int | None) -> Iterator[Callable[[], None]]:
+    """A bar on a terminal's stderr, with frames a second; what is called after each frame."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    rate = TextColumn("{task.fields[rate]}")
+    columns = (TextColumn("frames"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("frames", total=count, rate="")
+
+        def advance() -> None:
+            done = progress.tasks[0]
+            progress.update(task, advance=1, rate=f"{(done.completed + 1) / max(done.elapsed or 0, 1e-9):.2f} a second")
+
+        yield advance

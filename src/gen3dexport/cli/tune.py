@@ -8,15 +8,14 @@ from typing import Annotated
 
 import typer
 
-from gen3dexport.cli.app import Assignments, Json, Recipe, TargetName, plan_of
+from gen3dexport.cli.app import Json, RecipeAndOverrides, TargetName, plan_of, split_arguments
 
 EXAMPLE = "gen3dexport tune trellis-mini --target executorch --max-loss 0.01 --minimize size"
 
 
 def tune(
-    recipe: Recipe,
+    arguments: RecipeAndOverrides = None,
     target: TargetName = "executorch",
-    assignments: Assignments = None,
     max_loss: Annotated[float, typer.Option(min=0, help="Allowed loss of the assets against the float32 ones.")] = 0.01,
     minimize: Annotated[str, typer.Option(help="size, latency or memory.")] = "size",
     candidates: Annotated[int, typer.Option(min=1, help="Mixtures that are built and measured.")] = 5,
@@ -32,11 +31,13 @@ def tune(
     then built and measured from disk (estimated, where the target's device is not here and its backend has a cost
     model).
     """
-    plan_ = plan_of(recipe, target, assignments or [])  # before torch is imported: a wrong recipe is told at once
-    from gen3dexport.cli.tables import show_rows, stages
+    recipe, assignments = split_arguments(arguments)
+    plan_ = plan_of(recipe, target, assignments)  # before torch is imported: a wrong recipe is told at once
+    from gen3dexport.cli.tables import stages
+    from gen3dexport.cli.text_table import show_rows
     from gen3dexport.plan import require_ready
     from gen3dexport.search.page import tune_html
-    from gen3dexport.search.tune import HEAD, Goal, cells
+    from gen3dexport.search.tune import Goal, cells, head
     from gen3dexport.search.tune import tune as search
     from gen3dexport.search.tuned_recipe import tuned_recipe
 
@@ -44,15 +45,15 @@ def tune(
     with stages(list(plan_.schemes), quiet=as_json) as on_stage:
         result = search(plan_, Goal(minimize, max_loss, candidates), on_stage)
     path = out or Path(f"{plan_.recipe.name}-{plan_.target.name}.yaml")
-    text = tuned_recipe(recipe, assignments or [], result, list(plan_.schemes))
+    text = tuned_recipe(recipe, assignments, result, list(plan_.schemes))
     rows = [cells(c, result) for c in result.candidates]
     path.write_text(text, encoding="utf-8")
     path.with_suffix(".json").write_text(result.model_dump_json(by_alias=True, indent=1) + "\n", encoding="utf-8")
-    path.with_suffix(".html").write_text(tune_html(result, HEAD, rows, text), encoding="utf-8")
+    path.with_suffix(".html").write_text(tune_html(result, head(result), rows, text), encoding="utf-8")
     if as_json:
         print(json.dumps({**result.model_dump(mode="json", by_alias=True), "path": str(path)}, indent=1))
         return
-    show_rows(HEAD, rows)
+    show_rows(head(result), rows)
     gain = f"{100 * result.gain:.0f}% below the best uniform choice ({result.best_uniform})"
     print(f"{path}: {result.chosen}, {gain}; evidence: {path.with_suffix('.html')}")
     print(f"next:   gen3dexport build {path} --target {plan_.target.name}")

@@ -69,7 +69,15 @@ def show_report(report: Report, folder: Path, manifest: Manifest, place: Path | 
     from rich.text import Text
 
     from gen3dexport.cli.tables import COLOURS, columns, size_text, terminal
-    from gen3dexport.reports.text import error_text, latency_text, limit_text, value_text
+    from gen3dexport.cli.text_table import show_rows
+    from gen3dexport.reports.text import (
+        PROGRAM_HEAD,
+        latency_text,
+        limit_text,
+        program_cells,
+        program_notes,
+        value_text,
+    )
 
     console = terminal()
     colour = COLOURS[report.verdict]
@@ -78,14 +86,12 @@ def show_report(report: Report, folder: Path, manifest: Manifest, place: Path | 
     console.print(f"[{colour}]{report.verdict}[/{colour}]", f"({where} on {report.device})")
     if report.random_weights:
         console.print("[yellow]random weights: sizes only, assets would mean nothing[/yellow]")
-    table = columns("program", "scheme", "size", "vs quantized", "vs fp32", "latency")
-    for c in report.components:
-        errors = error_text(c.errors, "quantized"), error_text(c.errors, "fp32")
-        table.add_row(c.name, c.scheme, size_text(c.bytes), *errors, latency_text(c.latency))
-    console.print(table)
+    show_rows(PROGRAM_HEAD, [program_cells(c) for c in report.components])
+    for note in program_notes(report.components):
+        console.print(note, markup=False)
     console.print(f"one asset: {latency_text(report.pipeline.latency)}")
     if report.budgets:
-        table = columns("budget", "limit", "value", "", "verdict")
+        table = columns("budget", "limit", "value", "basis", "verdict")
         for b in report.budgets:
             verdict = Text(b.verdict + (f": {b.reason}" if b.reason else ""), COLOURS[b.verdict])
             table.add_row(b.name, limit_text(b), value_text(b), b.basis, verdict)

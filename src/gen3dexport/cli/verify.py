@@ -47,13 +47,11 @@ def check(bundle: Path, key: Path | None, chain: list[Path]) -> tuple[int, int]:
         UsageError: when it is no bundle, or the key is none.
         VerificationError: when anything is not as it was written or signed.
     """
-    from gen3dexport.bundle.manifest import verify as verify_bundle
-    from gen3dexport.runtime.pipeline import LoadedBundle
+    from gen3dexport.runtime.pipeline import verified
 
     if key is not None and chain:
         raise UsageError("--key, --certificate-chain: a signature is checked with one of them; leave one out")
-    manifest = verify_bundle(bundle)
-    LoadedBundle(bundle, manifest).check_settings()
+    manifest = verified(bundle).manifest
     if key is not None or chain:
         from gen3dexport.bundle import signatures
 

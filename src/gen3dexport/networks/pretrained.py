@@ -66,12 +66,16 @@ def read_pretrained(
     """
     path = folder / "model.safetensors"
     state = read_weights(path, allow_pickle, strip_prefix)
+    # The library takes no tensors without values, and no other device: one zero stands for all of a tensor's values.
+    held = {
+        k: torch.zeros((), dtype=v.dtype, device="cpu").expand(v.shape) if v.is_meta else v for k, v in state.items()
+    }
     try:
-        with _quiet():
+        with _quiet(), torch.device("cpu"):
             made, found = model.from_pretrained(
                 None,
                 config=config,
-                state_dict=state,
+                state_dict=held,
                 dtype=torch.float32,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # reported below, with all the rest

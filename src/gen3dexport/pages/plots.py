@@ -19,6 +19,16 @@ _BLUE, _AMBER, _GREEN, _VIOLET, _GREY = "#2455c3", "#d98a1f", "#1f8a70", "#6b3fa
 _RED, _SKY, _OLIVE = "#b5413c", "#5aa9d6", "#8a8f2a"
 _FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#1b2430"}
 _CLAY = "#cf9068"
+_FIELD_OF_VIEW = math.radians(45)
+"""Of Plotly's camera, from the lower to the upper edge; what it sees has edges of 1."""
+_DISTANCE = 1.05 * 0.5 / math.sin(_FIELD_OF_VIEW / 2)
+"""Of the camera from the middle: a ball of diameter 1 leaves a twentieth free."""
+_AZIMUTH, _ELEVATION = math.radians(35), math.radians(22)
+_EYE = (
+    _DISTANCE * math.cos(_ELEVATION) * math.cos(_AZIMUTH),
+    _DISTANCE * math.cos(_ELEVATION) * math.sin(_AZIMUTH),
+    _DISTANCE * math.sin(_ELEVATION),
+)
 
 
 def latency(
@@ -189,8 +199,12 @@ def pareto(points: Sequence[Point], title: str) -> Figure | None:
     return figure
 
 
-def scene(mesh: Mesh) -> Figure:
-    """A mesh to turn: the unit cube, z up, seen from the azimuth and elevation of the still pictures."""
+def scene(mesh: Mesh, beside: Sequence[Mesh] = ()) -> Figure:
+    """A mesh to turn, z up, seen from the azimuth and elevation of the still pictures.
+
+    The view holds a ball around the mesh however it is turned; meshes `beside` it are seen at the same scale.
+    """
+    center, radius = _ball([mesh, *beside])
     points = np.round(mesh.vertices.astype(np.float64), 4)
     color: Figure = {"color": _CLAY}
     if mesh.colors is not None:
@@ -198,7 +212,10 @@ def scene(mesh: Mesh) -> Figure:
     x, y, z = (points[:, k].tolist() for k in range(3))
     i, j, k = (mesh.faces[:, c].tolist() for c in range(3))
     light = {"ambient": 0.55, "diffuse": 0.75, "specular": 0.12, "roughness": 0.6, "fresnel": 0.1}
-    axis = {"visible": False, "range": [-0.52, 0.52]}
+    axes = {
+        f"{name}axis": {"visible": False, "range": [middle - radius, middle + radius]}
+        for name, middle in zip("xyz", center, strict=True)
+    }
     return {
         "scene": True,
         "data": [
@@ -211,11 +228,18 @@ def scene(mesh: Mesh) -> Figure:
             "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
             "paper_bgcolor": "#eef1f4",
             "scene": {
-                "xaxis": axis, "yaxis": axis, "zaxis": axis, "aspectmode": "cube", "dragmode": "turntable",
-                "camera": {"eye": {"x": 1.14, "y": 0.8, "z": 0.56}, "center": {"x": 0, "y": 0, "z": 0}},
+                **axes, "aspectmode": "cube", "dragmode": "turntable",
+                "camera": {"eye": dict(zip("xyz", _EYE, strict=True)), "center": {"x": 0, "y": 0, "z": 0}},
             },
         },
     }  # fmt: skip
+
+
+def _ball(meshes: Sequence[Mesh]) -> tuple[list[float], float]:
+    """Center and radius of a ball around what the faces of all meshes use: that of their bounding box."""
+    used = np.concatenate([mesh.vertices[np.unique(mesh.faces)] for mesh in meshes]).astype(np.float64)
+    center = (used.min(0) + used.max(0)) / 2
+    return center.tolist(), float(np.linalg.norm(used - center, axis=1).max())
 
 
 def _figure(traces: Sequence[Figure], title: str, rows: int, log: bool = False) -> Figure:

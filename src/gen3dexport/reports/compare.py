@@ -57,11 +57,13 @@ class Entry:
 
     Attributes:
         program: that it is of; "" for the whole bundle.
+        unit: "" for a pure number.
         group: of the threshold that judges it, or None when it is only shown.
     """
 
     program: str
     metric: str
+    unit: str
     value: Value
     group: Group | None = None
 
@@ -101,18 +103,18 @@ def _side(report: Report) -> Side:
 def _entries(report: Report, other: Report) -> list[Entry]:
     """Every number that is compared; size, latency and quality are judged of the bundle, memory of each program."""
     found = [
-        Entry("", "size_mb", Measured(value=report.size_bytes / 1e6), "size"),
-        Entry("", "latency_ms", median(report.pipeline.latency), "latency"),
+        Entry("", "size_mb", "MB", Measured(value=report.size_bytes / 1e6), "size"),
+        Entry("", "latency_ms", "ms", median(report.pipeline.latency), "latency"),
         *_scores(report, other),
     ]
     for c in report.components:
         error = c.errors.worst("fp32")
         unknown = Unmeasured(reason=c.missing or "there is no float32 result of it")
         found += [
-            Entry(c.name, "size_mb", Measured(value=c.bytes / 1e6)),
-            Entry(c.name, "latency_ms", median(c.latency)),
-            Entry(c.name, "peak_memory_mb", peak_mb(c.peak_memory), "memory"),
-            Entry(c.name, "relative_l2_fp32", unknown if error is None else Measured(value=error)),
+            Entry(c.name, "size_mb", "MB", Measured(value=c.bytes / 1e6)),
+            Entry(c.name, "latency_ms", "ms", median(c.latency)),
+            Entry(c.name, "peak_memory_mb", "MB", peak_mb(c.peak_memory), "memory"),
+            Entry(c.name, "relative_l2_fp32", "", unknown if error is None else Measured(value=error)),
         ]
     return found
 
@@ -130,8 +132,8 @@ def _scores(report: Report, other: Report) -> list[Entry]:
             for place, score in enumerate(scores):
                 values = [s.value for q in quality if (s := q.score(kind, score.name)) is not None]
                 mean = Measured(value=sum(values) / len(values)) if values else unmeasured
-                entries.append(Entry("", f"{kind}.{score.name}", mean, None if place else "quality"))
-    return entries or [Entry("", "quality", unmeasured, "quality")]
+                entries.append(Entry("", f"{kind}.{score.name}", score.unit, mean, None if place else "quality"))
+    return entries or [Entry("", "quality", "", unmeasured, "quality")]
 
 
 def _unlike(metric: str, a: Report, b: Report) -> str | None:
@@ -167,6 +169,7 @@ def _row(one: Entry | None, other: Entry | None, thresholds: Thresholds, a: Repo
     return Row(
         program=entry.program,
         metric=entry.metric,
+        unit=entry.unit,
         a=None if one is None else one.value,
         b=None if other is None else other.value,
         change=change,

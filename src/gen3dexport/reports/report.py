@@ -82,8 +82,12 @@ def read_report(path: Path) -> Report:
     if path.is_dir() and file.is_symlink():
         raise VerificationError(f"{file}: a link; a bundle has none, copy or build it again")
     if not file.is_file():
-        remedy = f"; make it with: gen3dexport validate {path}" if path.is_dir() else ""
-        raise UsageError(f"{file}: no report there{remedy}")
+        remedy = (
+            f"make it with: gen3dexport validate {path}"
+            if path.is_dir()
+            else "give the folder of a bundle that `gen3dexport build` made, or its report.json"
+        )
+        raise UsageError(f"{file}: no report there; {remedy}")
     try:
         text = file.read_text(encoding="utf-8")
         data = json.loads(text)

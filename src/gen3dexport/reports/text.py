@@ -7,7 +7,18 @@ from xml.etree import ElementTree
 
 from gen3dexport.assets.score import Score
 from gen3dexport.documents.licences import warning
-from gen3dexport.reports.records import Against, Errors, Estimated, Judged, Latency, MeasuredTimes, Quality, Report
+from gen3dexport.reports.records import (
+    Against,
+    Estimated,
+    Judged,
+    Latency,
+    MeasuredTimes,
+    ProgramReport,
+    Quality,
+    Report,
+    Unmeasured,
+    Value,
+)
 
 ENOUGH_RUNS = 5
 """Fewer calls have no 90th and 99th percentile that means anything."""
@@ -18,22 +29,72 @@ def number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:.{digits}g}"
 
 
+def basis_text(found: Value) -> str:
+    """`measured`, `estimated by roofline v5e` or `unmeasured: reason`."""
+    match found:
+        case Estimated():
+            return f"estimated by {found.worst.by}"
+        case Unmeasured():
+            return f"unmeasured: {found.reason}"
+    return found.basis
+
+
 def latency_text(latency: Latency) -> str:
-    """`1.2 ms (p90 1.4, p99 1.5)`, `1.2 ms (median of 2)`, `0.58 ms (estimated: v5e)` or `unmeasured: reason`."""
+    """`1.2 ms measured (p90 1.4, p99 1.5)`, `1.2 ms measured (median of 2)`, `0.58 ms estimated by roofline v5e` or
+    `unmeasured: reason`."""
     match latency:
         case MeasuredTimes():
-            if latency.runs < ENOUGH_RUNS:
-                return f"{number(latency.p50_ms)} ms (median of {latency.runs})"
-            return f"{number(latency.p50_ms)} ms (p90 {number(latency.p90_ms)}, p99 {number(latency.p99_ms)})"
+            return f"{number(latency.p50_ms)} ms measured ({_spread(latency)})"
         case Estimated():
-            return "; ".join(f"{number(e.value)} ms (estimated: {e.by})" for e in latency.estimates)
+            return "; ".join(f"{number(e.value)} ms estimated by {e.by}" for e in latency.estimates)
     return f"unmeasured: {latency.reason}"
 
 
-def error_text(errors: Errors, reference: Against) -> str:
-    """The largest relative L2 error of one program, as people read it."""
-    found = errors.worst(reference)
+def _spread(latency: MeasuredTimes) -> str:
+    if latency.runs < ENOUGH_RUNS:
+        return f"median of {latency.runs}"
+    return f"p90 {number(latency.p90_ms)}, p99 {number(latency.p99_ms)}"
+
+
+PROGRAM_HEAD = (
+    "program",
+    "scheme",
+    "size, MB",
+    "measured relative L2 to quantized",
+    "measured relative L2 to fp32",
+    "latency, ms",
+    "its basis",
+)
+
+
+def program_cells(program: ProgramReport, spread: bool = False) -> tuple[str, ...]:
+    """A program in a table under `PROGRAM_HEAD`; with `spread`, percentiles stand beside a measured median."""
+    match latency := program.latency:
+        case MeasuredTimes():
+            milliseconds = number(latency.p50_ms) + (f" ({_spread(latency)})" if spread else "")
+        case Estimated():
+            milliseconds = "; ".join(number(e.value) for e in latency.estimates)
+        case Unmeasured():
+            milliseconds = number(None)
+    errors = _error(program, "quantized"), _error(program, "fp32")
+    return program.name, program.scheme, number(program.bytes / 1e6), *errors, milliseconds, latency.basis
+
+
+def _error(program: ProgramReport, reference: Against) -> str:
+    found = program.errors.worst(reference)
     return "unmeasured" if found is None else number(found, 2)
+
+
+def program_notes(programs: Sequence[ProgramReport]) -> list[str]:
+    """Below that table: which cost models estimated a latency, or why it is unmeasured; a line for programs alike."""
+    alike: dict[str, list[str]] = {}
+    for program in programs:
+        match program.latency:
+            case Estimated() as latency:
+                alike.setdefault("estimated by " + "; ".join(e.by for e in latency.estimates), []).append(program.name)
+            case Unmeasured() as latency:
+                alike.setdefault(basis_text(latency), []).append(program.name)
+    return [f"latency of {', '.join(names)}: {text}" for text, names in alike.items()]
 
 
 def limit_text(budget: Judged) -> str:
@@ -72,7 +133,7 @@ def to_markdown(report: Report) -> str:
         "",
         *_licences(report),
         "",
-        *_table(
+        *table(
             ("budget", "limit", "value", "basis", "verdict"),
             [
                 (b.name, limit_text(b), value_text(b), b.basis, b.verdict + (f" ({b.reason})" if b.reason else ""))
@@ -80,28 +141,16 @@ def to_markdown(report: Report) -> str:
             ],
         ),
         "",
-        *_table(
-            ("program", "scheme", "size", "rel. L2 to quantized", "to fp32", "latency"),
-            [
-                (
-                    c.name,
-                    c.scheme,
-                    f"{number(c.bytes / 1e6)} MB",
-                    error_text(c.errors, "quantized"),
-                    error_text(c.errors, "fp32"),
-                    latency_text(c.latency),
-                )
-                for c in report.components
-            ],
-        ),
+        *table(PROGRAM_HEAD, [program_cells(c, spread=True) for c in report.components]),
         "",
+        *(line for note in program_notes(report.components) for line in (note, "")),
         f"One asset: {latency_text(report.pipeline.latency)}",
         "",
     ]
     if quality := report.pipeline.quality:
         columns = score_columns(quality)
-        head = ("prompt", *(score_heading(kind, score) for kind, score in columns))
-        lines += _table(head, [(q.prompt, *score_cells(q, columns)) for q in quality])
+        head = ("prompt", *(score_heading(kind, score) for kind, score in columns), "basis")
+        lines += table(head, [(q.prompt, *score_cells(q, columns), "measured") for q in quality])
     return "\n".join(lines) + "\n"
 
 
@@ -111,8 +160,8 @@ def _licences(report: Report) -> list[str]:
     return [f"Licences: {known}." + (f" **{limit}**" if limit else "")]
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table."""
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table."""
     first, *rest = (f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in (head, *rows))
     return [first, "|" + "---|" * len(head), *rest]
 

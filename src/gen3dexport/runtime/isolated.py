@@ -11,11 +11,11 @@ import operator
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 import warnings
+import weakref
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -27,14 +27,16 @@ from gen3dexport.assets import kinds
 from gen3dexport.assets.mesh import Mesh
 from gen3dexport.bundle import golden
 from gen3dexport.bundle.manifest import Manifest, read_manifest
+from gen3dexport.children import Child
+from gen3dexport.disk import scratch
 from gen3dexport.errors import UsageError, VerificationError, of_kind
 from gen3dexport.models.image_preparation import read_image
 from gen3dexport.models.run_fields import with_run_fields
 from gen3dexport.runtime import child_end, isolated_child
 from gen3dexport.runtime.pipeline import LoadedBundle, require_mesh
 
-_STDERR = "stderr.txt"
-_LONGEST = 2**16  # bytes of what the process said that are looked at when it has ended
+_LONGEST = 2**24  # characters of an answer: names, counts and warnings
+_ENDING_S = 10.0  # a process that has closed its answers may still write its core
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,17 @@ class Answered:
 
 
 @dataclass
-class _Child:
-    process: subprocess.Popen[str]
+class _Opened:
+    """The process of a bundle.
+
+    Attributes:
+        answers: what it answers; folder: where arrays lie, until `leaving` is closed; owner: this process.
+    """
+
+    child: Child
     answers: IO[str]
+    folder: Path
+    leaving: ExitStack
     owner: int
 
 
@@ -67,8 +77,7 @@ class IsolatedBundle:
         self.encoders: dict[str, Answered] = {}
         self._conditions = conditions
         self._fields: dict[str, str] = {}
-        self._child: _Child | None = None
-        self._scratch = tempfile.TemporaryDirectory(prefix="gen3dexport-")
+        self._opened: _Opened | None = None
         self._lock = threading.RLock()
         with self._lock:
             self._start()
@@ -120,20 +129,19 @@ class IsolatedBundle:
         arrays = {} if features is None else {"features": np.asarray(features, np.float32, order="C")}
         if image is not None:
             arrays["image"] = np.asarray(read_image(image), order="C")
-        scratch = Path(self._scratch.name)
         with self._lock:
-            save_file(arrays, scratch / isolated_child.REQUEST)
+            folder = self._running().folder
+            save_file(arrays, folder / isolated_child.REQUEST)
             self._ask({"do": "make", "prompt": prompt, "seed": operator.index(seed)})
-            found = golden.read_assets(scratch / golden.ASSETS)[0]
+            found = golden.read_assets(folder / golden.ASSETS)[0]
         return {kind: kinds.of(kind).from_arrays(made) for kind, made in found.items()}
 
     def close(self) -> None:
         """End the process; a later call starts one anew."""
         with self._lock:
-            child, self._child = self._child, None
-            if child is not None and child.owner == os.getpid():
-                child.process.kill()
-                _ended(child)
+            if self._opened is not None:
+                self._opened = None
+                self._close()
 
     def __enter__(self) -> IsolatedBundle:
         return self
@@ -144,29 +152,33 @@ class IsolatedBundle:
     def _ask(self, request: Mapping[str, Any]) -> None:
         """Have the process do something, in one that is started where there is none."""
         with self._lock:
-            if self._child is None:
-                self._start()
+            self._running()
             self._exchange(request)
 
+    def _running(self) -> _Opened:
+        """The process; it is started where there is none."""
+        if self._opened is None:
+            self._start()
+        assert self._opened is not None
+        return self._opened
+
     def _start(self) -> None:
-        """Start a process, and have it open the bundle."""
-        take, give = os.pipe()
-        scratch = self._scratch.name
-        command = [sys.executable, "-P", "-m", isolated_child.__name__, str(self.folder.absolute()), str(give), scratch]
-        try:
-            with open(Path(scratch, _STDERR), "wb") as said:
-                process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.PIPE,
-                    stdout=said,
-                    stderr=said,
-                    text=True,
-                    pass_fds=(give,),
-                    start_new_session=True,  # a key of the terminal stops this process, which ends that one
-                )
-        finally:
-            os.close(give)
-        self._child = _Child(process, os.fdopen(take, encoding="utf-8"), os.getpid())
+        """Start a process, and have it open the bundle.
+
+        It ends with this one, and its folder goes with it; what a killed process left goes with the next such folder.
+        """
+        with ExitStack() as stack:
+            folder = stack.enter_context(scratch())  # where runtimes unpack programs, too
+            take, give = os.pipe()
+            answers = stack.enter_context(os.fdopen(take, encoding="utf-8", errors="replace"))
+            bundle = str(self.folder.absolute())
+            command = [sys.executable, "-P", "-m", isolated_child.__name__, bundle, str(give), str(folder)]
+            try:  # a key of the terminal stops this process, which ends that one
+                child = Child(command, {**os.environ, "TMPDIR": str(folder)}, pass_fds=(give,), start_new_session=True)
+            finally:
+                os.close(give)
+            self._opened = _Opened(child, answers, folder, stack.pop_all(), os.getpid())
+        self._close = weakref.finalize(self, _close, self._opened)
         conditions = None if self._conditions is None else str(self._conditions)
         try:
             digest = self._exchange({"do": "open", "conditions": conditions, "fields": self._fields})["digest"]
@@ -182,26 +194,25 @@ class IsolatedBundle:
         Raises:
             GenExportError: the process's own, or how it ended.
         """
-        child = self._child
-        assert child is not None and child.process.stdin is not None
-        if child.owner != os.getpid():
+        opened = self._opened
+        assert opened is not None and opened.child.process.stdin is not None
+        if opened.owner != os.getpid():
             raise UsageError(f"{self.folder}: was loaded before this process was forked; load it in each worker")
         line = ""
         try:
-            print(json.dumps(request), file=child.process.stdin, flush=True)
-            line = child.answers.readline()
+            opened.child.process.stdin.write(json.dumps(request).encode() + b"\n")
+            opened.child.process.stdin.flush()
+            line = opened.answers.readline(_LONGEST)
         except BrokenPipeError:
             pass  # it has ended
         except BaseException:  # this process is to stop: nobody will read the answer
             self.close()
             raise
         if not line.endswith("\n"):
-            self._child = None
-            code = _ended(child)
-            with open(Path(self._scratch.name, _STDERR), "rb") as stream:
-                stream.seek(max(0, stream.seek(0, os.SEEK_END) - _LONGEST))
-                said = stream.read().decode(errors="replace")
-            raise child_end.told(str(self.folder), code, said, child_end.MAKING)
+            self._opened = None
+            self._close.detach()
+            code = _ended(opened)
+            raise child_end.told(str(self.folder), code, opened.child.said(), child_end.MAKING)
         answer: dict[str, Any] = json.loads(line)
         for text in answer["warnings"]:
             warnings.warn(text, stacklevel=4)
@@ -211,13 +222,25 @@ class IsolatedBundle:
         return answer
 
 
-def _ended(child: _Child) -> int:
-    """The exit code of a process that has ended, or is about to; its pipes are closed."""
-    child.answers.close()
-    assert child.process.stdin is not None
-    with suppress(BrokenPipeError):  # of what it did not read
-        child.process.stdin.close()
-    return child.process.wait()
+def _close(opened: _Opened) -> None:
+    """End a process that this one started."""
+    if opened.owner == os.getpid():
+        opened.child.process.kill()
+        _ended(opened)
+
+
+def _ended(opened: _Opened) -> int:
+    """The exit code of a process that has ended, or is about to; its pipes are closed and its folder goes."""
+    process = opened.child.process
+    assert process.stdin is not None
+    with opened.leaving:
+        with suppress(BrokenPipeError):  # of what it did not read
+            process.stdin.close()
+        try:
+            return process.wait(_ENDING_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
 
 
 def load_isolated(folder: str | Path, conditions: str | Path | None = None) -> IsolatedBundle:

@@ -27,6 +27,7 @@ from safetensors.numpy import load_file
 
 from gen3dexport.assets import kinds
 from gen3dexport.bundle import golden
+from gen3dexport.children import end_with_parent
 from gen3dexport.disk import disk_error
 from gen3dexport.errors import GenExportError
 from gen3dexport.runtime.pipeline import LoadedBundle, load
@@ -36,7 +37,8 @@ REQUEST = "request.safetensors"
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Answer until standard input ends."""
+    """Answer until standard input ends, or the process that asks does."""
+    end_with_parent()
     folder, answers, scratch = Path(arguments[0]), int(arguments[1]), Path(arguments[2])
     os.set_inheritable(answers, False)
     loaded: LoadedBundle | None = None

@@ -167,7 +167,9 @@ class LoadedBundle:
             files = [f"programs/{name}" for name in record.files]
             self.check(*files)
             loaded = backend.load(self.folder / "programs", record)
-            if self.replaced():  # perhaps between the check and the load
+            # Runtimes open files by their paths: a build that exchanged the folder after the check had them read the
+            # program of another bundle. Its manifest is another one, so that no program need be read twice to see it.
+            if self.replaced():
                 self.check(*files)
             self.programs[record.name] = loaded
         return self.programs[record.name]
@@ -311,9 +313,23 @@ def load(folder: str | Path, conditions: str | Path | None = None) -> LoadedBund
         UsageError: when the folder is not a bundle.
         VerificationError: when it was changed, is of a newer format, or says what its family does not take.
     """
-    path = Path(folder)
-    kept = None if conditions is None else ConditionCache(Path(conditions))
-    loaded = LoadedBundle(path, verify(path, reports=False), conditions=kept)
+    loaded = verified(Path(folder), reports=False)
+    loaded.conditions = None if conditions is None else ConditionCache(Path(conditions))
+    return loaded
+
+
+def verified(folder: Path, reports: bool = True) -> LoadedBundle:
+    """A bundle whose every file is as its manifest says, and whose manifest is what its family and backend take.
+
+    Args:
+        reports: whether the reports must be as they were written, too.
+
+    Raises:
+        UsageError: when the folder is not a bundle.
+        VerificationError: when anything of it is not as it was written, is of a newer format, or says what its family
+            does not take.
+    """
+    loaded = LoadedBundle(folder, verify(folder, reports))
     loaded.check_settings()
     return loaded
 

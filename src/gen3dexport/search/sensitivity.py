@@ -96,12 +96,12 @@ def _row(trials: Trials, name: str, scheme: str, pattern: str, layers: Sequence[
     return row.model_copy(update={"saved_bytes": saved, "snr_db": snr, "loss": trials.loss({name: choice})})
 
 
+HEAD = ("component", "layer", "scheme", "#layers", "#saved, MB", "#SNR, dB", "#loss", "~basis")
+
+
 def cells(row: Layer) -> tuple[str, ...]:
-    """A row as people read it: component, layer, scheme, layers, MB saved, SNR, loss."""
+    """A row as people read it, under `HEAD`."""
     first = (row.component, row.pattern, row.scheme, str(row.layers))
     if row.saved_bytes is None or row.snr_db is None or row.loss is None:
-        return (*first, "–", "–", row.reason or "")
-    return (*first, f"{row.saved_bytes / 1e6:.3g} MB", f"{row.snr_db:.1f} dB", f"{row.loss:.4f}")
-
-
-HEAD = ("component", "layer", "scheme", "#layers", "#saved", "#SNR", "~loss")
+        return (*first, "–", "–", "–", f"unmeasured: {row.reason}")
+    return (*first, f"{row.saved_bytes / 1e6:.3g}", f"{row.snr_db:.1f}", f"{row.loss:.4f}", "measured")

@@ -18,7 +18,7 @@ from gen3dexport.plan import Plan
 from gen3dexport.reports.judge import largest_peak, number_of
 from gen3dexport.reports.records import Estimated, Measured, MeasuredTimes, Report, Unmeasured, Value
 from gen3dexport.reports.report import make_report
-from gen3dexport.reports.text import number
+from gen3dexport.reports.text import basis_text, number
 from gen3dexport.search.records import Built, Layer, Tried, Tuned
 from gen3dexport.search.sensitivity import sensitivity
 from gen3dexport.search.trials import Choice, Trials
@@ -223,23 +223,14 @@ def best(candidates: Sequence[Built], goal: Goal) -> tuple[Built, float]:
     return min(fit, key=lambda c: c[1])
 
 
-HEAD = ("candidate", "#value", "how", "#weights", "#loss", "~")
-
-
-def how_text(found: Value) -> str:
-    """`measured`, `estimated by roofline v5e` or `unmeasured: reason`."""
-    match found:
-        case Estimated():
-            return f"estimated by {found.worst.by}"
-        case Unmeasured():
-            return f"unmeasured: {found.reason}"
-    return found.basis
+def head(result: Tuned) -> tuple[str, ...]:
+    """The columns of `cells`; a basis is that of the column before it."""
+    return "candidate", f"#{result.minimize}, {result.unit}", "basis", "#weights, MB", "#loss", "loss of", "~"
 
 
 def cells(candidate: Built, result: Tuned) -> tuple[str, ...]:
     """A candidate as people read it: name, quantity, how it is known, size, loss, remark."""
     chosen = candidate.name == result.chosen
     remark = "chosen" if chosen else "too much loss" if candidate.loss > result.max_loss else ""
-    value = f"{number(number_of(candidate.found), 4)} {result.unit}"
-    loss = f"{candidate.loss:.4f} ({candidate.loss_of})"
-    return candidate.name, value, how_text(candidate.found), f"{candidate.megabytes:.4g} MB", loss, remark
+    known = number(number_of(candidate.found), 4), basis_text(candidate.found)
+    return candidate.name, *known, f"{candidate.megabytes:.4g}", f"{candidate.loss:.4f}", candidate.loss_of, remark

@@ -12,9 +12,8 @@ from gen3dexport.documents.document import parse_assignment, read_yaml, with_ove
 from gen3dexport.documents.recipe import ComponentChoice
 from gen3dexport.documents.shipped import documents, locate
 from gen3dexport.reports.judge import number_of
-from gen3dexport.reports.text import number
+from gen3dexport.reports.text import basis_text, number
 from gen3dexport.search.records import Tuned
-from gen3dexport.search.tune import how_text
 
 
 def tuned_recipe(recipe: str, assignments: Sequence[str], result: Tuned, components: Sequence[str]) -> str:
@@ -35,7 +34,7 @@ def tuned_recipe(recipe: str, assignments: Sequence[str], result: Tuned, compone
     data.yaml_set_start_comment(
         f"Written by gen3dexport tune {recipe} --target {result.target} --max-loss {result.max_loss:g} "
         f"--minimize {result.minimize}:\n{result.minimize} {number(number_of(chosen.found), 4)} {result.unit} "
-        f"({how_text(chosen.found)}), loss {chosen.loss:.4f} ({chosen.loss_of}); {100 * result.gain:.0f}% below the "
+        f"({basis_text(chosen.found)}), loss {chosen.loss:.4f} ({chosen.loss_of}); {100 * result.gain:.0f}% below the "
         f"best uniform choice ({result.best_uniform})."
     )
     stream = io.StringIO()

@@ -19,6 +19,7 @@ from gen3dexport.models.component import Component
 from gen3dexport.plan import read_target
 from gen3dexport.runtime.pipeline import to_numpy
 from gen3dexport.tensor_error import tensor_error
+from gen3dexport.validation.golden_family import golden_family
 from gen3dexport.validation.one_component import through
 
 Arrays = dict[str, np.ndarray]
@@ -31,10 +32,14 @@ NETWORK, SAMPLER, LOWERED, QUANTIZED = 1e-5, 1e-4, 1e-3, 1e-1
 def compare(family: str, folder: Path, target: str | None, scheme: str, tolerance: float | None) -> dict[str, Any]:
     """Outputs against the golden ones: max abs, relative to the output's scale, with what is allowed, and relative L2.
 
+    Args:
+        family: a family, or a folder of golden data that several share, see `golden_family`.
+
     Raises:
         UsageError: for an unknown family, a damaged folder, one whose files do not fit each other, or a target that
             cannot run here.
     """
+    family = golden_family(family, folder)
     agreement = models.find(family).agreement()
     with _told(family, folder):
         golden = agreement.read(folder)
@@ -56,8 +61,9 @@ def compare(family: str, folder: Path, target: str | None, scheme: str, toleranc
         tolerance = SAMPLER if golden.subject == "sampler" else NETWORK
         if resolved is not None:
             tolerance = QUANTIZED if scheme != "fp32" else LOWERED
-    noise = agreement.NOISE
-    rows = [_row(name, found[name], value, max(tolerance, noise.get(name, 0.0))) for name, value in expected.items()]
+    noise = agreement.NOISE  # of an output by name, or of all outputs with that last name
+    allowed = {name: max(tolerance, noise.get(name, noise.get(name.rpartition(".")[2], 0.0))) for name in expected}
+    rows = [_row(name, found[name], value, allowed[name]) for name, value in expected.items()]
     return {
         "family": family,
         "golden": str(folder),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from published_networks import PUBLISHED, published_through
 from shared_networks import ENCODERS, RULES, encoder_through, halves_through, rules_through
 
 pytest.importorskip("executorch", reason="needs the extra: pip install 'gen3dexport[executorch]'")
@@ -28,3 +29,8 @@ def test_both_halves_of_a_flow(scheme: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
 def test_rules_inside_a_network(rules: dict[str, str], tmp_path: Path) -> None:
     rules_through(executorch, rules, OPTIONS, tmp_path)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_networks_that_others_trained(name: str, tmp_path: Path) -> None:
+    published_through(executorch, [name], OPTIONS, tmp_path)

@@ -126,5 +126,34 @@ def test_commands(tmp_path: Path, cli: Cli, fast_target: Path) -> None:
     code, _, err = cli("run", bundle, "--image", photo, "--set", "field_of_view=60", "-o", tmp_path / "a.glb")
     assert code == 0, err
     assert read(tmp_path / "a.glb").colors is not None
+    _films(bundle, tmp_path, cli)
     code, out, err = cli("parity", "depth-anything-v2", GOLDEN / "preprocess", "--json")
     assert code == 0 and json.loads(out)["passed"], err
+
+
+def _films(bundle: Path, folder: Path, cli: Cli) -> None:
+    """Every frame makes the files that its picture alone would; a frame that cannot be read is named."""
+    (plates := folder / "plates").mkdir()
+    for number in (1001, 1002):
+        Image.fromarray(_photograph(40 + number % 10, 60)).save(plates / f"plate.{number}.png")
+    out_file = folder / "out.npz"
+    code, out, err = cli("run", bundle, "--video", plates, "-o", out_file, "-o", folder / "out.png", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert (found["frames"], found["first"][0], found["last"][0]) == (
+        2, str(folder / "out.1001.npz"), str(folder / "out.1002.npz"),
+    )  # fmt: skip
+    assert found["frames_per_second"] == pytest.approx(2 / found["seconds"])
+    assert sorted(p.name for p in folder.glob("out*")) == [f"out.{n}.{e}" for n in (1001, 1002) for e in ("npz", "png")]
+    code, _, err = cli("run", bundle, "--image", plates / "plate.1002.png", "-o", out_file)
+    assert code == 0, err
+    with np.load(out_file) as alone, np.load(folder / "out.1002.npz") as frame:
+        np.testing.assert_array_equal(alone["depth"], frame["depth"])
+    (plates / "plate.1003.png").write_bytes((plates / "plate.1002.png").read_bytes()[:90])
+    code, _, err = cli("run", bundle, "--video", plates, "-o", folder / "cut.npz")
+    assert code == 2 and "plate.1003.png" in err and "frames made before it: 2" in err
+    assert sorted(p.name for p in folder.glob("cut*")) == ["cut.1001.npz", "cut.1002.npz"]
+    code, _, err = cli("run", bundle, "--video", plates, "-o", plates / "plate.png")
+    assert code == 2 and "is a picture of the film" in err
+    code, _, err = cli("run", bundle, "--video", plates, "--image", plates / "plate.1001.png")
+    assert code == 2 and "leave --image out" in err

@@ -12,7 +12,7 @@ from gen3dexport.assets import exr
 from gen3dexport.assets.depth_geometry import places
 from gen3dexport.assets.depth_map import DepthMap
 from gen3dexport.assets.file_format import FileFormat, npz
-from gen3dexport.assets.flat_pictures import false_colours, grey16, tiff
+from gen3dexport.assets.flat_pictures import WHITE, false_colours, grey16, tiff
 from gen3dexport.assets.metrics import depth_delta1
 from gen3dexport.assets.score import Scale, Score, distance, settled
 
@@ -22,7 +22,6 @@ SCALES = (Scale("delta1"), distance("abs_rel"))
 _FARTHEST = 100.0
 """Of inverse maps: times the reference's nearest depth at which the compared depths end."""
 _MILLIMETRES, _KITTI = 1000.0, 256.0  # steps in a metre of 16-bit files; the latter reaches 255 m
-_WHITE = 65535
 
 
 def arrays(depth_map: DepthMap) -> dict[str, NDArray[Any]]:
@@ -83,12 +82,12 @@ def steps(depth_map: DepthMap) -> tuple[NDArray[np.uint16], dict[str, str]]:
     said = {"quantity": _quantity(depth_map)}
     high, low = (float(f(values[seen])) if seen.any() else 0.0 for f in (np.max, np.min))
     if depth_map.metric:
-        per_metre = _MILLIMETRES if high * _MILLIMETRES <= _WHITE else _KITTI
+        per_metre = _MILLIMETRES if high * _MILLIMETRES <= WHITE else _KITTI
         scaled, said = values * per_metre, said | {"steps_per_metre": f"{per_metre:g}"}
     else:
-        scaled = 1 + (values - low) / ((high - low) or 1.0) * (_WHITE - 1)
+        scaled = 1 + (values - low) / ((high - low) or 1.0) * (WHITE - 1)
         said |= {"low": f"{low:.9g}", "high": f"{high:.9g}"}
-    return np.clip(np.rint(np.where(seen, scaled, 0)), 0, _WHITE).astype(np.uint16), said
+    return np.clip(np.rint(np.where(seen, scaled, 0)), 0, WHITE).astype(np.uint16), said
 
 
 FILES: Mapping[str, FileFormat] = {

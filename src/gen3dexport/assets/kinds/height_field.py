@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gen3dexport.assets.array_checks import not_finite
 from gen3dexport.assets.draw.render import turntable
 from gen3dexport.assets.file_format import FileFormat, npz
-from gen3dexport.assets.flat_pictures import tiff
+from gen3dexport.assets.flat_pictures import grey16, steps16, tiff
 from gen3dexport.assets.height_field import HeightField
 from gen3dexport.assets.kinds import mesh
 from gen3dexport.assets.score import Scale, Score, distance, settled
@@ -22,13 +22,20 @@ SCALES = (Scale("within_1pct"), distance("rmse"))
 
 
 def arrays(field: HeightField) -> dict[str, NDArray[Any]]:
-    """`heights`."""
-    return {"heights": field.heights}
+    """`heights` and `edge`."""
+    return {"heights": field.heights, "edge": np.asarray(field.edge, np.float64)}
 
 
 def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> HeightField:
     """The height field of its arrays."""
-    return HeightField(arrays["heights"])
+    return HeightField(arrays["heights"], arrays["edge"].item() if "edge" in arrays else 1.0)
+
+
+def _heightmap(field: HeightField) -> bytes:
+    """A PNG of 16 bits over the heights' own range, which its text entries say, with the map's edge."""
+    said = {"low": float(field.heights.min()), "high": float(field.heights.max()), "edge": field.edge}
+    steps = steps16(field.heights, said["low"], said["high"])
+    return grey16(steps, {name: f"{value:.9g}" for name, value in said.items()})
 
 
 def _as_mesh(format_: FileFormat) -> FileFormat:
@@ -38,8 +45,17 @@ def _as_mesh(format_: FileFormat) -> FileFormat:
 FILES: Mapping[str, FileFormat] = {
     ".npz": npz(arrays, up="z"),
     ".tiff": FileFormat(lambda field, title: tiff(field.heights)),
+    ".png": FileFormat(lambda field, title: _heightmap(field)),
     **{ending: _as_mesh(format_) for ending, format_ in mesh.FILES.items()},
 }
+
+
+EDITS: Mapping[str, Callable[[HeightField, Any], HeightField]] = {"size": HeightField.scaled}
+
+
+def extent(field: HeightField) -> float:
+    """The longest edge of its bounding box."""
+    return max(field.edge, float(np.ptp(field.heights)))
 
 
 def problem(field: HeightField) -> str | None:

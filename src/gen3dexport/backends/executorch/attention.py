@@ -36,11 +36,12 @@ def attend(
     heads, lead = math.prod(q.shape[:-2]), q.shape[:-2]
     factor = q.shape[-1] ** -0.5 if scale is None else scale
     # The factor goes to the smaller of the two operands of the product.
-    q3 = (q * factor).reshape(heads, queries, q.shape[-1])
+    q3 = (q if factor == 1 else q * factor).reshape(heads, queries, q.shape[-1])
     k3 = k.transpose(-2, -1).expand(*lead, k.shape[-1], keys).reshape(heads, k.shape[-1], keys)
     v3 = v.expand(*lead, keys, v.shape[-1]).reshape(heads, keys, v.shape[-1])
     bias = _bias(q, queries, keys, attn_mask, is_causal)
-    step = site.attention_chunk or queries
+    # Chunks of one size, or the last would be a sliver: 257 queries in chunks of 256 at most are 129 and 128.
+    step = math.ceil(queries / math.ceil(queries / (site.attention_chunk or queries)))
     parts = []
     for start in range(0, queries, step):
         size = min(step, queries - start)

@@ -35,7 +35,7 @@ def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
     Raises:
         UsageError: for a request without a photograph or with more than that, or one that is too small or too long.
     """
-    colors, opaque = photograph(image_of(request))
+    colors, opaque = photograph(image_of(request, "makes depth of a photograph"))
     height, width = colors.shape[:2]
     place = frame(height, width, settings.size, settings.model.patch_size, settings.rules, settings.fit)
     state = {

@@ -9,17 +9,16 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from gen3dexport.errors import UsageError
 from gen3dexport.networks.checkpoints import check_fit
+from gen3dexport.networks.dinov2_names import apart, joined, transformers_names
 
 Layout = Literal["original", "hf"]
 
 _LEVELS = 4
-_PARTS = ("query", "key", "value")  # of one layer in the original, in this order
-_QKV = re.compile(r"pretrained\.blocks\.(\d+)\.attn\.qkv\.(weight|bias)")
+_BACKBONE, _HF_BACKBONE = "pretrained.", "backbone."
 
 
 def _to(text: str) -> Callable[[re.Match[str]], str]:
@@ -36,17 +35,9 @@ def _fusion(found: re.Match[str]) -> str:
     return f"neck.fusion_stage.layers.{_LEVELS - int(found[1])}.{rest}"  # coarse to fine
 
 
-_LAYER = r"backbone.encoder.layer.\1"
 _NAMES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = tuple(
     (re.compile(pattern), made if callable(made) else _to(made))
     for pattern, made in (
-        (r"pretrained\.(cls_token|mask_token)", r"backbone.embeddings.\1"),
-        (r"pretrained\.pos_embed", r"backbone.embeddings.position_embeddings"),
-        (r"pretrained\.patch_embed\.proj\.(\w+)", r"backbone.embeddings.patch_embeddings.projection.\1"),
-        (r"pretrained\.blocks\.(\d+)\.attn\.proj\.(\w+)", _LAYER + r".attention.output.dense.\2"),
-        (r"pretrained\.blocks\.(\d+)\.ls([12])\.gamma", _LAYER + r".layer_scale\2.lambda1"),
-        (r"pretrained\.blocks\.(\d+)\.((?:norm|mlp).+)", _LAYER + r".\2"),
-        (r"pretrained\.norm\.(\w+)", r"backbone.layernorm.\1"),
         (r"depth_head\.projects\.(\d)\.(\w+)", r"neck.reassemble_stage.layers.\1.projection.\2"),
         (r"depth_head\.resize_layers\.(\d)\.(\w+)", r"neck.reassemble_stage.layers.\1.resize.\2"),
         (r"depth_head\.scratch\.layer(\d)_rn\.(\w+)", _lateral),
@@ -63,11 +54,13 @@ _VERSION_3 = (".backbone.pretrained.", "head.scratch.output_conv1_aux", "cam_enc
 _WIDTHS = {384: "small", 768: "base", 1024: "large", 1536: "giant"}
 
 
-def hf_name(name: str) -> str:
-    """The -hf name of a tensor by its original one; not of the query, key and value, which are one tensor there."""
+def hf_names(name: str) -> tuple[str, ...]:
+    """The -hf names of a tensor by its original one; the query, key and value of a block are three there."""
+    if name.startswith(_BACKBONE):
+        return tuple(_HF_BACKBONE + own for own in transformers_names(name.removeprefix(_BACKBONE)))
     for pattern, made in _NAMES:
         if (found := pattern.fullmatch(name)) is not None:
-            return made(found)
+            return (made(found),)
     raise KeyError(name)
 
 
@@ -77,11 +70,7 @@ def in_layout(layout: Layout, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return dict(own)
     made: dict[str, Tensor] = {}
     for name, value in own.items():
-        if (found := _QKV.fullmatch(name)) is not None:
-            path = f"backbone.encoder.layer.{found[1]}.attention.attention"
-            made |= {f"{path}.{part}.{found[2]}": v for part, v in zip(_PARTS, value.chunk(3), strict=True)}
-        else:
-            made[hf_name(name)] = value
+        made |= apart(value, hf_names(name))
     return made
 
 
@@ -124,14 +113,7 @@ def original(state: Mapping[str, Tensor], own: Mapping[str, Tensor], where: str)
     check_fit(wanted, state, where)
     if layout == "original":
         return state
-    made: dict[str, Tensor] = {}
-    for name in own:
-        if (found := _QKV.fullmatch(name)) is not None:
-            path = f"backbone.encoder.layer.{found[1]}.attention.attention"
-            made[name] = torch.cat([state[f"{path}.{part}.{found[2]}"] for part in _PARTS])
-        else:
-            made[name] = state[hf_name(name)]
-    return made
+    return {name: joined(state, hf_names(name)) for name in own}
 
 
 def _published(name: str) -> str:

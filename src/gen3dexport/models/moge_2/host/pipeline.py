@@ -43,7 +43,7 @@ def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
     Raises:
         UsageError: for a request without a photograph or with more than that, or one that is too small or too long.
     """
-    colors, opaque = photograph(image_of(request))
+    colors, opaque = photograph(image_of(request, "makes depth of a photograph"))
     height, width = colors.shape[:2]
     place = _frame(height, width, settings)
     made = np.zeros((1, 3, *settings.size), np.float32)  # bars are 0, the mean colour

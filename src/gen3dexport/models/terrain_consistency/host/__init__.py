@@ -1,0 +1,1 @@
+"""Terrain on the host. No torch."""

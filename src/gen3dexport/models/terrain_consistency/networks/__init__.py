@@ -1,0 +1,1 @@
+"""Terrain in torch."""

@@ -1,0 +1,1 @@
+"""XFeat and LighterGlue on the host. No torch."""

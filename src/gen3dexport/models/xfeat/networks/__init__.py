@@ -1,0 +1,1 @@
+"""XFeat and LighterGlue in torch."""

@@ -1,0 +1,53 @@
+"""The names of DINOv2's tensors in files of the transformers library (`Dinov2Model`), by those of `dinov2.Dinov2`.
+
+Query, key and value are one tensor here and three there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+_QKV = re.compile(r"blocks\.(\d+)\.attn\.qkv\.(weight|bias)")
+_PARTS = ("query", "key", "value")
+_LAYER = r"encoder.layer.\1"
+_NAMES = tuple(
+    (re.compile(pattern), template)
+    for pattern, template in (
+        (r"(cls_token|mask_token)", r"embeddings.\1"),
+        (r"pos_embed", r"embeddings.position_embeddings"),
+        (r"patch_embed\.proj\.(\w+)", r"embeddings.patch_embeddings.projection.\1"),
+        (r"blocks\.(\d+)\.attn\.proj\.(\w+)", _LAYER + r".attention.output.dense.\2"),
+        (r"blocks\.(\d+)\.ls([12])\.gamma", _LAYER + r".layer_scale\2.lambda1"),
+        (r"blocks\.(\d+)\.((?:norm|mlp).+)", _LAYER + r".\2"),
+        (r"norm\.(\w+)", r"layernorm.\1"),
+    )
+)
+
+
+def transformers_names(name: str) -> tuple[str, ...]:
+    """The names there of one tensor here: one, or those of the query, the key and the value.
+
+    Raises:
+        KeyError: when DINOv2 has no such tensor.
+    """
+    if (found := _QKV.fullmatch(name)) is not None:
+        return tuple(f"encoder.layer.{found[1]}.attention.attention.{part}.{found[2]}" for part in _PARTS)
+    for pattern, template in _NAMES:
+        if (found := pattern.fullmatch(name)) is not None:
+            return (found.expand(template),)
+    raise KeyError(name)
+
+
+def apart(value: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
+    """One tensor here as those there."""
+    return dict(zip(names, value.chunk(len(names)) if len(names) > 1 else (value,), strict=True))
+
+
+def joined(state: Mapping[str, Tensor], names: tuple[str, ...]) -> Tensor:
+    """Those there as one tensor here."""
+    parts = [state[name] for name in names]
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
