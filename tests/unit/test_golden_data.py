@@ -63,6 +63,16 @@ def test_assets_of_every_prompt_and_kind_keep_their_axes(tmp_path: Path) -> None
     assert found[0]["mesh"]["cell"].shape == () and found[0]["mesh"]["vertices"].shape == (0, 3)
 
 
+def test_assets_whose_names_have_dots_are_kept(tmp_path: Path) -> None:
+    """Those of a sequence are its items' names."""
+    made = [
+        {"sequence": {"times": np.arange(2.0), "0.depth_map.depth": np.ones((2, 3)), "1.depth_map.depth": np.eye(2)}}
+    ]
+    golden.write_assets(tmp_path / golden.ASSETS, made)
+    found = golden.read_assets(tmp_path / golden.ASSETS)
+    assert [*found[0]] == ["sequence"] and same(found[0]["sequence"], made[0]["sequence"])
+
+
 def test_states_of_a_pipeline_may_have_dots_in_their_names(tmp_path: Path) -> None:
     states = [{"noise": np.ones((1, 2)), "tables.a": np.array(3)}, {"noise": np.zeros((1, 2))}]
     golden.write_states(tmp_path / "states.safetensors", states)

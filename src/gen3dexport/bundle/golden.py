@@ -104,7 +104,10 @@ def write_assets(path: Path, assets: Sequence[Assets]) -> None:
 
 def read_assets(path: Path) -> list[dict[str, dict[str, np.ndarray]]]:
     """The assets of every prompt, by kind and name."""
-    found = _nested(load_file(path))
+    found: dict[str, dict[str, dict[str, np.ndarray]]] = {}
+    for key, value in load_file(path).items():
+        k, kind, name = key.split(".", 2)  # a sequence's names have dots of their own
+        found.setdefault(k, {}).setdefault(kind, {})[name] = value
     return [found[k] for k in sorted(found, key=int)]
 
 

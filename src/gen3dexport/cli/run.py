@@ -168,7 +168,7 @@ def generate(
     from gen3dexport.runtime import condition_cache
 
     array = _read_features(features) if features else None
-    picture_of = None if image is None else read_image(image)
+    picture_of = image if image is None or image.is_dir() else read_image(image)  # a folder has several views
 
     def make(loaded: AnyBundle, chosen: Chosen) -> tuple[Mapping[str, Any], float, Mapping[str, Any], Chosen]:
         start = time.perf_counter()

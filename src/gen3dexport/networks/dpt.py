@@ -139,34 +139,48 @@ class DptDecoder(nn.Module):
         scratch = head.scratch
         laterals = [scratch.get_submodule(f"layer{level}_rn") for level in (1, 2, 3, 4)]
         self.laterals = nn.ModuleList([*laterals[:2], *(_gathered(layer) for layer in laterals[2:])])
-        fusions = [scratch.get_submodule(f"refinenet{level}") for level in (1, 2, 3, 4)]
-        self.fusions = nn.ModuleList(_fused(part, level == 3) for level, part in enumerate(fusions))
+        self.fusions = fusions_of(scratch)
         h, w = grid
         sizes = [(8 * h, 8 * w), (4 * h, 4 * w), (2 * h, 2 * w), (h, w), ((h + 1) // 2, (w + 1) // 2)]
         self.ups = nn.ModuleList(Resize(sizes[i + 1], sizes[i], upsampling) for i in range(4))
         self.narrow, self.output = scratch.get_submodule("output_conv1"), scratch.get_submodule("output_conv2")
         self.last_up = Resize(sizes[0], (patch * h, patch * w), upsampling)
 
-    def steps(self, tokens: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], Tensor]:
-        """The four maps of the tokens (fine to coarse), the four fused ones (coarse to fine), and the result."""
-        maps = []
+    def maps(self, tokens: Sequence[Tensor]) -> list[Tensor]:
+        """The four maps of the tokens, fine to coarse."""
+        found = []
         for taken, project, resize in zip(tokens, self.projects, self.resizes, strict=True):
             there = project(taken[:, 1:]).mT.unflatten(2, self.grid)
-            maps.append(resize(there))
-        fused: list[Tensor] = []
-        for level in (3, 2, 1, 0):
-            lateral = self.laterals[level](maps[level])
-            x = self.fusions[level](lateral, fused[-1] if fused else None)
-            fused.append(self.ups[level](x))
+            found.append(resize(there))
+        return found
+
+    def steps(self, tokens: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        """The four maps of the tokens (fine to coarse), the four fused ones (coarse to fine), and the result."""
+        maps = self.maps(tokens)
+        fused = fuse([layer(m) for layer, m in zip(self.laterals, maps, strict=True)], self.fusions, self.ups)
         return maps, fused, self.output(self.last_up(self.narrow(fused[-1])))
 
     def forward(self, tokens: Sequence[Tensor]) -> Tensor:
         return self.steps(tokens)[-1]
 
 
-def _fused(fusion: nn.Module, coarsest: bool) -> Lateral:
-    assert isinstance(fusion, Fusion)
-    return Lateral(fusion, coarsest)
+def fusions_of(scratch: nn.Module, ending: str = "") -> nn.ModuleList:
+    """The four steps from coarse to fine, the finest first, of the released parts `refinenet1ENDING` to `4`."""
+    found = []
+    for level in (1, 2, 3, 4):
+        part = scratch.get_submodule(f"refinenet{level}{ending}")
+        assert isinstance(part, Fusion)
+        found.append(Lateral(part, level == 4))
+    return nn.ModuleList(found)
+
+
+def fuse(laterals: Sequence[Tensor], fusions: nn.ModuleList, ups: nn.ModuleList) -> list[Tensor]:
+    """The fused maps, coarse to fine, of four maps of one width, fine to coarse."""
+    found: list[Tensor] = []
+    for level in (3, 2, 1, 0):
+        x = fusions[level](laterals[level], found[-1] if found else None)
+        found.append(ups[level](x))
+    return found
 
 
 def _gathered(convolution: nn.Module) -> LinearConvolution:

@@ -1,0 +1,1 @@
+"""Depth Anything 3's host side. No torch."""

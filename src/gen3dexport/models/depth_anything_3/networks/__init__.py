@@ -1,0 +1,1 @@
+"""Depth Anything 3's networks, read from released files. Imports torch."""
