@@ -4,13 +4,15 @@
 
 XFeat's keypoints of both pictures, matched in three ways, against the true disparity; and depth that knows nothing of
 the picture against the true depth, after the alignments that depth models are judged with. `--target` lowers XFeat and
-LighterGlue for a target and runs them from disk. `benchmarks/results/middlebury.json` has the rows.
+LighterGlue for a target, compares each with the eager network on the pipeline's own inputs, and runs the pipeline with
+both from disk. `benchmarks/results/middlebury.json` has the rows.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,8 @@ Arrays = dict[str, np.ndarray]
 STRICT = 0.82  # least cosine of the stricter neighbours
 
 
-def pipeline_state(target: str, scratch: Path) -> tuple[Any, dict[str, Any]]:
-    """The settings of the recipe `xfeat`, and the state after its pipeline ran on a target."""
+def pipeline_state(target: str, scratch: Path) -> tuple[Any, dict[str, Any], list[dict[str, Any]]]:
+    """The settings of the recipe `xfeat`, the state after its pipeline ran on a target, and a row for each program."""
     from gen3dexport.models import Request, find
     from gen3dexport.observe import Eager
     from gen3dexport.plan import make_plan, read_recipe, read_target
@@ -36,6 +38,7 @@ def pipeline_state(target: str, scratch: Path) -> tuple[Any, dict[str, Any]]:
     eager = read_target("eager")
     plan = make_plan(read_recipe("xfeat", eager), eager)
     state = find("xfeat").begin(plan.settings, Request("motorcycle", stand_in="trained"), scratch, xp)
+    rows = []
     for declared in plan.declared.values():
         component = declared.load(plan.weights)
         if target == "eager":
@@ -44,9 +47,24 @@ def pipeline_state(target: str, scratch: Path) -> tuple[Any, dict[str, Any]]:
             seen: dict[str, Any] = {}
             declared.advance(state, _noting(Eager(component), seen), xp)
             component = component.with_inputs({k: torch.from_numpy(np.asarray(v)) for k, v in seen.items()})
-            program = _numpy(through(component, read_target(target), "fp32", scratch)[1])
+            expected = {name: value.numpy() for name, value in component.run().items()}
+            start = time.perf_counter()
+            record, lowered = through(component, read_target(target), "fp32", scratch)
+            seconds, program = time.perf_counter() - start, _numpy(lowered)
+            found = program({name: value.numpy() for name, value in component.inputs.items()})
+            rows.append(
+                {
+                    "target": target,
+                    "program": component.name,
+                    "bytes": sum((scratch / file).stat().st_size for file in record.files),
+                    "build_seconds": seconds,
+                    "relative": max(
+                        float(np.abs(found[key] - value).max() / np.abs(value).max()) for key, value in expected.items()
+                    ),
+                }
+            )
         state = declared.advance(state, program, xp)
-    return plan.settings, state
+    return plan.settings, state, rows
 
 
 def _noting(program: Any, seen: dict[str, Any]) -> Any:
@@ -124,13 +142,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--target", action="append", help="eager when none is named; other targets keep their rows")
     targets = parser.parse_args().target or ["eager"]
-    kept = [row for row in result_file.read(RESULT).get("matches", []) if row["target"] not in targets]
+    before = result_file.read(RESULT)
+    kept, programs = (
+        [row for row in before.get(key, []) if row["target"] not in targets] for key in ("matches", "programs")
+    )
     stamp = result_file.stamp()
     for target in targets:
         with tempfile.TemporaryDirectory(prefix="gen3dexport-") as scratch:
-            found = matches(target, *pipeline_state(target, Path(scratch)))
+            settings, state, lowered = pipeline_state(target, Path(scratch))
+        found = matches(target, settings, state)
         kept += [{**row, "made": stamp} for row in found]
-        result_file.write(RESULT, __file__, {"matches": kept, "trivial": trivial()})
+        programs += [{**row, "made": stamp} for row in lowered]
+        result_file.write(RESULT, __file__, {"matches": kept, "programs": programs, "trivial": trivial()})
+        print(*lowered, sep="\n")
         show(found)
 
 

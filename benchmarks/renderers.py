@@ -191,16 +191,25 @@ def outside_readers(content: Content) -> str:
 
 def real_weights(content: Content) -> str:
     """Published networks on every target against the authors' own file; variants that could not be built are named."""
-    head = ("recipe", "variant", "MB", "largest difference", "least correlation", "p50 ms", "× authors'", "peak MB")
+    head = (
+        "recipe", "variant", "MB", "built in", "largest difference", "least correlation", "p50 ms", "× authors'",
+        "× CPU", "peak MB",
+    )  # fmt: skip
     rows = []
     for row in content["rows"]:
         if row["basis"] != "measured":
-            rows.append((row["recipe"], row["variant"], f"unmeasured: {row['reason']}", *[""] * 5))
+            rows.append((row["recipe"], row["variant"], f"unmeasured: {row['reason']}", *[""] * 7))
             continue
+        took = f"{row['build_seconds']:.0f} s" if "build_seconds" in row else DASH
         far = (small(row["relative"]), f"{row['correlation_least']:.5f}") if "relative" in row else (DASH, DASH)
-        times = (f"{row['p50_ms']:.1f}", f"{row['ratio']:.2f}") if "p50_ms" in row else (DASH, DASH)
+        times = (DASH,) * 3
+        if "p50_ms" in row:
+            times = f"{row['p50_ms']:.1f}", f"{row['ratio']:.2f}", f"{row['cpu_ratio']:.2f}"
+        elif "latency_ms" in row.get("estimates", {}):
+            said = ", ".join(f"{one['value']:.2g} by {one['by']}" for one in row["estimates"]["latency_ms"])
+            times = f"estimated {said}", DASH, DASH
         memory = megabytes(row["peak_memory"]) if row.get("peak_memory") else DASH
-        rows.append((row["recipe"], row["variant"], megabytes(row["bytes"]), *far, *times, memory))
+        rows.append((row["recipe"], row["variant"], megabytes(row["bytes"]), took, *far, *times, memory))
     return table(head, rows)
 
 
@@ -228,7 +237,18 @@ def middlebury(content: Content) -> str:
         )
         for row in content["matches"]
     ]
+    lowered = [
+        (
+            row["target"],
+            row["program"],
+            megabytes(row["bytes"]),
+            f"{row['build_seconds']:.0f} s",
+            small(row["relative"]),
+        )
+        for row in content.get("programs", [])
+    ]
+    programs = table(("target", "program", "MB", "built in", "largest difference from eager"), lowered)
     numbers = ("abs_rel", "delta1", "rmse_metres")
     trivial = [(row["depth"], *(f"{row[key]:.3f}" for key in numbers)) for row in content["trivial"]]
     known = table(("depth of no model, after scale and shift", "AbsRel", "δ1", "RMSE in metres"), trivial)
-    return f"{table(head, rows)}\n\n{known}"
+    return "\n\n".join([table(head, rows), *([programs] if lowered else []), known])

@@ -96,7 +96,8 @@ SECTIONS = (
         "The authors' ONNX file under onnxruntime is the reference and what times are relative to. Differences are the"
         " largest over eight photographs (dinov2-s-focus) or three difficulties and two seeds (terrain-consistency):"
         " of a map's largest value, and Pearson's correlation with the reference's map. Memory is above what the"
-        " process held before loading. tpu-v5e is its program on JAX's CPU, for its numbers alone.",
+        " process held before loading. × CPU compares seconds of CPU in a call instead of times; other work ran beside."
+        " tpu-v5e is its program on JAX's CPU, for its numbers alone; cuda-sm90 is compiled here, and nothing ran it.",
         renderers.real_weights,
     ),
     Section(
@@ -111,7 +112,8 @@ SECTIONS = (
         "Accuracy on the Middlebury stereo pair",
         "The pair of scikit-image, 741 x 500, whose true disparity is known at 92.7 % of the pixels. Recipe xfeat: 512"
         " keypoints of either picture at 704 x 480, matched in three ways; errors in pixels of the whole picture, at"
-        " matches whose truth is known. Depth of a match is that of its disparity, without any alignment.",
+        " matches whose truth is known. Depth of a match is that of its disparity, without any alignment. Differences"
+        " of programs are relative to an output's largest value, on the pipeline's own inputs.",
         renderers.middlebury,
     ),
     Section(

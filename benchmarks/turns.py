@@ -29,7 +29,8 @@ class Turns:
     """What one variant did.
 
     Attributes:
-        bytes: of its program or parameters; outputs: of its first call; times: milliseconds of its calls.
+        bytes: of its program or parameters; outputs: of its first call; times: milliseconds of its calls; cpu_times:
+            milliseconds of CPU that its process used in them, which other work on the machine lengthens less.
         facts: what the call says of itself at the end, if it has a method `facts` (its memory, its parts' times).
         reason: why it could not run, or None.
     """
@@ -37,6 +38,7 @@ class Turns:
     bytes: int = 0
     outputs: Mapping[str, np.ndarray] = field(default_factory=dict)
     times: list[float] = field(default_factory=list)
+    cpu_times: list[float] = field(default_factory=list)
     facts: Mapping[str, Any] = field(default_factory=dict)
     reason: str | None = None
 
@@ -82,9 +84,10 @@ def take_turns(variants: Mapping[str, Prepare], threads: int, rounds: int, calls
         for name, pipe in pipes.items():
             time.sleep(PAUSE_S)
             pipe.send(True)
-            times = pipe.recv()
+            times, cpu_times = pipe.recv()
             if number:  # the first round warms up
                 found[name].times += times
+                found[name].cpu_times += cpu_times
     for name, pipe in pipes.items():
         pipe.send(False)
         found[name].facts = pipe.recv()
@@ -106,12 +109,14 @@ def _serve(pipe: Connection, prepare: Prepare, threads: int, calls: int) -> None
             return
         pipe.send(Turns(size, outputs))
         while pipe.recv():
-            times = []
+            times, cpu_times = [], []
             for _ in range(calls):
-                start = time.perf_counter()
+                start, used = time.perf_counter(), time.process_time()
                 call()
                 times.append(1e3 * (time.perf_counter() - start))
-            pipe.send(times[max(1, calls // 5) :])
+                cpu_times.append(1e3 * (time.process_time() - used))
+            warm = max(1, calls // 5)
+            pipe.send((times[warm:], cpu_times[warm:]))
         pipe.send(call.facts() if hasattr(call, "facts") else {})
 
 
