@@ -19,7 +19,15 @@ from gen3dexport.quantization.rules import quantize_by_rules
 def through(
     component: Component, target: Target, scheme: str, folder: Path, rules: Mapping[str, str] | None = None
 ) -> tuple[ProgramRecord, Program]:
-    """The program of `component` from disk, and its record; quantizes the component in place.
+    """The program of `component` from disk, and its record; as `lowered`."""
+    record = lowered(component, target, scheme, folder, rules)
+    return record, backends.find(target.backend).load(folder, record)
+
+
+def lowered(
+    component: Component, target: Target, scheme: str, folder: Path, rules: Mapping[str, str] | None = None
+) -> ProgramRecord:
+    """The record of `component`'s program, which is written into `folder`; quantizes the component in place.
 
     Args:
         rules: schemes of single layers by pattern, see `quantization.rules`.
@@ -36,6 +44,5 @@ def through(
     if scheme != "fp32" or rules:
         component = quantize_by_rules(backend, component, scheme, rules or {}, options)
     inputs, outputs = specs(component.inputs), specs(component.run())
-    lowered = backend.lower(Captured(component), options, folder)
-    record = program_record(component.name, lowered, inputs, outputs, scheme=scheme)
-    return record, backend.load(folder, record)
+    made = backend.lower(Captured(component), options, folder)
+    return program_record(component.name, made, inputs, outputs, scheme=scheme)
