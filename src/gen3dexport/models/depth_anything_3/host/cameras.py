@@ -56,7 +56,8 @@ def quaternion(turned: Array) -> Array:
     best = squares.argmax(-1)[..., None, None]
     found = np.take_along_axis(candidates, best, -2)[..., 0, :]
     found = found / np.linalg.norm(found, axis=-1, keepdims=True)
-    return np.where(found[..., 3:] < 0, -found, found)
+    upright: Array = np.where(found[..., 3:] < 0, -found, found)
+    return upright
 
 
 def poses(extrinsics: Array, intrinsics: Array, size: tuple[int, int]) -> NDArray[np.float32]:

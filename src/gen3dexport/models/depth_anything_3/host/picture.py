@@ -83,7 +83,7 @@ def frame(height: int, width: int, size: tuple[int, int], fit: Fit) -> Frame:
 
 def pixels(colors: NDArray[np.uint8], size: tuple[int, int], place: Frame) -> Floats:
     """A photograph [H, W, 3] as a network's picture [3, h, w], normalised; bars are 0, the mean colour."""
-    if sizes(*colors.shape[:2], max(size))[1] == size == (place.height, place.width):
+    if sizes(colors.shape[0], colors.shape[1], max(size))[1] == size == (place.height, place.width):
         values = published(colors, max(size))[0]
     else:
         values = resized(colors, (place.height, place.width))

@@ -47,7 +47,7 @@ def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
             small or too long.
     """
     every = photographs(request, settings.views)
-    places = [frame(*colors.shape[:2], settings.size, settings.fit) for colors, _ in every]
+    places = [frame(colors.shape[0], colors.shape[1], settings.size, settings.fit) for colors, _ in every]
     made = [pixels(colors, settings.size, place) for (colors, _), place in zip(every, places, strict=True)]
     state = {
         INPUT: xp.asarray(np.stack(made)[None]),

@@ -15,6 +15,8 @@ from gen3dexport.models import Request
 from gen3dexport.models.image_preparation import sample_image
 from gen3dexport.models.photograph import image_of, photograph
 
+_DOES = "makes depth of a photograph"
+
 Photograph = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 """Colours [H, W, 3], and which pixels are more opaque than not [H, W]."""
 
@@ -27,9 +29,9 @@ def photographs(request: Request, views: int) -> list[Photograph]:
             cannot be read.
     """
     if views > 1 and request.stand_in and request.image is None:
-        image_of(request)
+        image_of(request, _DOES)
         return [photograph(sample_image(request.seed + k)) for k in range(views)]
-    source = image_of(request)
+    source = image_of(request, _DOES)
     if views == 1 and not _is_many(source):
         return [photograph(source)]
     every = _listed(source)
@@ -75,7 +77,7 @@ def in_world(
         seen = np.stack([depth * right, depth * down, depth], -1)
         every.append((seen - moved[:, 3]) @ moved[:, :3])  # R^T (x - t)
     world = np.stack(every)
-    world = (world - 0.0) @ extrinsics[0, :, :3].T + extrinsics[0, :, 3]
+    world = world @ extrinsics[0, :, :3].T + extrinsics[0, :, 3]
     found = np.stack([-world[..., 2], world[..., 0], -world[..., 1]], -1)[shown]
     farthest = float(np.abs(found).max(initial=0.0))
     scale = 0.5 / farthest if farthest > 0 else 1.0

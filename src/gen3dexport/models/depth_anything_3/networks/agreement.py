@@ -75,8 +75,9 @@ def _hosts(golden: Golden) -> Arrays:
         found = {by: view.numpy().astype(np.int64) for by, view in views.items()} | {"reordered": moved.numpy()}
         stored = _stored(golden, _SPANS)
         return found if stored is None else found | {_SPANS: _of_equals(tokens[:, :, 0], found[_SPANS], stored)}
-    given = (golden.tensors[f"in.{n}"].numpy() for n in ("depth", "depth_conf", "extrinsics", "intrinsics"))
-    made = nested(*given, golden.tensors["in.metric_depth"].numpy(), golden.tensors["in.sky"].numpy())
+    names = ("depth", "depth_conf", "extrinsics", "intrinsics", "metric_depth", "sky")
+    depth, confidence, extrinsics, intrinsics, metric, sky = (golden.tensors[f"in.{n}"].numpy() for n in names)
+    made = nested(depth, confidence, extrinsics, intrinsics, metric, sky)
     return {
         "metric_depth_scaled": made.metric,
         "depth_aligned": made.aligned,

@@ -115,6 +115,10 @@ class ViewTaps(nn.Module):
     def forward(self, image: Tensor, cameras: Tensor | None = None) -> Taken:
         """Of pictures, and tokens [B, S, C] of the cameras where they are known."""
         batch, views = image.shape[:2]
+
+        def apart(x: Tensor) -> Tensor:
+            return x.reshape(batch, views, *x.shape[1:])
+
         patches = self.projection(image.flatten(0, 1)).flatten(2).mT
         steps = {"patches": patches}
         first = self.first.expand(batch * views, -1, -1)
@@ -123,9 +127,9 @@ class ViewTaps(nn.Module):
         within, reference, found = x, None, []
         for index, block in enumerate(self.blocks):
             if self.reference is not None and index + 1 == self.alternates_from:
-                reference = chosen(x[:, 0].float().unflatten(0, (batch, views)), self.reference)
+                reference = chosen(apart(x[:, 0].float()), self.reference)
                 steps["reference_view"] = reference
-                x = to_front(x.unflatten(0, (batch, views)), reference).flatten(0, 1)
+                x = to_front(apart(x), reference).flatten(0, 1)
                 within = x
             if index == self.alternates_from:
                 tokens = self.cameras.expand(batch, -1, -1) if cameras is None else cameras
@@ -139,10 +143,9 @@ class ViewTaps(nn.Module):
             if index in self.taps:
                 pair = [part.float() for part in ((within, x) if self.both else (x,))]
                 if reference is not None:
-                    moved = [part.unflatten(0, (batch, views)) for part in pair]
-                    pair = [to_input(part, reference).flatten(0, 1) for part in moved]
+                    pair = [to_input(apart(part), reference).flatten(0, 1) for part in pair]
                 camera = torch.cat([part[:, 0] for part in pair], -1)
                 found.append(torch.cat([*pair[:-1], self.norm(pair[-1])], -1))
-        steps["camera_token"] = camera.unflatten(0, (batch, views))
-        steps |= {f"feat_{k}": tokens[:, 1:].unflatten(0, (batch, views)) for k, tokens in enumerate(found)}
+        steps["camera_token"] = apart(camera)
+        steps |= {f"feat_{k}": apart(tokens[:, 1:]) for k, tokens in enumerate(found)}
         return Taken(found, steps["camera_token"], steps)

@@ -80,8 +80,8 @@ def _component(kind: str, model: Model, released: Released, tensors: Mapping[str
         posed = f"in.{tag}.extrinsics" in tensors
         inputs[f"{tag}_image"] = picture
         if posed:
-            cameras = (tensors[f"in.{tag}.{name}"].numpy() for name in ("extrinsics", "intrinsics"))
-            inputs[f"{tag}_pose"] = torch.from_numpy(poses(*cameras, size))
+            extrinsics, intrinsics = (tensors[f"in.{tag}.{name}"].numpy() for name in ("extrinsics", "intrinsics"))
+            inputs[f"{tag}_pose"] = torch.from_numpy(poses(extrinsics, intrinsics, size))
         form = Form(size, views, posed=posed, rays=model.any_view and any(name.startswith("ray") for name in own))
         networks[tag] = network(released, model, form)
         if model.any_view and POSE not in own and {*names} & {*OF_HOST}:

@@ -56,8 +56,8 @@ class RotaryAttention(nn.Module):
         order = None if turns is None else pairs_apart(width)
         self.qkv = released.qkv if order is None else _reordered(released.qkv, self.heads, order)
         normed = hasattr(released, "q_norm")
-        self.q_norm = _norm(released.q_norm, order) if normed else nn.Identity()
-        self.k_norm = _norm(released.k_norm, order) if normed else nn.Identity()
+        self.q_norm = _norm(released.get_submodule("q_norm"), order) if normed else nn.Identity()
+        self.k_norm = _norm(released.get_submodule("k_norm"), order) if normed else nn.Identity()
         self.turned = turns is not None
         if turns is not None:
             for name, table in (("cosines", turns.cos()), ("sines", turns.sin())):
