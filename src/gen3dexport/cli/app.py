@@ -49,7 +49,7 @@ class Command(TyperCommand):
         for parameter in self.params:
             value = ctx.params.get(parameter.name)
             if isinstance(value, float) and not math.isfinite(value):
-                raise typer.BadParameter(f"{value} is no finite number", ctx=ctx, param=parameter)
+                raise typer.BadParameter(f"{value} is no finite number", ctx=ctx, param_hint=f"'{parameter.opts[0]}'")
         return rest
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
