@@ -1,6 +1,7 @@
 """Commands at once on one cache and one bundle: what fails, and how often a component is made.
 
-    python benchmarks/trust/concurrency.py [--builds 8] [--rounds 10]
+    python benchmarks/trust/concurrency.py [--builds 8] [--rounds 10] [--loads 50]
+    python benchmarks/trust/concurrency.py --loads-alone     into trust_loads.json
 
 builds     builds of one recipe at once on one cold cache, against one build and against four at once with a cache each
            and one: how often each component was lowered, and wall seconds of all
@@ -44,6 +45,7 @@ from gen3dexport.errors import GenExportError, VerificationError
 from gen3dexport.runtime import load
 
 RESULT = Path(__file__).parents[1] / "results" / "trust_concurrency.json"
+LOADS = RESULT.with_name("trust_loads.json")
 TARGETS = ("onnx", "cpu-aoti")
 """Whose builds run at once: what they lower takes longer than their start."""
 
@@ -120,8 +122,8 @@ def _programs(bundle: Path) -> dict[str, str]:
     return {name: file.sha256 for name, file in files.items() if name.startswith("programs/")}
 
 
-def replaced(place: Place, rounds: int) -> dict[str, Any]:
-    """Runs while builds, and then quick exchanges, replace the bundle by one with other weights."""
+def two_bundles(place: Place) -> dict[str, str]:
+    """Build `a` and `b`, of other weights, and `bundle`, a copy of `a`; the digests of their assets."""
     known = {}
     for name, weights in (("a", "weights"), ("b", "other")):
         if name == "b":
@@ -131,22 +133,33 @@ def replaced(place: Place, rounds: int) -> dict[str, Any]:
         known[_asset(place.folder / f"{name}.npz")] = name
     assert len(known) == 2, "the two bundles make the same asset"
     shutil.copytree(place.folder / "a", place.folder / "bundle")
+    return known
+
+
+def replaced(place: Place, rounds: int) -> dict[str, Any]:
+    """Runs while builds replace the bundle by one with other weights."""
+    known = two_bundles(place)
     builds, runs = 0, Counter[str]()
     with _again(lambda k: _one_run(place, k, known, runs), workers=2):
         for k in range(rounds):
             weights = place.folder / ("other", "weights")[k % 2]
             place.ended("build over it", place.build("bundle", f"weights={weights}"))
             builds += 1
+    return {"builds": builds, "runs": dict(runs)}
+
+
+def loaded(place: Place, count: int) -> dict[str, Any]:
+    """Loads in one process, as an application does, during quick exchanges of two bundles."""
     loads, exchanges = Counter[str](), 0
     features = np.load(place.features)
+    _KNOWN.update({_logits(load(place.folder / name), features): name for name in "ab"})
     with _again(lambda k: _one_load(place, features, loads), workers=1):
-        end = time.monotonic() + 3 * rounds
-        while time.monotonic() < end:
+        while sum(loads.values()) < count:
             with drafts.writing(place.folder / "bundle") as draft:
                 shutil.copytree(place.folder / "ab"[exchanges % 2], draft, dirs_exist_ok=True)
             exchanges += 1
             time.sleep(0.05)
-    return {"builds": builds, "runs": dict(runs), "exchanges": exchanges, "loads": dict(loads)}
+    return {"exchanges": exchanges, "loads": dict(loads)}
 
 
 def _one_run(place: Place, number: int, known: dict[str, str], runs: Counter[str]) -> None:
@@ -160,11 +173,8 @@ def _one_run(place: Place, number: int, known: dict[str, str], runs: Counter[str
 
 def _one_load(place: Place, features: np.ndarray, loads: Counter[str]) -> None:
     """Load in this process, as an application does: it is told to load again, or has one bundle whole."""
-    expected = {_logits(load(place.folder / name), features): name for name in "ab"} if not loads else {}
-    _KNOWN.update(expected)
     try:
-        loaded = load(place.folder / "bundle")
-        found = _logits(loaded, features)
+        found = _logits(load(place.folder / "bundle"), features)
         loads[_KNOWN.get(found, "a mixture")] += 1
         if found not in _KNOWN:
             place.errors.append("load during exchanges: a mixture of two bundles")
@@ -179,8 +189,8 @@ def _one_load(place: Place, features: np.ndarray, loads: Counter[str]) -> None:
 _KNOWN: dict[str, str] = {}
 
 
-def _logits(loaded: Any, features: np.ndarray) -> str:
-    assets = loaded.generate_assets(features=features)
+def _logits(bundle: Any, features: np.ndarray) -> str:
+    assets = bundle.generate_assets(features=features)
     return hashlib.sha256(np.ascontiguousarray(assets["voxels"].occupancy).tobytes()).hexdigest()
 
 
@@ -278,14 +288,29 @@ def validated(place: Place, rounds: int) -> dict[str, Any]:
     return dict(counts)
 
 
+def _loads_alone(count: int) -> int:
+    """Loads and exchanges without the rest, into a file of their own; 1 when there was an error."""
+    with tempfile.TemporaryDirectory(prefix="trust-concurrency-") as scratch:
+        place = Place(Path(scratch) / "eager", "eager")
+        two_bundles(place)
+        found = loaded(place, count)
+    result_file.write(LOADS, __file__, {"basis": "measured", **found, "errors": len(place.errors)})
+    print(json.dumps(found), *sorted(set(place.errors))[:20], sep="\n")
+    return 1 if place.errors else 0
+
+
 def main() -> int:
     """Run all, print and write; 1 when there was an error."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--builds", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--loads", type=int, default=50)
+    parser.add_argument("--loads-alone", action="store_true")
     parser.add_argument("--targets", nargs="*", default=TARGETS)
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
+    if options.loads_alone:
+        return _loads_alone(options.loads)
     result: dict[str, Any] = {"basis": "measured", "builds": []}
     errors = []
     with tempfile.TemporaryDirectory(prefix="trust-concurrency-") as scratch:
@@ -296,7 +321,7 @@ def main() -> int:
             print(json.dumps(result["builds"][-1], indent=1), flush=True)
         place = Place(Path(scratch) / "eager", "eager")
         for name, step in (
-            ("replaced", lambda: replaced(place, options.rounds)),
+            ("replaced", lambda: replaced(place, options.rounds) | loaded(place, options.loads)),
             ("runs", lambda: many_runs(place, options.builds)),
             ("prune", lambda: pruned(place, max(1, options.rounds // 2))),
             ("validate", lambda: validated(place, max(1, options.rounds // 2))),

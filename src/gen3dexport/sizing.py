@@ -13,7 +13,7 @@ from gen3dexport.export import Captured
 from gen3dexport.models.component import Component
 from gen3dexport.networks.checkpoints import headers_alone
 from gen3dexport.plan import Plan
-from gen3dexport.quantization.quantize import convolutions
+from gen3dexport.quantization.quantize import check_takes, convolutions
 from gen3dexport.quantization.rules import exceptions
 from gen3dexport.quantization.schemes import SCHEMES
 
@@ -22,6 +22,8 @@ def describe(plan: Plan) -> dict[str, Any]:
     """A JSON-able description of a plan; sizes are estimated from shapes, and say so."""
     # All are made before the first one's operators are looked at, which takes seconds: a wrong configuration is told.
     made = {name: plan.declared[name].load(plan.weights, "shapes") for name in plan.schemes}
+    for name, scheme in plan.schemes.items():
+        check_takes(made[name], scheme, ruled=name in plan.rules)
     rows = [_row(made[name], scheme, plan) for name, scheme in plan.schemes.items()]
     return {
         "recipe": plan.recipe.name,
@@ -40,20 +42,22 @@ def describe(plan: Plan) -> dict[str, Any]:
 
 
 def check_checkpoints(plan: Plan) -> None:
-    """Check that every component's configuration makes a network, and that its weights are there and fit that: by the
-    headers of their files, before minutes of work on the first one. Values are looked at when they are read.
+    """Check that every component's configuration makes a network, that its scheme takes something of it, and that its
+    weights are there and fit: by the headers of their files, before minutes of work on the first one. Values are looked
+    at when they are read.
 
     Raises:
         UsageError: with the problem of every component that has one.
     """
     problems = []
-    for declared in plan.declared.values():
+    for name, declared in plan.declared.items():
         try:
             if plan.recipe.random_weights:
-                declared.load(plan.weights, "shapes")
-                continue
-            with headers_alone():
-                declared.load(plan.weights, "stored", plan.reading)
+                component = declared.load(plan.weights, "shapes")
+            else:
+                with headers_alone():
+                    component = declared.load(plan.weights, "stored", plan.reading)
+            check_takes(component, plan.schemes[name], ruled=name in plan.rules)
         except UsageError as error:
             problems += [line for line in str(error).splitlines() if line not in problems]
         except (NotImplementedError, RuntimeError):

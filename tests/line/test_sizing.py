@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from gen3dexport import sizing
+from gen3dexport.errors import UsageError
 from gen3dexport.export import Captured
 from gen3dexport.models.trellis.networks.golden_sets import read_golden
+from gen3dexport.quantization.quantize import check_takes
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "trellis"
 
@@ -39,3 +42,19 @@ def test_a_network_without_blocks_is_captured_whole() -> None:
     component = read_golden(GOLDEN / "ss_dec").component
     assert component is not None
     assert [times for _, times in sizing._graphs(component)] == [1]
+
+
+def test_a_scheme_that_takes_nothing_is_told_by_plan_and_before_a_build_works(
+    cli: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    words = "text_encoder: has no half-precision form; use scheme fp32"
+    arguments = ["trellis-mini", "components.text_encoder.scheme=fp16", "--target", "eager"]
+    for command in (["plan", *arguments], ["build", *arguments, "-o", tmp_path / "bundle"]):
+        code, _, error = cli(*command)
+        assert code == 2 and words in error and "observe" not in error, error
+    flow = read_golden(GOLDEN / "ss_flow").component
+    assert flow is not None
+    with pytest.raises(UsageError, match="no convolution to quantize"):
+        check_takes(flow, "int8-static")
+    for scheme in ("fp32", "fp16", "int8-dynamic"):
+        check_takes(flow, scheme)

@@ -61,7 +61,7 @@ class Command(TyperCommand):
         for parameter in self.params:
             value = ctx.params.get(parameter.name)
             if isinstance(value, float) and not math.isfinite(value):
-                raise typer.BadParameter(f"{value} is no finite number", ctx=ctx, param_hint=parameter.opts[:1])
+                raise typer.BadParameter(f"{value} is no finite number", ctx=ctx, param_hint=f"'{parameter.opts[0]}'")
         return rest
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:

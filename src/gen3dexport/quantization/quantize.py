@@ -178,10 +178,8 @@ def quantize(component: Component, method: Method, layers: Sequence[str] | None 
             for name in layers:
                 component.module.set_submodule(name, InDtype(component.module.get_submodule(name), dtype))
         case Half(dtype):
-            set_dtype = getattr(component.module, "set_block_dtype", None)
-            if set_dtype is None:
-                raise UsageError(f"{component.name}: has no half-precision form; use scheme fp32")
-            set_dtype(dtype)
+            check_takes(component, next(name for name, half in HALVES.items() if half is dtype))
+            component.module.set_block_dtype(dtype)  # type: ignore[operator]
         case Int8Dynamic("xnnpack", min_features):
             _torchao(component, _int8_for_xnnpack(), pick(component, min_features, layers))
         case Int8Dynamic(_, min_features):
@@ -235,6 +233,28 @@ def replace_linears(component: Component, layers: Sequence[str], make: Callable[
         component.module.set_submodule(name, make(linear))
 
 
+def check_takes(component: Component, scheme: str, ruled: bool = False) -> None:
+    """Check that a component has something that a scheme takes; its weights may have no values.
+
+    Args:
+        ruled: whether rules name layers for other schemes.
+
+    Raises:
+        UsageError: when it has nothing of that kind.
+    """
+    match SCHEMES[scheme].covers:
+        case "blocks" if not hasattr(component.module, "set_block_dtype"):
+            raise UsageError(f"{component.name}: has no half-precision form; use scheme fp32")
+        case "convolutions" if not ruled and not convolutions(component):
+            raise UsageError(_no_convolution(component.name))
+        case "linears" if not ruled:
+            pick(component, 1, multiple=SCHEMES[scheme].multiple)
+
+
+def _no_convolution(where: str) -> str:
+    return f"{where}: no convolution to quantize in int8-static; use int8-dynamic for linear layers"
+
+
 def pick(component: Component, min_features: int, layers: Sequence[str] | None = None, multiple: int = 1) -> list[str]:
     """Names of the linear layers with at least so many inputs: those of `layers`, or of `linears` when None.
 
@@ -266,7 +286,7 @@ def pick_convolutions(component: Component, layers: Sequence[str] | None = None)
     picked = [name for name in named if isinstance(component.module.get_submodule(name), CONVOLUTIONS)]
     where = component.name if layers is None else f"{component.name}: {', '.join(layers[:4])}"
     if not picked:
-        raise UsageError(f"{where}: no convolution to quantize in int8-static; use int8-dynamic for linear layers")
+        raise UsageError(_no_convolution(where))
     unseen = [name for name in picked if name not in component.ranges]
     if unseen:
         raise UsageError(
