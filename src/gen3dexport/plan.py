@@ -187,7 +187,9 @@ def make_plan(recipe: Recipe, target: Target, allow_pickle: bool = False) -> Pla
     for field, scheme in _asked(plan):
         where = f"{recipe.name} on {target.name}: {field}"
         if (why := backends.refused_for(backend, scheme, plan.options)) is not None:
-            problems.append(f"{where}: {scheme} is refused: {why}; use one of {', '.join(backend.SCHEMES)}")
+            others = [s for s in backend.SCHEMES if backends.refused_for(backend, s, plan.options) is None]
+            remedy = "" if "; use " in why else f"; use one of {', '.join(others)}"
+            problems.append(f"{where}: {scheme} is refused: {why}{remedy}")
         elif scheme not in backend.SCHEMES:
             problems.append(f"{where}: unknown {scheme!r}{did_you_mean(scheme, backend.SCHEMES)}")
         elif scheme in CALIBRATED and recipe.calibration is None:

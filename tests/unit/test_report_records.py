@@ -30,7 +30,7 @@ from gen3dexport.reports.records import (
     Unmeasured,
 )
 from gen3dexport.reports.report import read_report
-from gen3dexport.reports.text import to_junit, to_markdown
+from gen3dexport.reports.text import number, to_junit, to_markdown
 from gen3dexport.validation.validate import ANSWER
 
 UNKNOWN = Unmeasured(reason="no GPU")
@@ -174,6 +174,22 @@ def test_unknown_kinds_and_scores_are_named() -> None:
         "budgets.scores.mehs: this pipeline makes no such asset; did you mean 'mesh'?",
         "budgets.scores.mesh.f_scor: no such score; did you mean 'f_score'?",
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (4210.3, "4210"),
+        (-999.6, "-1000"),
+        (1.2345e7, "1.23e+07"),
+        (1e-7, "1e-07"),
+        (0.0, "0"),
+        (1.5, "1.5"),
+    ],
+)
+def test_a_number_has_no_exponent_where_people_write_none(value: float | None, text: str) -> None:
+    assert number(value) == text
 
 
 def test_texts_say_every_budget_program_and_score() -> None:

@@ -43,11 +43,13 @@ class Scale:
         return Score(self.name, float(value), self.better, self.unit)
 
 
-def distance(name: str) -> Scale:
-    """A scale from 0 for equal to infinity, without unit."""
-    return Scale(name, "lower", best=0.0, worst=math.inf)
+def distance(name: str, unit: str = "") -> Scale:
+    """A scale from 0 for equal to infinity."""
+    return Scale(name, "lower", unit, best=0.0, worst=math.inf)
 
 
+CUBE_EDGES = "cube edges"
+"""The unit of lengths in an asset: edges of the unit cube that it stands in."""
 PSNR = Scale("psnr", "higher", "dB", best=math.inf, worst=-math.inf)
 SSIM = Scale("ssim")
 

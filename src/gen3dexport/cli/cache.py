@@ -65,8 +65,9 @@ def show_cache(as_json: bool) -> None:
     import json
 
     from gen3dexport.bundle.cache_entries import KINDS, entries
-    from gen3dexport.cli.tables import columns, size_text, terminal
+    from gen3dexport.cli.text_table import show_rows
     from gen3dexport.documents.caches import cache_folder
+    from gen3dexport.reports.text import number
 
     sizes: dict[str, list[int]] = {kind: [] for kind in KINDS}
     for entry in entries():
@@ -78,7 +79,10 @@ def show_cache(as_json: bool) -> None:
         ]
         print(json.dumps({"kinds": rows, "bytes": sum(map(sum, sizes.values()))}, indent=1))
         return
-    table = columns("kind", "holds", "entries", "size", "folder")
-    for kind, own in sizes.items():
-        table.add_row(kind, KINDS[kind], str(len(own)), size_text(sum(own)), str(cache_folder(kind)))
-    terminal().print(table)
+    show_rows(
+        ("kind", "holds", "entries", "size, MB", "folder"),
+        [
+            (kind, KINDS[kind], str(len(own)), number(sum(own) / 1e6), str(cache_folder(kind)))
+            for kind, own in sizes.items()
+        ],
+    )

@@ -32,6 +32,7 @@ def show_manifest(manifest: Manifest, folder: Path) -> None:
     from gen3dexport.cli.tables import terminal
     from gen3dexport.cli.text_table import show_rows
     from gen3dexport.documents.licences import warning
+    from gen3dexport.reports.text import number
 
     console = terminal()
     console.print(
@@ -46,7 +47,7 @@ def show_manifest(manifest: Manifest, folder: Path) -> None:
     rows = []
     for p in manifest.programs:
         sizes = manifest.parameters[p.component] / 1e6, manifest.bytes_of(p) / 1e6
-        rows.append((p.name, p.role, p.scheme, *(f"{size:,.4g}" for size in sizes), ", ".join(p.files)))
+        rows.append((p.name, p.role, p.scheme, *(number(size, 4) for size in sizes), ", ".join(p.files)))
     show_rows(HEAD, rows)
     for p in manifest.programs:
         inputs = ", ".join(f"{k} {s.dtype} {'x'.join(map(str, s.shape))}" for k, s in p.inputs.items())

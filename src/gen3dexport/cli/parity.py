@@ -40,13 +40,13 @@ def parity(
 
 def show_parity(result: Mapping[str, Any]) -> None:
     """Error of each output and the verdict."""
-    from gen3dexport.cli.tables import columns, terminal
+    from gen3dexport.cli.tables import terminal
+    from gen3dexport.cli.text_table import show_rows
 
     console = terminal()
-    table = columns("output", "max abs", "relative to scale", "relative L2")
-    for row in result["outputs"]:
-        table.add_row(row["output"], *(f"{row[k]:.2e}" for k in ("max_abs", "relative", "relative_l2")))
-    console.print(table)
+    errors = ("max_abs", "relative", "relative_l2")
+    rows = [(row["output"], *(f"{row[key]:.2e}" for key in errors), "measured") for row in result["outputs"]]
+    show_rows(("output", "largest error", "relative to the output's largest value", "relative L2", "basis"), rows)
     verdict = "[green]within[/green]" if result["passed"] else "[red]outside[/red]"
     console.print(
         f"{result['golden']} through {result['target']} ({result['scheme']}): {verdict} {result['tolerance']:g}"

@@ -31,6 +31,7 @@ def show_plan(plan: Mapping[str, Any]) -> None:
     """Components with their sizes, and operators the target cannot take."""
     from gen3dexport.cli.tables import terminal
     from gen3dexport.cli.text_table import show_rows
+    from gen3dexport.reports.text import number
 
     console = terminal()
     console.print(
@@ -38,7 +39,7 @@ def show_plan(plan: Mapping[str, Any]) -> None:
     )
     rows = []
     for c in plan["components"]:
-        sizes = (f"{c[key] / 1e6:,.4g}" for key in ("parameters", "bytes", "expected_peak_bytes"))
+        sizes = (number(c[key] / 1e6, 4) for key in ("parameters", "bytes", "expected_peak_bytes"))
         rows.append((c["name"], c["scheme"], *sizes, plan["basis"]))
     show_rows(HEAD, rows)
     console.print(f"sizes are estimated from {plan['by']}")

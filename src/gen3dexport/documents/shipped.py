@@ -42,7 +42,9 @@ def did_you_mean(word: str, known: Collection[str], see: str = "") -> str:
     if near or not words:
         return f"; did you mean {near[0]!r}?" if near else ""
     more = len(words) - _MOST_WORDS
-    text = f"; there are {', '.join(words[:_MOST_WORDS])}" + (f" and {more} more" if more > 0 else "")
+    text = f"; there {'is' if len(words) == 1 else 'are'} {', '.join(words[:_MOST_WORDS])}" + (
+        f" and {more} more" if more > 0 else ""
+    )
     return text + (f"; see: {see}" if see else "")
 
 

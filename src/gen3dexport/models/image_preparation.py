@@ -44,6 +44,8 @@ def read_image(source: Any) -> Image.Image:
         try:
             image = Image.open(Path(source))
             image.load()
+        except FileNotFoundError as error:
+            raise UsageError(f"{source}: not a readable image: there is no such file") from error
         except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
             raise UsageError(f"{source}: not a readable image ({error})") from error
     return _in_bytes(ImageOps.exif_transpose(image))

@@ -72,7 +72,11 @@ _NAMES = {
 def cells(row: Row) -> tuple[str, ...]:
     """A row as people read it, under `HEAD`."""
     relative, verdict = row.relative_change, str(row.verdict or "")
-    change = "–" if row.change is None else f"{row.change:+.3g}" + (f" ({relative:+.1%})" if relative else "")
+    change = (
+        "–"
+        if row.change is None
+        else f"{'+' if row.change >= 0 else ''}{number(row.change)}" + (f" ({relative:+.1%})" if relative else "")
+    )
     if row.reason:
         verdict += f": {row.reason}"
     elif row.limit is not None:

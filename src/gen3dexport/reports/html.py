@@ -27,7 +27,7 @@ from gen3dexport.reports.records import (
     Report,
     Unmeasured,
 )
-from gen3dexport.reports.text import ENOUGH_RUNS, score_columns, score_heading
+from gen3dexport.reports.text import ENOUGH_RUNS, number, score_columns, score_heading
 
 Row = Sequence[str]
 
@@ -327,7 +327,7 @@ def _unmeasured(reason: str | None) -> str:
 
 
 def _number(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else escape(f"{value:,.{digits}g}")
+    return escape(number(value, digits))
 
 
 def _megabytes(count: int) -> str:

@@ -25,8 +25,11 @@ ENOUGH_RUNS = 5
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number as people read it."""
-    return "–" if value is None else f"{value:.{digits}g}"
+    """A number as people read it: so many digits, and those before the point in full up to a million."""
+    if value is None:
+        return "–"
+    text = f"{value:.{digits}g}"
+    return f"{value:.0f}" if 1 <= abs(float(text)) < 1e6 and "e" in text else text
 
 
 def basis_text(found: Value) -> str:

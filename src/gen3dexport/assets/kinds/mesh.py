@@ -15,14 +15,14 @@ from gen3dexport.assets.file_format import FileFormat, written_by
 from gen3dexport.assets.mesh import Mesh
 from gen3dexport.assets.mesh_edits import largest_part, with_faces_at_most
 from gen3dexport.assets.metrics import depth_delta1, surface_quality
-from gen3dexport.assets.score import Scale, Score, distance, settled
+from gen3dexport.assets.score import CUBE_EDGES, Scale, Score, distance, settled
 
 KIND = "mesh"
 DEFAULT_CELL = 1 / 64
 """Edge of the cells where a mesh does not say it."""
 SCALES = (
     Scale("f_score"),
-    distance("chamfer"),
+    distance("chamfer", CUBE_EDGES),
     Scale("normal_consistency"),
     Scale("depth_delta1"),
     Scale("f_score_0.5"),

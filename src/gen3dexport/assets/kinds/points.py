@@ -16,10 +16,10 @@ from gen3dexport.assets.gaussians import SH_C0, Gaussians
 from gen3dexport.assets.glb import TO_Y_UP, glb
 from gen3dexport.assets.metrics import chamfer, f_score, nearest_points
 from gen3dexport.assets.points import Points
-from gen3dexport.assets.score import Scale, Score, distance, settled
+from gen3dexport.assets.score import CUBE_EDGES, Scale, Score, distance, settled
 
 KIND = "points"
-SCALES = (Scale("f_score"), distance("chamfer"))
+SCALES = (Scale("f_score"), distance("chamfer", CUBE_EDGES))
 
 
 CELL = 1 / 64
