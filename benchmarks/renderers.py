@@ -257,7 +257,7 @@ def depth(content: Content) -> str:
         if "p50_ms" not in row:
             rows.append((row["recipe"], row["variant"], *built, *[DASH] * 5))
             continue
-        times = (f"{row['p50_ms']:.0f}", f"{row['ratio']:.2f}", f"{row['ratio_of_minima']:.2f}")
+        taken = (f"{row['p50_ms']:.0f}", f"{row['ratio']:.2f}", f"{row['ratio_of_minima']:.2f}")
         memory = megabytes(row["peak_memory"]) if row.get("peak_memory") else DASH
-        rows.append((row["recipe"], row["variant"], *built, *times, small(row["relative_l2"]), memory))
+        rows.append((row["recipe"], row["variant"], *built, *taken, small(row["relative_l2"]), memory))
     return table(head, rows)
