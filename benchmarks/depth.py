@@ -17,6 +17,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,17 +32,32 @@ from turns import Call, take_turns
 
 RESULT = Path(__file__).parent / "results" / "depth.json"
 RECIPES = ("depth-anything-v2-small", "moge-2-small", "depth-anything-3-small")
-EAGER = "eager fp32"
+EAGER, STATIC = "eager fp32", "executorch int8, convolutions int8-static"
+HEADS = {"depth-anything-v2-small": "head", "depth-anything-3-small": "head.decoder"}
+"""Where the recipes' convolutions lie, but for the last one, which stays in float32."""
+CONVOLUTIONS = ("laterals.0", "laterals.1", "fusions", "narrow", "output.0")
 VARIANTS: Mapping[str, Variant] = {
     EAGER: Variant("eager"),
     "executorch fp32": Variant("executorch"),
     "executorch int8": Variant("executorch", "int8-dynamic"),
+    STATIC: Variant("executorch", "int8-dynamic"),
     "onnx fp32": Variant("onnx"),
     "onnx int8": Variant("onnx", "int8-dynamic"),
     "cpu-aoti fp32": Variant("cpu-aoti"),
     "tpu-v5e int8": Variant("tpu-v5e", "int8-dynamic", runs=False),
     "cuda-sm90 fp16": Variant("cuda-sm90", "fp16", runs=False),
 }
+
+
+def variants(recipe: str) -> dict[str, Variant]:
+    """The variants of a recipe's network."""
+    found = dict(VARIANTS)
+    if recipe in HEADS:
+        rules = {f"{HEADS[recipe]}.{name}": "int8-static" for name in CONVOLUTIONS}
+        found[STATIC] = replace(found[STATIC], rules=rules)
+    else:
+        del found[STATIC]
+    return found
 
 
 def component(recipe: str, target_name: str) -> Any:
@@ -67,12 +83,17 @@ def build(recipe: str, variant: Variant, folder: Path) -> dict[str, Any]:
     import torch
 
     from gen3dexport.plan import read_target
+    from gen3dexport.quantization.calibration import observing
     from gen3dexport.validation.one_component import lowered
 
     torch.set_num_threads(1)
     made = component(recipe, variant.target)
+    if variant.calibrated:
+        with observing(made) as observed:
+            made.run()
+        made = replace(made, ranges=observed.ranges())
     start = time.perf_counter()
-    record = lowered(made, read_target(variant.target), variant.scheme, folder)
+    record = lowered(made, read_target(variant.target), variant.scheme, folder, variant.rules)
     seconds = time.perf_counter() - start
     (folder / "record.json").write_text(record.model_dump_json())
     np.savez(folder / "inputs.npz", **{name: value.numpy() for name, value in made.inputs.items()})
@@ -163,9 +184,9 @@ def main() -> None:
             print(in_child(operators, recipe, given.threads))
         return
     only = [EAGER, *(given.only or [""])]
-    chosen = {name: variant for name, variant in VARIANTS.items() if any(word in name for word in only)}
     kept = result_file.read(RESULT).get("rows", [])
     for recipe in given.recipes:
+        chosen = {n: variant for n, variant in variants(recipe).items() if any(word in n for word in only)}
         with tempfile.TemporaryDirectory(prefix="gen3dexport-") as scratch:
             rows = measure(recipe, chosen, given, Path(scratch))
         show(rows)

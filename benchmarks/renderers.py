@@ -252,3 +252,32 @@ def middlebury(content: Content) -> str:
     trivial = [(row["depth"], *(f"{row[key]:.3f}" for key in numbers)) for row in content["trivial"]]
     known = table(("depth of no model, after scale and shift", "AbsRel", "δ1", "RMSE in metres"), trivial)
     return "\n\n".join([table(head, rows), *([programs] if lowered else []), known])
+
+
+def depth(content: Content) -> str:
+    """Networks of depth on targets against eager torch; variants that could not be built are named."""
+    head = (
+        "recipe",
+        "variant",
+        "MB",
+        "build s",
+        "building MB",
+        "p50 ms",
+        "× eager",
+        "× of minima",
+        "relative L2",
+        "peak MB",
+    )
+    rows = []
+    for row in content["rows"]:
+        if "build_seconds" not in row:
+            rows.append((row["recipe"], row["variant"], f"unmeasured: {row['reason']}", *[""] * 7))
+            continue
+        built = (megabytes(row["bytes"]), f"{row['build_seconds']:.0f}", megabytes(row["build_peak_bytes"]))
+        if "p50_ms" not in row:
+            rows.append((row["recipe"], row["variant"], *built, *[DASH] * 5))
+            continue
+        taken = (f"{row['p50_ms']:.0f}", f"{row['ratio']:.2f}", f"{row['ratio_of_minima']:.2f}")
+        memory = megabytes(row["peak_memory"]) if row.get("peak_memory") else DASH
+        rows.append((row["recipe"], row["variant"], *built, *taken, small(row["relative_l2"]), memory))
+    return table(head, rows)

@@ -101,6 +101,13 @@ SECTIONS = (
         renderers.real_weights,
     ),
     Section(
+        "depth",
+        "Networks of depth at their released sizes",
+        "Random weights, one picture of 518 x 518 (Depth Anything 3: 504 x 504). Times are of one call, in turns, and"
+        " memory is above what the process held before loading; building memory is all that the building process held.",
+        renderers.depth,
+    ),
+    Section(
         "focus_int8",
         "What int8 costs on real photographs, and what helps",
         "dinov2-s-focus, int8-dynamic's arithmetic in eager mode over eight photographs; loss is 1 - correlation with"

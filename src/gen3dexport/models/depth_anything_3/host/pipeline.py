@@ -50,7 +50,7 @@ def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
     places = [frame(colors.shape[0], colors.shape[1], settings.size, settings.fit) for colors, _ in every]
     made = [pixels(colors, settings.size, place) for (colors, _), place in zip(every, places, strict=True)]
     state = {
-        INPUT: xp.asarray(np.stack(made)[None]),
+        INPUT: xp.asarray(np.stack([np.stack(made)])),  # not [None], whose stride of 0 ExecuTorch refuses
         "frames": np.stack([place.numbers for place in places]),
         "photographs": np.array([colors.shape[:2] for colors, _ in every]),
     }
