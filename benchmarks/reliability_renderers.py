@@ -8,19 +8,22 @@ from markdown_table import table
 
 def kills(content: Content) -> str:
     """Builds killed at random times: what was left, and the resume ratio, by target."""
-    head = ("target", "kills", "old / new bundle", "broken", "resumes failed", "drafts left", "children after 1 s")
+    head = ("target", "kills", "old / new bundle", "broken", "resumes failed", "drafts left")
+    head += ("finished components made again", "children after 1 s")
     head += ("cold build, s", "resume ratio p50", "p90", "max")
     rows = []
     for row in content["rows"]:
         children = ", ".join(f"{count} × {name}" for name, count in row["children_after_1_s"].items())
         ratios = (f"{row[key]:.2f}" for key in ("p50", "p90", "max"))
         cold = f"{min(row['cold_s']):.1f} to {max(row['cold_s']):.1f}"
-        found = f"{row['old']} / {row['new']}", row["broken"], row["failed_resumes"], row["drafts"], children or "0"
-        rows.append((row["target"], str(row["kills"]), *map(str, found), cold, *ratios))
+        found = f"{row['old']} / {row['new']}", row["broken"], row["failed_resumes"], row["drafts"]
+        again = str(row["lost"] + row["made_again"])
+        rows.append((row["target"], str(row["kills"]), *map(str, found), again, children or "0", cold, *ratios))
     total = content["total"]
     counts = (str(total[key]) for key in ("broken", "failed_resumes", "drafts"))
     ratios = (f"{total[key]:.2f}" for key in ("p50", "p90", "max"))
-    rows.append(("**all**", str(total["kills"]), DASH, *counts, DASH, DASH, *ratios))
+    again = str(total["lost"] + total["made_again"])
+    rows.append(("**all**", str(total["kills"]), DASH, *counts, again, DASH, DASH, *ratios))
     return table(head, rows)
 
 
@@ -63,6 +66,13 @@ def _builds(rows: list[Content]) -> str:
 
 def _counts(found: Content) -> str:
     return ", ".join(f"{name} {count}" for name, count in found.items())
+
+
+def loads(content: Content) -> str:
+    """Loads of one process during exchanges."""
+    found = content["loads"]
+    cells = str(sum(found.values())), str(content["exchanges"]), _counts(found), str(content["errors"])
+    return table(("loads", "exchanges", "found", "errors"), [cells])
 
 
 def reproducible(content: Content) -> str:

@@ -189,8 +189,8 @@ SECTIONS = (
         "trust_kills",
         "Builds killed at random times",
         "`gen3dexport build` over a good bundle, killed at a random time of its length, and built again. Resume ratio:"
-        " the next build's time over a cold build's without the components that are in the stage cache; start-up and"
-        " validation always remain.",
+        " CPU seconds of the next build over those of the same build where nothing was killed and the caches hold the"
+        " same finished components.",
         reliability_renderers.kills,
     ),
     Section(
@@ -199,6 +199,13 @@ SECTIONS = (
         "Builds on one cold cache make each component once. An error is an exit status, a warning, or an asset that is"
         " neither the old nor the new bundle's.",
         reliability_renderers.concurrency,
+    ),
+    Section(
+        "trust_loads",
+        "Loads during exchanges",
+        "An application loads a bundle and makes an asset, again and again in one process, while two bundles take each"
+        " other's place: it has one of them whole, or is told to load again.",
+        reliability_renderers.loads,
     ),
     Section(
         "trust_reproducible",

@@ -14,8 +14,9 @@ that a kill can harm. Those named `TARGET+` are commands started from nothing, w
 lowered in seconds (`SHALLOW`), they have one of blocks alike in a row; else whole ones, and three golden prompts.
 
 Resume ratio: CPU seconds of the next build, with its children, over those of a control: the same build where nothing
-was killed, and whose caches hold the same finished components. Both are run twice, from copies of what the kill left,
-and the lesser counts, for what else the machine does only adds; which of them comes first is drawn. The work that
+was killed, and whose caches hold the same finished components. Both are run twice, in copies of what the kill left (a
+compiler keeps headers by their place), and the lesser counts, for what else the machine does only adds; which of them
+comes first is drawn. The work that
 remains is that of whole components: what a killed build had done of one is done again. The ratio of wall seconds stands
 beside it. Writes benchmarks/results/trust_kills.json, after each target.
 """
@@ -174,15 +175,15 @@ def one_round(at: Site, number: int, way: str, rng: random.Random) -> dict[str, 
         return commands.run(place.arguments(at.seed), place.environment, mark, not at.whole)
 
     controls = [at.copy(name, killed=False) for name in ("control", "control-2")]
-    twin = at.copy("twin", killed=True)
+    twins = [at.copy(name, killed=True) for name in ("twin", "twin-2")]
     if rng.random() < 0.5:
         control = [build_in(place) for place in controls]
-        resumed = [build_in(twin), build_in(at)]
+        resumed = [build_in(place) for place in twins]
     else:
-        resumed = [build_in(twin), build_in(at)]
+        resumed = [build_in(place) for place in twins]
         control = [build_in(place) for place in controls]
     assert all(code == 0 for code, _ in control), control[0][1].said
-    code, again = resumed[1]
+    code, again = build_in(at)
     found["resumed"], found["said"] = code == 0, "" if code == 0 else again.said[-500:]
     found["made_again"] = sorted(cached & _lowered(again))
     found["after"] = _state(at, {at.seed: "new"})

@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -145,19 +146,22 @@ def _workplace(name: str) -> Iterator[Path]:
     """An empty folder of a fixed name; nobody else builds meanwhile, and nothing stays but the compiler's cache."""
     root = work_folder()
     root.mkdir(parents=True, exist_ok=True)
+    tempfile.gettempdir()  # that of this process is chosen before its compilers have one of their own
     # Line tables of a GPU's kernels would name the generated files in that folder.
-    own = {"TORCHINDUCTOR_CACHE_DIR": str(root / "cache"), "TRITON_DISABLE_LINE_INFO": "1"}
+    own = {"TORCHINDUCTOR_CACHE_DIR": str(root / "cache"), "TRITON_DISABLE_LINE_INFO": "1", "TMPDIR": str(root / "tmp")}
     environment = mock.patch.dict(os.environ, own)
     with filelock.FileLock(root / "lock"), environment, quiet("torch.utils.cpp_extension"):  # no GPU: it says so
         folder = root / name
         if folder.exists():  # its build was killed
             end_those_at(folder)  # its compilers would write into it
-            shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
+        for place in (folder, root / "tmp"):  # what a killed compiler left, too
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir()
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            for place in (folder, root / "tmp"):
+                shutil.rmtree(place, ignore_errors=True)
 
 
 @contextlib.contextmanager
