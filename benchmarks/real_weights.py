@@ -59,6 +59,9 @@ FOCUS = {
     "eager fp32": Variant("eager"),
     "executorch fp32": Variant("executorch"),
     "executorch int8": Variant("executorch", "int8-dynamic", {"decoder": "int8-dynamic"}),
+    "executorch int8, qkv fp32": Variant(
+        "executorch", "int8-dynamic", {"decoder": "int8-dynamic", "encoder.blocks.*.qkv": "fp32"}
+    ),
     "onnx fp32": Variant("onnx"),
     "onnx int8": Variant("onnx", "int8-dynamic", {"decoder": "int8-dynamic"}),
     "cpu-aoti fp32": Variant("cpu-aoti"),
