@@ -31,9 +31,11 @@ from gen3dexport.bundle.program import ProgramRecord, TensorSpec
 from gen3dexport.errors import UsageError, VerificationError
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component
+from gen3dexport.plan import read_target
 from gen3dexport.quantization.int4_linear import _packed, unpacked
 from gen3dexport.quantization.quantize import Half
 from gen3dexport.quantization.quantize import quantize as apply
+from gen3dexport.validation.one_component import through
 
 NARROW = {"min_features": 32}
 ALL_SCHEMES = {
@@ -173,6 +175,19 @@ def test_int8_linear_is_a_linear(per_token: bool) -> None:
     torch.testing.assert_close(quantized(torch.zeros(1, 3, 256)), linear.bias.expand(1, 3, 40))
     shifted = x + 3  # one-sided values: the zero point of a tensor's range takes them
     assert relative_l2(quantized(shifted).detach(), linear(shifted).detach().numpy()) < 2e-2
+
+
+class _LogSigmoid(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.logsigmoid(x)
+
+
+def test_logarithms_of_small_probabilities_are_finite(tmp_path: Path) -> None:
+    x = torch.tensor([-1e4, -200, -93.5, -20, -18, -1, 0, 1, 20, 60])
+    one = Component("log_sigmoid", _LogSigmoid(), {"x": x}, ("y",))
+    _, program = through(one, read_target("onnx"), "fp32", tmp_path)
+    found = program({"x": x.numpy()})["y"]
+    np.testing.assert_allclose(found, torch.nn.functional.logsigmoid(x.double()), rtol=1e-6)
 
 
 def test_files_shrink(flow: Callable[[str], Case]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from gen3dexport.backends._quiet import quiet
-from gen3dexport.backends.onnx import int4_linear, int8_convolution, int8_linear
+from gen3dexport.backends.onnx import int4_linear, int8_convolution, int8_linear, log_sigmoid
 from gen3dexport.backends.onnx.loading import Requires
 from gen3dexport.bundle.program import Lowered
 from gen3dexport.errors import ExportError
@@ -43,6 +43,7 @@ def lower_capture(captured: Captured, opset: int, threads: int, out: Path) -> Lo
                     **int4_linear.translations(),
                     **int8_linear.translations(),
                     **int8_convolution.translations(),
+                    **log_sigmoid.translations(),
                 },
                 verbose=False,
             )
