@@ -146,7 +146,7 @@ def test_run_changes_assets_on_their_way_into_files(built: Path, features: Path,
     assert b"property float f_rest_44\n" in (tmp_path / "gaussians.ply").read_bytes()
     assert (tmp_path / "mesh.png").is_file()
     code, _, error = cli("run", built, "--features", features, "-o", tmp_path / "a.npz", "--size", "1")
-    assert code == UsageError.exit_code and "--size: is of gaussians, mesh, points" in error
+    assert code == UsageError.exit_code and "--size: is of gaussians, height_field, mesh, points" in error
 
 
 def test_run_writes_gaussians_and_too_many_voxels_are_refused_or_coarsened(
