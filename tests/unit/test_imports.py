@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -23,42 +24,51 @@ SLOW = ("unittest", "asyncio", "scipy", "numpy", "rich", "ruamel", "filelock", "
 """What takes longer to import than all that a listing does."""
 
 
-@pytest.mark.parametrize("arguments", LIGHT, ids=" ".join)
-def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
-    code = (
-        "import sys; sys.argv = ['gen3dexport', *sys.argv[1:]]\n"
-        "from gen3dexport.cli import main\n"
-        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
-        f"print('HEAVY', [m for m in {HEAVY} if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+CODE = """
+import contextlib, io, json, sys
+from gen3dexport.cli import main
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["gen3dexport", *arguments]
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+    print(json.dumps([code, out.getvalue(), err.getvalue(), sorted(sys.modules)]))
+"""
+
+
+def run_in_one_process(commands: Sequence[Sequence[str]]) -> list[tuple[int, str, str, set[str]]]:
+    """Of each command its exit status, what it says, and every module that it or one before it has imported.
+
+    What none of them imports is in no list; what one imports is in its list and in all that follow.
+    """
+    done = subprocess.run([sys.executable, "-c", CODE, json.dumps(commands)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip().endswith("HEAVY []"), done.stdout[-300:]
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    return [(code, out, err, {*modules}) for code, out, err, modules in rows]
 
 
-@pytest.mark.parametrize("arguments", [["ls"], ["ls", "--json"], ["ls", "targets"]], ids=" ".join)
-def test_a_listing_imports_nothing_slow(arguments: list[str]) -> None:
-    code = (
-        "import sys; sys.argv = ['gen3dexport', *sys.argv[1:]]\n"
-        "from gen3dexport.cli import main\n"
-        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
-        f"print('SLOW', [m for m in {SLOW} if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip().endswith("SLOW []"), done.stdout[-300:]
+def test_light_commands_import_nothing_heavy() -> None:
+    found = run_in_one_process(LIGHT)
+    assert len(found) == len(LIGHT)
+    for arguments, (code, out, error, modules) in zip(LIGHT, found, strict=True):
+        assert code == 0 and out, (arguments, error)
+        assert not modules & {*HEAVY}, arguments
 
 
-@pytest.mark.parametrize("command", ["plan", "build", "tune", "sensitivity"])
-def test_a_wrong_recipe_is_told_without_torch(command: str) -> None:
-    code = (
-        "import sys; sys.argv = ['gen3dexport', *sys.argv[1:]]\n"
-        "from gen3dexport.cli import main\n"
-        "try:\n    main()\nexcept SystemExit as stop:\n    assert stop.code == 2, stop.code\n"
-        "print('TORCH', 'torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, command, "trellis-minii"], capture_output=True, text=True)
-    assert "trellis-minii" in done.stderr and done.stdout.strip() == "TORCH False", done.stderr
+def test_a_listing_imports_nothing_slow() -> None:
+    for code, out, error, modules in run_in_one_process([["ls"], ["ls", "--json"], ["ls", "targets"]]):
+        assert code == 0 and out, error
+        assert not modules & {*SLOW}
+
+
+def test_a_wrong_recipe_is_told_without_torch() -> None:
+    commands = [[command, "trellis-minii"] for command in ("plan", "build", "tune", "sensitivity")]
+    for code, _, error, modules in run_in_one_process(commands):
+        assert code == 2 and "trellis-minii" in error
+        assert "torch" not in modules
 
 
 @pytest.mark.parametrize(
