@@ -322,7 +322,7 @@ def evil(paper: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(_Evil, "content", {**content, "1": json.dumps(made).encode()})
     with ThreadingHTTPServer(("127.0.0.1", 0), _Evil) as server:
         server.daemon_threads = True
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield f"127.0.0.1:{server.server_port}/evil:1"
         server.shutdown()
 
