@@ -28,7 +28,7 @@ def jobs(group: str) -> list[Job]:
     """The jobs of a group: what each is called, and its command."""
     if group == "check":
         tools = {"ruff check": ["ruff", "check", "."], "ruff format": ["ruff", "format", "--check", "."]}
-        return [("mypy", ["-m", "mypy"]), *_parts("unit", 3), *((name, ["-m", *tool]) for name, tool in tools.items())]
+        return [*_parts("unit", 3), ("mypy", ["-m", "mypy"]), *((name, ["-m", *tool]) for name, tool in tools.items())]
     if group == "training":
         return [_tests("training")]
     folders = [f"{room}/{path.name}" for room in ("backends", "families") for path in _folders(HERE / room)]
