@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from gen3dexport.cli.app import Bundle, Json
 from gen3dexport.disk import check_place
-from gen3dexport.errors import UsageError
+from gen3dexport.errors import GenExportError, UsageError
 
 if TYPE_CHECKING:
     from gen3dexport.bundle.manifest import Manifest
@@ -100,5 +101,27 @@ def show_report(report: Report, folder: Path, manifest: Manifest, place: Path | 
     if place is not None:
         console.print(f"report: {place / 'report.html'}")
     if report.pipeline.missing is None:
-        prompt = report.pipeline.prompts[0]
-        console.print(f'next:   gen3dexport run {folder} --prompt "{prompt}" -o asset.glb --render')
+        asked, file = first_run(folder, manifest, report.pipeline.prompts[0])
+        console.print(f"next:   gen3dexport run {folder} {asked} -o {file} --render", markup=False)
+
+
+def first_run(folder: Path, manifest: Manifest, prompt: str) -> tuple[str, str]:
+    """What `run` takes of this pipeline, asked of it, and a file that can hold what it makes."""
+    import array_api_compat.numpy as xp
+    import numpy as np
+
+    from gen3dexport.assets import files
+    from gen3dexport.models import Request
+    from gen3dexport.runtime.pipeline import LoadedBundle
+
+    loaded = LoadedBundle(folder, manifest)
+    grey = np.full((64, 64, 4), 128, np.uint8)
+    asked = "--features FILE.npy"
+    requests = {f'--prompt "{prompt}"': Request(prompt=prompt), "--image FILE": Request(image=grey)}
+    for text, request in requests.items():
+        with suppress(GenExportError):
+            loaded.begin(request, xp)
+            asked = text
+            break
+    known, made = files.endings(), {*loaded.settings.asset_kinds}
+    return asked, next(f"asset{ending}" for ending in (".glb", ".png", ".npz") if made & {*known[ending]})

@@ -110,8 +110,9 @@ def test_commands(tmp_path: Path, cli: Cli, fast_target: Path) -> None:
     code, out, err = cli("plan", path, "-t", fast_target, "--json")
     assert code == 0, err
     assert [row["name"] for row in json.loads(out)["components"]] == ["depth"]
-    code, _, err = cli("build", path, "-t", fast_target, "-o", bundle)
+    code, out, err = cli("build", path, "-t", fast_target, "-o", bundle)
     assert code == 0, err
+    assert f"next: gen3dexport run {bundle} --image FILE -o asset.png" in " ".join(out.split())
     Image.fromarray(_photograph()).save(photo)
     code, out, err = cli("run", bundle, "--image", photo, "-o", tmp_path / "a.png", "-o", tmp_path / "a.npz", "--json")
     assert code == 0, err
