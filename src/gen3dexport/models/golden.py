@@ -7,10 +7,12 @@ weights. Where a set is kept small, `rows.NAME` says which rows of an output `ou
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -41,6 +43,16 @@ class Golden:
         if self.component is None:
             return {}
         return {name: self.tensors[f"out.{name}"] for name in self.component.outputs if f"out.{name}" in self.tensors}
+
+    def stored(self, name: str) -> NDArray[Any] | None:
+        """The output `out.NAME`, else the step `mid.NAME`; None where the set has neither."""
+        value = self.tensors.get(f"out.{name}", self.tensors.get(f"mid.{name}"))
+        return None if value is None else value.numpy()
+
+    def compared(self, made: Mapping[str, NDArray[Any]]) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+        """What was made of all that the set has stored, and what it has, by name."""
+        stored = {name: value for name in made if (value := self.stored(name)) is not None}
+        return {name: made[name] for name in stored}, stored
 
 
 def read_files(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:

@@ -38,13 +38,7 @@ def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
         run: inputs by name -> outputs by name of its network.
     """
     found = _hosts(golden) if golden.component is None else _network(golden, run)
-    expected = {name: value for name in found if (value := _stored(golden, name)) is not None}
-    return {name: found[name] for name in expected}, expected
-
-
-def _stored(golden: Golden, name: str) -> np.ndarray | None:
-    value = golden.tensors.get(f"out.{name}", golden.tensors.get(f"mid.{name}"))
-    return None if value is None else value.numpy()
+    return golden.compared(found)
 
 
 def _network(golden: Golden, run: Run) -> Arrays:
@@ -73,7 +67,7 @@ def _hosts(golden: Golden) -> Arrays:
         views = {by: chosen(tokens[:, :, 0], by) for by in _CHOICES}
         moved = to_front(tokens, views["saddle_balanced"])
         found = {by: view.numpy().astype(np.int64) for by, view in views.items()} | {"reordered": moved.numpy()}
-        stored = _stored(golden, _SPANS)
+        stored = golden.stored(_SPANS)
         return found if stored is None else found | {_SPANS: _of_equals(tokens[:, :, 0], found[_SPANS], stored)}
     names = ("depth", "depth_conf", "extrinsics", "intrinsics", "metric_depth", "sky")
     depth, confidence, extrinsics, intrinsics, metric, sky = (golden.tensors[f"in.{n}"].numpy() for n in names)

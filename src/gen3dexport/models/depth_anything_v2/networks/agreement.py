@@ -34,13 +34,8 @@ def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
         run: inputs by name -> outputs by name of its network.
     """
     found = _prepared(golden) if golden.component is None else _network(golden, run)
-    expected = {name: value for name in found if (value := _stored(golden, name.partition(" ")[0])) is not None}
+    expected = {name: value for name in found if (value := golden.stored(name.partition(" ")[0])) is not None}
     return {name: found[name] for name in expected}, expected
-
-
-def _stored(golden: Golden, name: str) -> np.ndarray | None:
-    value = golden.tensors.get(f"out.{name}", golden.tensors.get(f"mid.{name}"))
-    return None if value is None else value.numpy()
 
 
 def _network(golden: Golden, run: Run) -> Arrays:

@@ -38,12 +38,7 @@ def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
         image = normalised(golden.tensors[f"in.{name}.image_u8"].numpy())
         inside = _inside(golden.component.module, torch.from_numpy(image))
         made |= {f"{name}.{key}": value for key, value in (run({"image": image}) | inside).items()}
-    expected = {}
-    for name in made:
-        stored = golden.tensors.get(f"out.{name}", golden.tensors.get(f"mid.{name}"))
-        if stored is not None:
-            expected[name] = stored.numpy()
-    return {name: made[name] for name in expected}, expected
+    return golden.compared(made)
 
 
 def _inside(network: Focus, image: torch.Tensor) -> Arrays:

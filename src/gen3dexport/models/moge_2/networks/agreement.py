@@ -31,15 +31,7 @@ def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
         run: inputs by name -> outputs by name of its network.
     """
     made = _recovery(golden) if golden.component is None else _network(golden, run)
-    expected = {name: value for name in made if (value := _stored(golden, name)) is not None}
-    return {name: made[name] for name in expected}, expected
-
-
-def _stored(golden: Golden, name: str) -> np.ndarray | None:
-    for place in ("out", "mid"):
-        if (value := golden.tensors.get(f"{place}.{name}")) is not None:
-            return value.numpy()
-    return None
+    return golden.compared(made)
 
 
 def _network(golden: Golden, run: Run) -> Arrays:
@@ -70,7 +62,7 @@ def _network(golden: Golden, run: Run) -> Arrays:
 def _normals(golden: Golden, place: str, height: int, width: int) -> Arrays:
     """The host's normals of the reference's own raw map, where the set has it: near vectors of no length the direction
     magnifies what is the last digit of the map, which is compared for itself."""
-    raw = _stored(golden, f"{place}.normal_head")
+    raw = golden.stored(f"{place}.normal_head")
     if raw is None:
         return {}
     found = [activated({"normal": one}, height, width)["normal"] for one in raw]
@@ -85,7 +77,7 @@ def _inferred(golden: Golden, size: str, maps: list[dict[str, np.ndarray]], scal
     exact = [recovered(one["points"], one["mask"] > 0.5) for one in maps]
     found[f"{size}.infer.focal_exact"] = np.array([f for f, _ in exact], np.float32)
     found[f"{size}.infer.shift_exact"] = np.array([s for _, s in exact], np.float32)
-    focal, shift = (_stored(golden, f"{size}.infer.{name}") for name in ("focal", "shift"))
+    focal, shift = (golden.stored(f"{size}.infer.{name}") for name in ("focal", "shift"))
     if focal is not None and shift is not None:
         numbers = list(zip(maps, focal, shift, scales, strict=True))
         for place, project in (("infer", True), ("infer_noproj", False)):
@@ -122,7 +114,7 @@ def _recovery(golden: Golden) -> Arrays:
         if known is not None:
             pairs = zip(points, masks, known.tolist(), strict=True)
             found[f"{size}.shift_known_focal_exact"] = np.array([recovered(*p)[1] for p in pairs], np.float32)
-        focal, shift = (_stored(golden, f"{size}.{name}") for name in ("focal", "shift"))
+        focal, shift = (golden.stored(f"{size}.{name}") for name in ("focal", "shift"))
         if focal is not None and shift is not None:
             maps = [{"points": p, "mask": m.astype(np.float32)} for p, m in zip(points, masks, strict=True)]
             made = [placed(m, float(f), float(s), 1.0) for m, f, s in zip(maps, focal, shift, strict=True)]

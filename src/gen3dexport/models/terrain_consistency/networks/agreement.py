@@ -36,12 +36,7 @@ def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
         found = {"denoised": denoised, "height": heights(denoised[:, 0])}
         found |= _inside(golden.component.module, {k: torch.from_numpy(v) for k, v in inputs.items()})
         made |= {f"{prefix}{name}": value for name, value in found.items()}
-    expected = {}
-    for name in made:
-        stored = golden.tensors.get(f"out.{name}", golden.tensors.get(f"mid.{name}"))
-        if stored is not None:
-            expected[name] = stored.numpy()
-    return {name: made[name] for name in expected}, expected
+    return golden.compared(made)
 
 
 def _inside(network: Terrain, inputs: Mapping[str, torch.Tensor]) -> Arrays:

@@ -39,13 +39,7 @@ def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
     """
     makers = {"image_tokenizer": _image_tokenizer, "decoder_renderer": _decoder_renderer, "e2e": _whole}
     made = makers.get(golden.subject, _network)(golden, run)
-    found = {name: value for name, value in made.items() if _stored(golden, name) is not None}
-    return found, {name: value for name in found if (value := _stored(golden, name)) is not None}
-
-
-def _stored(golden: Golden, name: str) -> np.ndarray | None:
-    value = golden.tensors.get(f"out.{name}", golden.tensors.get(f"mid.{name}"))
-    return None if value is None else value.numpy()
+    return golden.compared(made)
 
 
 def _inputs(golden: Golden) -> Arrays:

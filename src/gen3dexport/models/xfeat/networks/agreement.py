@@ -59,12 +59,7 @@ def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
         run: inputs by name -> outputs by name of its network.
     """
     made = _depths(golden) if golden.component is None else _matched(golden, run)
-    expected = {}
-    for name in made:
-        stored = golden.tensors.get(f"out.{name}", golden.tensors.get(f"mid.{name}"))
-        if stored is not None:
-            expected[name] = stored.numpy()
-    return {name: made[name] for name in expected}, expected
+    return golden.compared(made)
 
 
 def _matched(golden: Golden, run: Run) -> Arrays:
