@@ -29,7 +29,7 @@ def tokenize(
         UsageError: when the prompt has more tokens than the model takes and is not to be cut.
         VerificationError: when the tokenizer is none.
     """
-    ids = _ids(prompt, tokenizer)
+    ids = token_ids(prompt, tokenizer)
     if (over := len(ids) - length) > 0:
         if overflow == "refuse":
             raise UsageError(f"prompt: {len(ids) - 2} tokens, and the model takes {length - 2}; shorten it by {over}")
@@ -40,7 +40,7 @@ def tokenize(
     return row, (np.arange(length) < len(ids)).astype(np.int64)[None]
 
 
-def _ids(prompt: str, tokenizer: Path) -> list[int]:
+def token_ids(prompt: str, tokenizer: Path) -> list[int]:
     """Start mark, words, end mark: as many as there are. Warns of words that the encoder has no token for.
 
     Raises:

@@ -61,7 +61,7 @@ def test_given_features(variant: str, tiny_weights: Path, tmp_path: Path) -> Non
     settings, declares = _settings(tiny_weights, **VARIANTS[variant])
     assert declares.request.features == (11, 48)
     flow = next(step for step in declares.steps if isinstance(step, FlowEuler))
-    assert {step.weight for step in flow.steps} == {w for w in settings.schedule.weights}
+    assert {step.weight for step in flow.steps} == {*settings.schedule.weights}
     _compare(tiny_weights, settings, declares, tmp_path)
 
 
