@@ -5,3 +5,17 @@ point of a cube whether it lies inside. The mesh is where it changes its mind.
 """
 
 from __future__ import annotations
+
+from types import ModuleType
+
+from gen3dexport.models.triposg.host.pipeline import begin, components, make_assets
+from gen3dexport.models.triposg.host.settings import Knobs, Settings, read_settings
+
+__all__ = ["Knobs", "Settings", "agreement", "begin", "components", "make_assets", "read_settings"]
+
+
+def agreement() -> ModuleType:
+    """What golden sets say of this family's networks and sampler; imports torch."""
+    from gen3dexport.models.triposg.networks import agreement as module
+
+    return module
