@@ -36,7 +36,7 @@ def component(name: str) -> Any:
 
     from gen3dexport.models.component import Component, Euler
     from gen3dexport.models.trellis.host.configs import NETWORKS as SIZES
-    from gen3dexport.models.trellis.host.sampler import Schedule
+    from gen3dexport.models.flow_sampler import Schedule
     from gen3dexport.models.trellis.networks.loading import random_network
 
     module = random_network(*SIZES[NETWORKS[name]])

@@ -124,7 +124,7 @@ def golden_sampler() -> tuple[Component, dict[str, Tensor]]:
     import torch
 
     from gen3dexport.models.component import Component, Euler
-    from gen3dexport.models.trellis.host.sampler import Schedule
+    from gen3dexport.models.flow_sampler import Schedule
     from gen3dexport.models.trellis.networks.golden_sets import read_golden
 
     golden = read_golden(GOLDEN / "sampler")

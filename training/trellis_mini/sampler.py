@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gen3dexport.models.trellis.host.sampler import Schedule, sample
+from gen3dexport.models.flow_sampler import Schedule, sample
 from training.trellis_mini.checkpoint import RELEASE
 from training.trellis_mini.shapes import unpack
 

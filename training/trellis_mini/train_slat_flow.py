@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gen3dexport.models.trellis.host.sampler import Schedule, sample
+from gen3dexport.models.flow_sampler import Schedule, sample
 from gen3dexport.models.trellis.host.slat_inputs import FLOW_TABLES, flow_tables
 from gen3dexport.models.trellis.host.voxel_budget import Budget, cells
 from gen3dexport.models.trellis.networks.slat_flow import SLatFlow

@@ -41,7 +41,7 @@ class Euler:
 
     Attributes:
         timesteps: what the network gets as `t` at each step (already times 1000).
-        dts: t_i - t_{i+1} of each step.
+        dts: t_i - t_{i+1} of each step; negated where v points from noise to data.
         guidance: c_i of each step: 1 + guidance scale inside the guidance interval, 1 outside (no second call).
         state: name of the input that the loop carries; time: name of the timestep input; cond: name of the condition.
     """

@@ -130,6 +130,37 @@ class Dinov2Taps(nn.Module):
         return found
 
 
+class Dinov2Tokens(nn.Module):
+    """Tokens [B, 1 + h * w, C] of the last block of `Dinov2Taps`, after the final norm."""
+
+    stack = "encoder.blocks"
+
+    def __init__(self, released: Dinov2, grid: tuple[int, int], rule: TableRule) -> None:
+        """As `Dinov2Taps`."""
+        super().__init__()
+        self.encoder = Dinov2Taps(released, [len(released.blocks) - 1], grid, rule)
+
+    @property
+    def block_dtype(self) -> torch.dtype:
+        """What the blocks compute in."""
+        return self.encoder.block_dtype
+
+    def set_block_dtype(self, dtype: torch.dtype) -> None:
+        """Run the blocks in `dtype`; their norms and everything around them stay float32."""
+        self.encoder.set_block_dtype(dtype)
+
+    def before(self, image: Tensor) -> tuple[Tensor]:
+        """What the first block takes, in the blocks' dtype."""
+        return (self.encoder.before(image),)
+
+    def after(self, x: Tensor) -> Tensor:
+        """Tokens of the last rows."""
+        return self.encoder.norm(x.float())  # type: ignore[no-any-return]
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.encoder(image)[0]  # type: ignore[no-any-return]
+
+
 def resampled(table: Tensor, grid: tuple[int, int], rule: TableRule) -> Tensor:
     """A position table [1, 1 + M^2, C] for a grid of h x w patches: the class token's row, then a bicubic grid.
 

@@ -26,6 +26,15 @@ _NAMES = tuple(
         (r"norm\.(\w+)", r"layernorm.\1"),
     )
 )
+# Names that version 5 of the library gives a block's attention.
+_LATER = {"q_proj": "attention.query", "k_proj": "attention.key", "v_proj": "attention.value", "o_proj": "output.dense"}
+_LATER_NAME = re.compile(r"(.*\.attention)\.([qkvo]_proj)\.(weight|bias)")
+
+
+def published(name: str) -> str:
+    """The published name of a tensor that may have that of a later version of the library."""
+    found = _LATER_NAME.fullmatch(name)
+    return name if found is None else f"{found[1]}.{_LATER[found[2]]}.{found[3]}"
 
 
 def transformers_names(name: str) -> tuple[str, ...]:

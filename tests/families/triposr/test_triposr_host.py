@@ -15,13 +15,13 @@ from triposr_tiny import KNOBS, checkpoint
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models import Request, triposr
+from gen3dexport.models.isosurface import surface
 from gen3dexport.models.run_fields import with_run_fields
-from gen3dexport.models.triposr.host.field import Field, grid_points, sample
+from gen3dexport.models.surface_search import Field, grid_points, sample
 from gen3dexport.models.triposr.host.model import read_model
 from gen3dexport.models.triposr.host.picture import centred, on_grey, pixels, resized
 from gen3dexport.models.triposr.host.pipeline import ball
 from gen3dexport.models.triposr.host.queries import activated, color, query
-from gen3dexport.models.triposr.host.surface import surface
 
 Points = NDArray[np.float32]
 THRESHOLD = 25.0
@@ -49,7 +49,7 @@ def _filled(p: Points) -> NDArray[Any]:
 
 SHAPES: dict[str, Callable[[Points], NDArray[Any]]] = {"torus": _torus, "rod": _rod, "filled": _filled}
 # Points that are queried of 64^3 = 262,144 with a coarse step of 4.
-QUERIES = {"torus": 33797, "rod": 15143, "filled": 90074}
+QUERIES = {"torus": 22437, "rod": 10865, "filled": 60151}
 
 
 @pytest.mark.parametrize("coarse", [2, 4, 5, 8])
@@ -57,7 +57,7 @@ QUERIES = {"torus": 33797, "rod": 15143, "filled": 90074}
 def test_coarse_to_fine_is_the_whole_grid(name: str, coarse: int) -> None:
     fields = [sample(lambda p: _density(SHAPES[name](p)), 64, step, THRESHOLD) for step in (1, coarse)]
     assert fields[0].queries == 64**3
-    whole, found = (surface(field.density, THRESHOLD) for field in fields)
+    whole, found = (surface(field.values, THRESHOLD) for field in fields)
     assert len(whole[1]) > 500
     np.testing.assert_array_equal(found[0], whole[0])
     np.testing.assert_array_equal(found[1], whole[1])
@@ -68,7 +68,7 @@ def test_coarse_to_fine_is_the_whole_grid(name: str, coarse: int) -> None:
 def test_the_saving_at_the_released_resolution() -> None:
     """Of a ring in 256^3 = 16,777,216 points, with a coarse step of 4."""
     field = sample(lambda p: _density(_torus(p)), 256, 4, THRESHOLD)
-    assert field.queries == pytest.approx(740_111, rel=0.01)
+    assert field.queries == pytest.approx(572_969, rel=0.01)
 
 
 def test_a_speck_between_coarse_points_is_left_out() -> None:
@@ -79,22 +79,22 @@ def test_a_speck_between_coarse_points_is_left_out() -> None:
     def found(centre: Points) -> Field:
         return sample(lambda p: _density(np.linalg.norm(p - centre, axis=1) - 0.07), 33, 4, THRESHOLD)
 
-    assert len(surface(found(on).density, THRESHOLD)[1])
-    assert not len(surface(found(between).density, THRESHOLD)[1])
+    assert len(surface(found(on).values, THRESHOLD)[1])
+    assert not len(surface(found(between).values, THRESHOLD)[1])
 
 
 def test_nothing_and_everything_have_no_surface() -> None:
     for value in (0.0, 100.0):
         field = sample(lambda p, value=value: np.full(len(p), value, np.float32), 21, 4, THRESHOLD)  # type: ignore[misc]
         assert field.queries == 6**3
-        assert (field.density > THRESHOLD).all() == (value > THRESHOLD)
-        assert not len(surface(field.density, THRESHOLD)[1])
+        assert (field.values > THRESHOLD).all() == (value > THRESHOLD)
+        assert not len(surface(field.values, THRESHOLD)[1])
 
 
 def test_faces_look_outward_along_the_grids_axes() -> None:
     centre = np.array([0.5, 0.2, -0.3], np.float32)
     field = sample(lambda p: _density(np.linalg.norm(p - centre, axis=1) - 0.3), 64, 4, THRESHOLD)
-    vertices, faces = surface(field.density, THRESHOLD)
+    vertices, faces = surface(field.values, THRESHOLD)
     np.testing.assert_allclose(vertices.mean(0), centre / 2, atol=2e-3)
     np.testing.assert_allclose(np.linalg.norm(vertices - centre / 2, axis=1), 0.15, atol=2e-3)
     a, b, c = np.moveaxis(vertices[faces], 1, 0)
@@ -136,7 +136,7 @@ def test_activations() -> None:
 
 def test_the_stand_in_is_a_ball() -> None:
     field = sample(lambda p: ball(p, THRESHOLD), 64, 4, THRESHOLD)
-    vertices, _ = surface(field.density, THRESHOLD)
+    vertices, _ = surface(field.values, THRESHOLD)
     np.testing.assert_allclose(np.linalg.norm(vertices, axis=1), 0.3, atol=2e-3)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gen3dexport.errors import UsageError
 from gen3dexport.networks.checkpoints import check_fit
-from gen3dexport.networks.dinov2_names import apart, joined, transformers_names
+from gen3dexport.networks.dinov2_names import apart, joined, published, transformers_names
 
 Layout = Literal["original", "hf"]
 
@@ -47,9 +47,6 @@ _NAMES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = tup
         (r"depth_head\.scratch\.output_conv2\.2\.(\w+)", r"head.conv3.\1"),
     )
 )
-# Names that version 5 of the transformers library gives a block's attention.
-_LATER = {"q_proj": "attention.query", "k_proj": "attention.key", "v_proj": "attention.value", "o_proj": "output.dense"}
-_LATER_NAME = re.compile(r"(.*\.attention)\.([qkvo]_proj)\.(weight|bias)")
 _VERSION_3 = (".backbone.pretrained.", "head.scratch.output_conv1_aux", "cam_enc.", "cam_dec.")
 _WIDTHS = {384: "small", 768: "base", 1024: "large", 1536: "giant"}
 
@@ -101,7 +98,7 @@ def original(state: Mapping[str, Tensor], own: Mapping[str, Tensor], where: str)
             prefix that all names have too much.
     """
     layout = layout_of(state, where)
-    state = {_published(name): value for name, value in state.items()} if layout == "hf" else dict(state)
+    state = {published(name): value for name, value in state.items()} if layout == "hf" else dict(state)
     wanted = in_layout(layout, own)
     token = "pretrained.cls_token" if layout == "original" else "backbone.embeddings.cls_token"
     if token in state and state[token].shape != wanted[token].shape:
@@ -114,9 +111,3 @@ def original(state: Mapping[str, Tensor], own: Mapping[str, Tensor], where: str)
     if layout == "original":
         return state
     return {name: joined(state, hf_names(name)) for name in own}
-
-
-def _published(name: str) -> str:
-    """The published -hf name of a tensor that may have that of a later version."""
-    found = _LATER_NAME.fullmatch(name)
-    return name if found is None else f"{found[1]}.{_LATER[found[2]]}.{found[3]}"

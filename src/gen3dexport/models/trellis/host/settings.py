@@ -19,7 +19,7 @@ from gen3dexport.models.trellis.host.encoders import Encoder, component_of, read
 from gen3dexport.models.trellis.host.gaussian_attributes import Representation
 from gen3dexport.models.trellis.host.knobs import ENCODER_FILES, Decoded, Knobs, Sampler, Voxels, ordered
 from gen3dexport.models.trellis.host.radiance_field import Factors
-from gen3dexport.models.trellis.host.sampler import Schedule
+from gen3dexport.models.flow_sampler import Schedule
 from gen3dexport.models.trellis.host.voxel_budget import Budget, OnOverflow
 from gen3dexport.models.trellis.host.voxel_tables import NeighbourGather
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from gen3dexport.arrays import on_host
 from gen3dexport.errors import AccuracyError
-from gen3dexport.models.trellis.host.sampler import sample
+from gen3dexport.models.flow_sampler import sample
 from gen3dexport.models.trellis.host.settings import Sampling, Settings
 from gen3dexport.models.trellis.host.voxel_budget import Budget, Fitted, cells, fit
 from gen3dexport.models.trellis.host.voxel_tables import Coords

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -299,10 +298,9 @@ def _loop(sampling: Sampling) -> Euler | None:
     if sampling.guidance == "batched":
         return None
     schedule = sampling.schedule
-    times = schedule.times
     return Euler(
         timesteps=_timesteps(sampling),
-        dts=tuple(t - after for t, after in pairwise(times)),
+        dts=schedule.moves,
         guidance=schedule.weights,
         cond="context" if sampling.cache_context else "cond",
     )

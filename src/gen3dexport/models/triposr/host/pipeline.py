@@ -18,11 +18,11 @@ from gen3dexport.errors import UsageError
 from gen3dexport.models import Request
 from gen3dexport.models.declaration import AS_STORED, Call, Declaration, Reading, State, Weights
 from gen3dexport.models.image_preparation import sample_image
-from gen3dexport.models.triposr.host.field import sample
+from gen3dexport.models.isosurface import surface
+from gen3dexport.models.surface_search import sample
 from gen3dexport.models.triposr.host.picture import pixels
 from gen3dexport.models.triposr.host.queries import activated, color, query
 from gen3dexport.models.triposr.host.settings import Settings
-from gen3dexport.models.triposr.host.surface import surface
 
 CHECKPOINT = "model"
 _BALL = 1.2  # diameter of the stand-in ball; the cube's edge is 2
@@ -96,7 +96,7 @@ def _find_surface(settings: Settings, state: State, program: Call, xp: Any) -> S
         return ball(points, settings.threshold) if state["ball"] else found
 
     field = sample(density, settings.resolution, settings.coarse, settings.threshold)
-    vertices, faces = surface(field.density, settings.threshold)
+    vertices, faces = surface(field.values, settings.threshold)
     shades = color(at(2 * vertices)[1])
     colors = np.round(255 * shades).astype(np.uint8)
     return state | {"vertices": vertices, "faces": faces, "colors": colors, "queries": np.asarray(field.queries)}

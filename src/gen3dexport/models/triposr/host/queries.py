@@ -1,4 +1,4 @@
-"""Queries of the field in chunks of one size, for programs have static shapes. No torch."""
+"""Queries of the field, and what their numbers mean. No torch."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gen3dexport.arrays import on_host
 from gen3dexport.models.declaration import Call
+from gen3dexport.models.point_queries import answers
 
 _LARGEST = 80.0  # exponent from which density would overflow float32
 
@@ -23,16 +23,8 @@ def query(program: Call, planes: Any, points: NDArray[np.float32], chunk: int, x
             [1, chunk, 3].
         planes: what the backbone made.
     """
-    density = np.zeros(len(points), np.float32)
-    features = np.zeros((len(points), 3), np.float32)
-    for start in range(0, len(points), chunk):
-        part = points[start : start + chunk]
-        padded = np.zeros((1, chunk, 3), np.float32)
-        padded[0, : len(part)] = part
-        answer = program({"planes": planes, "points": xp.asarray(padded)})
-        density[start : start + len(part)] = on_host(answer["density"])[0, : len(part), 0]
-        features[start : start + len(part)] = on_host(answer["features"])[0, : len(part)]
-    return density, features
+    found = answers(program, {"planes": planes}, points, chunk, {"density": 1, "features": 3}, xp)
+    return found["density"][:, 0], found["features"]
 
 
 def activated(density: NDArray[np.float32], bias: float) -> NDArray[np.float32]:

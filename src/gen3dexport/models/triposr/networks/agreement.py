@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gen3dexport.models.golden import Golden
-from gen3dexport.models.triposr.host.field import grid_points
+from gen3dexport.models.surface_search import grid_points
 from gen3dexport.models.triposr.host.model import Renderer
 from gen3dexport.models.triposr.host.queries import activated, color, query
 from gen3dexport.models.triposr.host.settings import PositionTable

@@ -1,9 +1,10 @@
-"""Euler flow sampler with guidance interval and rescaled time; plain Python over Array API arrays."""
+"""Euler flow sampler with guidance interval and rescaled time; plain Python over Array API arrays. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 Array = Any
@@ -21,6 +22,7 @@ class Schedule:
         guidance_interval: closed interval of t where guidance is on; outside it the conditional velocity is used alone.
         rescale_t: r in t = r * tau / (1 + (r - 1) * tau).
         sigma_min: noise left at t = 0; enters only the predicted clean sample.
+        toward_data: whether the network's velocity points from noise to data; else from data to noise.
     """
 
     steps: int
@@ -28,12 +30,19 @@ class Schedule:
     guidance_interval: tuple[float, float]
     rescale_t: float
     sigma_min: float = 1e-5
+    toward_data: bool = False
 
     @property
     def times(self) -> tuple[float, ...]:
         """The steps + 1 times from 1 to 0, in float64."""
         taus = [1 - i / self.steps for i in range(self.steps)] + [0.0]
         return tuple(self.rescale_t * tau / (1 + (self.rescale_t - 1) * tau) for tau in taus)
+
+    @property
+    def moves(self) -> tuple[float, ...]:
+        """m of each step x <- x - m * v, the sign for the network's velocity."""
+        sign = -1 if self.toward_data else 1
+        return tuple(sign * (t - t_next) for t, t_next in pairwise(self.times))
 
     def guided(self, t: float) -> bool:
         """Whether guidance is on at time t."""
@@ -71,18 +80,15 @@ def sample(
     Kynkaanniemi et al. 2024, "Applying Guidance in a Limited Interval Improves Sample and Distribution Quality".
     """
     x = noise
-    times, sigma = schedule.times, schedule.sigma_min
-    for step, (t, t_next, weight) in enumerate(zip(times, times[1:], schedule.weights, strict=False)):
+    sigma, sign = schedule.sigma_min, -1 if schedule.toward_data else 1
+    for step, (t, move, weight) in enumerate(zip(schedule.times, schedule.moves, schedule.weights, strict=False)):
         if weight == 1.0:
             v = velocity(x, 1000 * t, True)
         else:
             both = pair or (lambda x, t: (velocity(x, t, True), velocity(x, t, False)))
             conditional, unconditional = both(x, 1000 * t)
             v = weight * conditional - (weight - 1) * unconditional
+        before, x = x, x - move * v
         if on_step is not None:
-            clean = (1 - sigma) * x - (sigma + (1 - sigma) * t) * v
-            x = x - (t - t_next) * v
-            on_step(step, x, clean)
-        else:
-            x = x - (t - t_next) * v
+            on_step(step, x, (1 - sigma) * before - sign * (sigma + (1 - sigma) * t) * v)
     return x

@@ -1,0 +1,1 @@
+"""TripoSG's host side. No torch."""

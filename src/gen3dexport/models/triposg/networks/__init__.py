@@ -1,0 +1,1 @@
+"""TripoSG's networks, in torch."""

@@ -1,0 +1,84 @@
+"""What TripoSG's golden sets say: outputs of a network and of the sampler around it, found and expected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from gen3dexport.models.flow_sampler import sample
+from gen3dexport.models.golden import Golden
+from gen3dexport.models.triposg.host.settings import schedule
+from gen3dexport.models.triposg.networks.golden_sets import Decoded, read_golden
+from gen3dexport.models.triposg.networks.transformer import Flow, sinusoid
+
+read = read_golden
+
+NOISE: Mapping[str, float] = {}
+"""Outputs whose reference is not exact, and by how much."""
+
+Arrays = dict[str, np.ndarray]
+Run = Callable[[Mapping[str, np.ndarray]], Arrays]
+
+
+def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
+    """Outputs of a golden set by name, found and expected.
+
+    Args:
+        golden: the set, read.
+        run: inputs by name -> outputs by name of its network.
+    """
+    assert golden.component is not None
+    given = {name: tensor.numpy() for name, tensor in golden.component.inputs.items()}
+    makers = {"dit": _flow, "sampler": _sampler, "vae": _decoder}
+    return golden.compared(makers.get(golden.subject, _network)(golden, given, run))
+
+
+def _network(golden: Golden, given: Arrays, run: Run) -> Arrays:
+    return run(given)
+
+
+def _flow(golden: Golden, given: Arrays, run: Run) -> Arrays:
+    """The velocity, and by themselves, eagerly, what becomes of the timestep."""
+    assert golden.component is not None
+    flow, t = golden.component.module, golden.component.inputs["t"]
+    assert isinstance(flow, Flow)
+    with torch.no_grad():
+        steps = {"time_sinusoid": sinusoid(t, flow.time_proj.width).numpy(), "time_proj": flow.time_proj(t).numpy()}
+    return run(given) | steps
+
+
+def _decoder(golden: Golden, given: Arrays, run: Run) -> Arrays:
+    """Logits of all points, a chunk of the program's size a call, and by themselves, eagerly, the points' features."""
+    assert golden.component is not None
+    whole, points = golden.component.module, golden.tensors["in.queries"]
+    assert isinstance(whole, Decoded)
+    chunk, found = given["points"].shape[1], []
+    for start in range(0, points.shape[1], chunk):
+        part = points[:, start : start + chunk].numpy()
+        padded = np.pad(part, ((0, 0), (0, chunk - part.shape[1]), (0, 0)))
+        found.append(run(given | {"points": padded})["logits"][:, : part.shape[1]])
+    logits = np.concatenate(found, 1)
+    with torch.no_grad():
+        steps = {
+            "post_quant": whole.decoder.post_quant(golden.tensors["in.z"]).numpy(),
+            "query_embedding": whole.query.features(points).numpy(),
+        }
+    return steps | {"logits": logits, "logits_chunked": logits}
+
+
+def _sampler(golden: Golden, given: Arrays, run: Run) -> Arrays:
+    """The latents after every step, and the times of the steps."""
+    extra: Mapping[str, Any] = golden.extra
+    steps, states = schedule(extra["steps"], extra["guidance_scale"], extra["shift"]), []
+
+    def velocity(x: np.ndarray, t: float, conditional: bool) -> np.ndarray:
+        cond = given["cond"] if conditional else np.zeros_like(given["cond"])
+        times = np.full(len(x), t, np.float32)
+        return run({"x": x.astype(np.float32), "t": times, "cond": cond})["v"]
+
+    sample(velocity, given["x"], steps, lambda step, x, clean: states.append(x))
+    sigmas = np.asarray(steps.times)
+    return {"latents": np.stack(states), "sigmas": sigmas, "timesteps": 1000 * sigmas[:-1]}
