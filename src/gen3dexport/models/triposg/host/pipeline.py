@@ -30,7 +30,11 @@ from gen3dexport.models.triposg.host.settings import Settings
 BOUND = 1.005
 """Half the edge of the cube that the decoder is asked in."""
 
-_ENCODER, _FLOW, _VAE = "image_encoder_dinov2/model", "transformer/diffusion_pytorch_model", "vae/diffusion_pytorch_model"
+_ENCODER, _FLOW, _VAE = (
+    "image_encoder_dinov2/model",
+    "transformer/diffusion_pytorch_model",
+    "vae/diffusion_pytorch_model",
+)
 _BALL = 0.6  # radius of the stand-in ball; the cube's edge is 2
 
 

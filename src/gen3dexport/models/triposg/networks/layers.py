@@ -53,7 +53,8 @@ class Attention(nn.Module):
         """Put the matrices' rows in order: those of each layer by head."""
         if not self.unpacked:
             layers = (self.to_k, self.to_v) if self.cross else (self.to_q, self.to_k, self.to_v)
-            for layer, rows in zip(layers, by_layer([layer.weight.detach() for layer in layers], self.heads)):
+            ordered = by_layer([layer.weight.detach() for layer in layers], self.heads)
+            for layer, rows in zip(layers, ordered, strict=True):
                 layer.weight = nn.Parameter(rows, requires_grad=False)
         self.unpacked = True
 

@@ -121,5 +121,3 @@ def _component(name: str, network: nn.Module, settings: Settings) -> Component:
         times = tuple(1000 * t for t in schedule.times[:-1])
         loop = Euler(times, schedule.moves, schedule.weights)
     return Component(name, network, {}, (OUTPUTS[name],), stack=getattr(network, "stack", None), loop=loop)
-
-

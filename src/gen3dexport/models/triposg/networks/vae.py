@@ -1,4 +1,4 @@
-"""TripoSG's autoencoder of shapes: a set of latent vectors, and whether a point lies inside. Names of the released tensors.
+"""TripoSG's autoencoder of shapes: a set of latent vectors, and whether a point lies inside. Released names.
 
 `LatentDecoder` and `Query` are what is built of the released parts: the part of the decoder that a set of latents needs
 once, and that of a point. Source: Li et al. 2025, "TripoSG", after Zhang et al. 2023, "3DShape2VecSet".
@@ -56,9 +56,7 @@ class Autoencoder(nn.Module):
     def __init__(self, config: Vae) -> None:
         super().__init__()
         features = config.point_features + config.in_channels
-        self.encoder = Encoder(
-            features, config.width_encoder, config.num_attention_heads, config.num_layers_encoder
-        )
+        self.encoder = Encoder(features, config.width_encoder, config.num_attention_heads, config.num_layers_encoder)
         self.decoder = Decoder(config)
         self.quant = nn.Linear(config.width_encoder, 2 * config.latent_channels)
         self.post_quant = nn.Linear(config.latent_channels, config.width_decoder)
@@ -132,7 +130,7 @@ class Query(nn.Module):
         cast(self.blocks, dtype)
 
     def features(self, points: Tensor) -> Tensor:
-        """Features [B, P, 3 + 6 K] of points: themselves, then sines and cosines, all frequencies of an axis together."""
+        """Features [B, P, 3 + 6 K] of points: themselves, sines, cosines; all frequencies of an axis together."""
         angles = (points[..., None] * self.get_buffer("frequencies")).flatten(2)
         return torch.cat([points, angles.sin(), angles.cos()], -1)
 
