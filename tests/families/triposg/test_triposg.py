@@ -92,7 +92,8 @@ def test_the_released_size_is_planned_from_shapes() -> None:
         "latent_decoder": {"z": (1, 2048, 64)},
         "query": {"context": (1, 2, 8, 2048, 128), "points": (1, 8192, 3)},
     }
-    assert made["flow"].parameters == 1_439_556_160
+    timestep = 2048 * 8192 + 8192 + 8192 * 2048 + 2048  # the layers in whose place a table of 50 steps stands
+    assert made["flow"].parameters == 1_439_556_160 - timestep + 50 * 2048
     left = sum(np.prod(shape) for name, shape in _keys("vae").items() if name.startswith(("encoder.", "quant.")))
     assert made["latent_decoder"].parameters + made["query"].parameters == 242_662_017 - left
 
@@ -142,6 +143,21 @@ def test_later_blocks_take_what_earlier_ones_gave(layers: int, pairs: dict[int, 
         flow(torch.randn(1, 3, 4), torch.tensor([500.0]), torch.randn(1, 2, 6))
     assert {index: next(i for i, g in enumerate(given) if g is value) for index, value in taken.items()} == pairs
     assert {i for i, block in enumerate(flow.blocks) if hasattr(block, "skip_linear")} == set(pairs)
+
+
+def test_a_table_takes_the_place_of_the_timestep_s_layers(weights: Path, settings: triposg.Settings) -> None:
+    (one,) = [one for one in triposg.components(settings) if one.name == "flow"]
+    tabulated, whole = one.load(weights).module, Flow(settings.model.transformer)
+    loading.load_strictly(whole, load_file(weights / FILES["flow"]), "set")
+    unpack(whole)
+    assert not hasattr(tabulated.time_proj, "linear_1")
+    x, cond = torch.randn(1, 20, 8), torch.randn(1, 17, 20)
+    with torch.no_grad():
+        for t in loading.timesteps(settings):
+            time = torch.tensor([t])
+            torch.testing.assert_close(tabulated(x, time, cond), whole(x, time, cond), rtol=1e-5, atol=1e-5)
+        whole.tabulate_time(range(48, 0, -1))  # as many as the network is wide
+    assert hasattr(whole.time_proj, "linear_1")
 
 
 @pytest.mark.parametrize(

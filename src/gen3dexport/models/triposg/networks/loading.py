@@ -58,6 +58,8 @@ def built(name: str, module: nn.Module, settings: Settings) -> nn.Module:
             assert isinstance(module, Autoencoder)
             made = Query(module, frequencies(model.vae))
         case _:
+            assert isinstance(module, Flow)
+            module.tabulate_time(timesteps(settings))
             made = module
     return made.eval().requires_grad_(False)
 
@@ -118,6 +120,10 @@ def example_inputs(name: str, settings: Settings) -> dict[str, Tensor]:
 def _component(name: str, network: nn.Module, settings: Settings) -> Component:
     schedule, loop = settings.schedule, None
     if name == "flow":
-        times = tuple(1000 * t for t in schedule.times[:-1])
-        loop = Euler(times, schedule.moves, schedule.weights)
+        loop = Euler(timesteps(settings), schedule.moves, schedule.weights)
     return Component(name, network, {}, (OUTPUTS[name],), stack=getattr(network, "stack", None), loop=loop)
+
+
+def timesteps(settings: Settings) -> tuple[float, ...]:
+    """What the flow gets as `t` at each step."""
+    return tuple(1000 * t for t in settings.schedule.times[:-1])
