@@ -27,7 +27,7 @@ from gen3dexport.models.point_queries import answers
 from gen3dexport.models.surface_search import sample
 from gen3dexport.models.triposg.host.model import Vae
 from gen3dexport.models.triposg.networks.layers import unpack
-from gen3dexport.models.triposg.networks.vae import Autoencoder, Query, frequencies
+from gen3dexport.models.triposg.networks.vae import Autoencoder, Query
 
 RESULT = Path(__file__).parent / "results" / "surface_queries.json"
 CHUNK, TOKENS = 8192, 64
@@ -67,7 +67,7 @@ def fitted(seconds: float) -> tuple[Field, float]:
     torch.manual_seed(0)
     made = Autoencoder(VAE)
     unpack(made)
-    query = Query(made, frequencies(VAE)).train()
+    query = Query(made, VAE).train()
     heads, width = VAE.num_attention_heads, VAE.width_decoder
     context = torch.randn(1, 2, heads, TOKENS, width // heads, requires_grad=True)
     every = [context, *(p.requires_grad_() for p in query.parameters())]

@@ -20,8 +20,9 @@ from gen3dexport.models.declaration import AS_STORED, Reading
 from gen3dexport.models.triposg.host.model import Transformer, read_model
 from gen3dexport.models.triposg.networks import loading
 from gen3dexport.models.triposg.networks.golden_sets import read_golden
-from gen3dexport.models.triposg.networks.layers import Attention, by_layer, unpack
+from gen3dexport.models.triposg.networks.layers import Attention, unpack
 from gen3dexport.models.triposg.networks.transformer import Flow
+from gen3dexport.networks.packed_heads import by_layer
 from gen3dexport.validation.parity import compare
 
 OUTPUTS = {

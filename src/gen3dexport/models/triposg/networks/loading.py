@@ -14,7 +14,7 @@ from gen3dexport.models.triposg.host.model import Model
 from gen3dexport.models.triposg.host.settings import Settings
 from gen3dexport.models.triposg.networks.layers import unpack
 from gen3dexport.models.triposg.networks.transformer import Flow
-from gen3dexport.models.triposg.networks.vae import Autoencoder, LatentDecoder, Query, frequencies
+from gen3dexport.models.triposg.networks.vae import Autoencoder, LatentDecoder, Query
 from gen3dexport.networks.checkpoints import check_fit, load_strictly, read_weights
 from gen3dexport.networks.dinov2 import Dinov2, Dinov2Tokens
 from gen3dexport.networks.dinov2_names import apart, joined, published, transformers_names
@@ -56,7 +56,7 @@ def built(name: str, module: nn.Module, settings: Settings) -> nn.Module:
             made = LatentDecoder(module)
         case "query":
             assert isinstance(module, Autoencoder)
-            made = Query(module, frequencies(model.vae))
+            made = Query(module, model.vae)
         case _:
             assert isinstance(module, Flow)
             module.tabulate_time(timesteps(settings))
