@@ -15,17 +15,10 @@ from gen3dexport.models.triposg.host.settings import Settings
 from gen3dexport.models.triposg.networks.layers import unpack
 from gen3dexport.models.triposg.networks.transformer import Flow
 from gen3dexport.models.triposg.networks.vae import Autoencoder, LatentDecoder, Query
+from gen3dexport.models.vector_set import OUTPUTS
 from gen3dexport.networks.checkpoints import check_fit, load_strictly, read_weights
 from gen3dexport.networks.dinov2 import Dinov2, Dinov2Tokens
 from gen3dexport.networks.dinov2_names import apart, joined, published, transformers_names
-
-OUTPUTS: Mapping[str, str] = {
-    "image_encoder": "features",
-    "flow": "v",
-    "latent_decoder": "context",
-    "query": "logits",
-}
-"""The one output of each component."""
 
 
 def released(name: str, model: Model) -> nn.Module:
