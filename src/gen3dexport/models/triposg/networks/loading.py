@@ -18,7 +18,7 @@ from gen3dexport.models.triposg.networks.vae import Autoencoder, LatentDecoder, 
 from gen3dexport.models.vector_set import OUTPUTS
 from gen3dexport.networks.checkpoints import check_fit, load_strictly, read_weights
 from gen3dexport.networks.dinov2 import Dinov2, Dinov2Tokens
-from gen3dexport.networks.dinov2_names import apart, joined, published, transformers_names
+from gen3dexport.networks.dinov2_names import apart, as_published, joined, transformers_names
 
 
 def released(name: str, model: Model) -> nn.Module:
@@ -87,7 +87,7 @@ def own_names(module: Dinov2, state: Mapping[str, Tensor], where: str) -> dict[s
         UsageError: with the tensors that are missing, unexpected or misshapen, by their names in the file.
     """
     own = module.state_dict()
-    state = {published(name): value for name, value in state.items()}
+    state = as_published(state)
     wanted: dict[str, Tensor] = {}
     for name, value in own.items():
         wanted |= apart(value, transformers_names(name))
