@@ -158,6 +158,24 @@ def field_knobs(content: Content) -> str:
     return table(head, rows)
 
 
+def surface_queries(content: Content) -> str:
+    """Queries and seconds of surfaces found from coarse to fine."""
+    whole = content["resolution"] ** 3
+    rows = [
+        (
+            row["field"],
+            f"{row['coarse']}",
+            f"{row['queries']:,}",
+            f"{whole / row['queries']:.1f}",
+            f"{row['seconds']:.2f}",
+            f"{row['faces']}",
+            f"{row['off_steps']:.4f}",
+        )
+        for row in content["rows"]
+    ]
+    return table(("field", "coarse", "queries", "saved ×", "s", "faces", "off"), rows)
+
+
 def cli_start(content: Content) -> str:
     """CPU time of a light command, here and in an older checkout."""
     rows = [

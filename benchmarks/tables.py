@@ -165,6 +165,14 @@ SECTIONS = (
         renderers.field_knobs,
     ),
     Section(
+        "surface_queries",
+        "Surfaces from coarse to fine",
+        "The whole grid of 256 points an edge (coarse 1), and the search that starts from every 4th or 8th point. The"
+        " network is TripoSG's query at a width of 64, fitted to the ring, in eager mode on one thread. Off: the"
+        " largest distance between the two meshes' vertices, either way, in grid steps.",
+        renderers.surface_queries,
+    ),
+    Section(
         "outside_readers",
         "Files of assets in other programs",
         "A chair as a mesh and as Gaussians, read back; covariances relative to their norm, colours of 1, lengths of"

@@ -35,8 +35,8 @@ def component(name: str) -> Any:
     import torch
 
     from gen3dexport.models.component import Component, Euler
-    from gen3dexport.models.trellis.host.configs import NETWORKS as SIZES
     from gen3dexport.models.flow_sampler import Schedule
+    from gen3dexport.models.trellis.host.configs import NETWORKS as SIZES
     from gen3dexport.models.trellis.networks.loading import random_network
 
     module = random_network(*SIZES[NETWORKS[name]])

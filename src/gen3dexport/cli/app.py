@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -157,6 +158,8 @@ def plan_of(recipe: str, target_name: str, assignments: list[str], allow_pickle:
     target = read_target(target_name)
     read = read_recipe(recipe, target, assignments)
     _check_seeds(read)
+    if read.licences.notice:  # before anything of the model is downloaded or read
+        print(f"{read.name}: {read.licences.notice.strip()}", file=sys.stderr)
     return make_plan(read, target, allow_pickle)
 
 

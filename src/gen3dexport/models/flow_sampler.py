@@ -23,6 +23,7 @@ class Schedule:
         rescale_t: r in t = r * tau / (1 + (r - 1) * tau).
         sigma_min: noise left at t = 0; enters only the predicted clean sample.
         toward_data: whether the network's velocity points from noise to data; else from data to noise.
+        step_times: t of each step, falling from 1, in place of the rescaled ones.
     """
 
     steps: int
@@ -31,10 +32,13 @@ class Schedule:
     rescale_t: float
     sigma_min: float = 1e-5
     toward_data: bool = False
+    step_times: tuple[float, ...] | None = None
 
     @property
     def times(self) -> tuple[float, ...]:
         """The steps + 1 times from 1 to 0, in float64."""
+        if self.step_times is not None:
+            return (*self.step_times, 0.0)
         taus = [1 - i / self.steps for i in range(self.steps)] + [0.0]
         return tuple(self.rescale_t * tau / (1 + (self.rescale_t - 1) * tau) for tau in taus)
 

@@ -49,24 +49,48 @@ class LayerScale(nn.Module):
         return x * self.gamma
 
 
+class GatedMlp(nn.Module):
+    """One half of a layer's results gates the other (SwiGLU, Shazeer 2020), and back; of the giant model."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        inner = (width * 8 // 3 + 7) // 8 * 8
+        self.weights_in, self.weights_out = nn.Linear(width, 2 * inner), nn.Linear(inner, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, value = self.weights_in(x).chunk(2, dim=-1)
+        return self.weights_out(F.silu(gate) * value)  # type: ignore[no-any-return]
+
+
+class Mlp(nn.ModuleDict):
+    """A layer of four times the width with GELU, and back."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__({"fc1": nn.Linear(width, 4 * width), "fc2": nn.Linear(4 * width, width)})
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self["fc2"](F.gelu(self["fc1"](x)))  # type: ignore[no-any-return]
+
+
 class Block(nn.Module):
     """Attention and MLP, each after a norm, scaled and added to its input."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, gated: bool = False) -> None:
         super().__init__()
         self.norm1, self.norm2 = FloatNorm(width, eps=_EPS), FloatNorm(width, eps=_EPS)
         self.attn = Attention(width, heads)
         self.ls1: nn.Module = LayerScale(width)
-        self.mlp = nn.ModuleDict({"fc1": nn.Linear(width, 4 * width), "fc2": nn.Linear(4 * width, width)})
+        self.mlp: nn.Module = GatedMlp(width) if gated else Mlp(width)
         self.ls2: nn.Module = LayerScale(width)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.ls1(self.attn(self.norm1(x)))
-        return x + self.ls2(self.mlp["fc2"](F.gelu(self.mlp["fc1"](self.norm2(x)))))  # type: ignore[no-any-return]
+        return x + self.ls2(self.mlp(self.norm2(x)))  # type: ignore[no-any-return]
 
     def fold_scales(self) -> None:
         """Put both factors into the layers whose results they scale, once."""
-        for name, layer in (("ls1", self.attn.proj), ("ls2", self.mlp["fc2"])):
+        last = self.mlp.get_submodule("weights_out" if isinstance(self.mlp, GatedMlp) else "fc2")
+        for name, layer in (("ls1", self.attn.proj), ("ls2", last)):
             scale = getattr(self, name)
             if isinstance(scale, LayerScale):
                 assert isinstance(layer, nn.Linear)
@@ -79,14 +103,15 @@ class Block(nn.Module):
 class Dinov2(nn.Module):
     """The released tensors by their names; it has no forward of its own."""
 
-    def __init__(self, width: int, depth: int, heads: int, edge: int, patch: int = 14) -> None:
-        """`edge` is that of the grid that the position table is for, `patch` that of a patch in pixels."""
+    def __init__(self, width: int, depth: int, heads: int, edge: int, patch: int = 14, gated: bool = False) -> None:
+        """`edge` is that of the grid that the position table is for, `patch` that of a patch in pixels; `gated`: with
+        SwiGLU."""
         super().__init__()
         self.cls_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
         self.mask_token = nn.Parameter(torch.zeros(1, width))  # of training; nothing here reads it
         self.pos_embed = nn.Parameter(torch.randn(1, 1 + edge * edge, width) * 0.02)
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, width, patch, patch)})
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, heads, gated) for _ in range(depth))
         self.norm = FloatNorm(width, eps=_EPS)
 
 

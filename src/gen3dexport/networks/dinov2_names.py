@@ -28,6 +28,7 @@ _NAMES = tuple(
 )
 # Names that version 5 of the library gives a block's attention.
 _LATER = {"q_proj": "attention.query", "k_proj": "attention.key", "v_proj": "attention.value", "o_proj": "output.dense"}
+_GATED_LATER = re.compile(r"(.*\.mlp)\.(gate|up|down)_proj\.(weight|bias)")
 _LATER_NAME = re.compile(r"(.*\.attention)\.([qkvo]_proj)\.(weight|bias)")
 
 
@@ -35,6 +36,24 @@ def published(name: str) -> str:
     """The published name of a tensor that may have that of a later version of the library."""
     found = _LATER_NAME.fullmatch(name)
     return name if found is None else f"{found[1]}.{_LATER[found[2]]}.{found[3]}"
+
+
+def as_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors by their published names, some of which may have those of a later version of the library.
+
+    That has the two halves of a gated MLP's first layer as two tensors.
+    """
+    found: dict[str, Tensor] = {}
+    for name, value in state.items():
+        if (half := _GATED_LATER.fullmatch(name)) is None:
+            found[published(name)] = value
+        elif half[2] == "down":
+            found[f"{half[1]}.weights_out.{half[3]}"] = value
+        elif half[2] == "gate" and (other := f"{half[1]}.up_proj.{half[3]}") in state:
+            found[f"{half[1]}.weights_in.{half[3]}"] = torch.cat([value, state[other]])
+        elif half[2] == "gate" or f"{half[1]}.gate_proj.{half[3]}" not in state:
+            found[name] = value  # one without its other half is told by its own name
+    return found
 
 
 def transformers_names(name: str) -> tuple[str, ...]:

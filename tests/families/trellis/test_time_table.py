@@ -14,7 +14,8 @@ from gen3dexport.bundle.manifest import read_manifest
 from gen3dexport.models.component import Component
 from gen3dexport.models.flow_sampler import Schedule
 from gen3dexport.models.trellis.networks.golden_sets import read_golden
-from gen3dexport.models.trellis.networks.time_table import StepWeights, tabulate_time
+from gen3dexport.models.trellis.networks.time_table import tabulate_time
+from gen3dexport.networks.step_weights import StepWeights
 from gen3dexport.runtime import load
 
 Cli = Callable[..., tuple[int, str, str]]

@@ -10,8 +10,8 @@ import torch
 from conftest import GOLDEN
 
 from gen3dexport.errors import UsageError
-from gen3dexport.models.trellis.host.configs import NETWORKS
 from gen3dexport.models.flow_sampler import Schedule
+from gen3dexport.models.trellis.host.configs import NETWORKS
 from gen3dexport.models.trellis.networks import loading
 from gen3dexport.models.trellis.networks.golden_sets import read_golden
 from gen3dexport.models.trellis.networks.structure import SparseStructureFlow

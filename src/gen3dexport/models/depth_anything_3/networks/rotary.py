@@ -88,7 +88,7 @@ class RotaryBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.norm1(x))
-        return x + self.mlp["fc2"](F.gelu(self.mlp["fc1"](self.norm2(x))))  # type: ignore[no-any-return]
+        return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
 
 
 def _reordered(layer: nn.Linear, heads: int, order: Tensor) -> nn.Linear:

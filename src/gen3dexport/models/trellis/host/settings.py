@@ -14,12 +14,12 @@ from gen3dexport.documents.plain import shown
 from gen3dexport.documents.record import Record
 from gen3dexport.documents.shipped import did_you_mean
 from gen3dexport.errors import UsageError
+from gen3dexport.models.flow_sampler import Schedule
 from gen3dexport.models.trellis.host.configs import CONDITION_TOKENS
 from gen3dexport.models.trellis.host.encoders import Encoder, component_of, read_encoder
 from gen3dexport.models.trellis.host.gaussian_attributes import Representation
 from gen3dexport.models.trellis.host.knobs import ENCODER_FILES, Decoded, Knobs, Sampler, Voxels, ordered
 from gen3dexport.models.trellis.host.radiance_field import Factors
-from gen3dexport.models.flow_sampler import Schedule
 from gen3dexport.models.trellis.host.voxel_budget import Budget, OnOverflow
 from gen3dexport.models.trellis.host.voxel_tables import NeighbourGather
 

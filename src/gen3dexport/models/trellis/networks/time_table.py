@@ -11,32 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-_BEYOND = 1000.0  # from the first and the last step to where their weights vanish
-
-
-class StepWeights(nn.Module):
-    """Weights [B, steps] of the sampler's steps at t [B] (times 1000), in float32.
-
-    Exactly 1 for the step at t and 0 for all others; between two steps they interpolate.
-    """
-
-    times: Tensor
-    before: Tensor
-    after: Tensor
-
-    def __init__(self, times: Tensor) -> None:
-        """`times` [steps], falling."""
-        super().__init__()
-        self.register_buffer("times", times)
-        self.register_buffer("before", torch.cat([times[:1] + _BEYOND, times[:-1]]))
-        self.register_buffer("after", torch.cat([times[1:], times[-1:] - _BEYOND]))
-
-    def forward(self, t: Tensor) -> Tensor:
-        rising = (t[:, None] - self.after) / (self.times - self.after)
-        falling = (self.before - t[:, None]) / (self.before - self.times)
-        return torch.minimum(rising, falling).clamp(0, 1)
+from gen3dexport.networks.step_weights import StepWeights
 
 
 def tabulate_time(flow: nn.Module, timesteps: Sequence[float]) -> nn.Module:

@@ -13,6 +13,7 @@ from gen3dexport.models.golden import Golden
 from gen3dexport.models.triposg.host.settings import schedule
 from gen3dexport.models.triposg.networks.golden_sets import Decoded, read_golden
 from gen3dexport.models.triposg.networks.transformer import Flow, sinusoid
+from gen3dexport.networks.point_features import point_features
 
 read = read_golden
 
@@ -64,7 +65,7 @@ def _decoder(golden: Golden, given: Arrays, run: Run) -> Arrays:
     with torch.no_grad():
         steps = {
             "post_quant": whole.decoder.post_quant(golden.tensors["in.z"]).numpy(),
-            "query_embedding": whole.query.features(points).numpy(),
+            "query_embedding": point_features(points, whole.query.get_buffer("frequencies")).numpy(),
         }
     return steps | {"logits": logits, "logits_chunked": logits}
 

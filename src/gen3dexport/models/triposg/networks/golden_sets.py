@@ -16,7 +16,7 @@ from gen3dexport.models.golden import Golden, read_files
 from gen3dexport.models.triposg.host.model import Transformer, Vae
 from gen3dexport.models.triposg.networks.layers import unpack
 from gen3dexport.models.triposg.networks.transformer import Flow
-from gen3dexport.models.triposg.networks.vae import Autoencoder, Encoder, LatentDecoder, Query, frequencies
+from gen3dexport.models.triposg.networks.vae import Autoencoder, Encoder, LatentDecoder, Query
 from gen3dexport.networks.checkpoints import load_strictly, read_weights
 
 CHUNK = 256
@@ -68,7 +68,7 @@ def _component(
             vae = _given(Vae, config)
             released = _read(Autoencoder(vae), state, where)
             assert isinstance(released, Autoencoder)
-            whole = Decoded(LatentDecoder(released), Query(released, frequencies(vae)))
+            whole = Decoded(LatentDecoder(released), Query(released, vae))
             points = tensors["in.queries"][:, :CHUNK].contiguous()
             return Component(kind, whole.eval(), {"z": tensors["in.z"], "points": points}, ("logits",))
         case "vae_encoder":

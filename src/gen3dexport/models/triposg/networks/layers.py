@@ -5,12 +5,11 @@ Source: Li et al. 2025, "TripoSG: High-Fidelity 3D Shape Synthesis using Large-S
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gen3dexport.networks.packed_heads import attend, by_head, by_layer
 from gen3dexport.networks.pretrained import FloatNorm, set_dtype
 
 EPS = 1e-5
@@ -53,7 +52,8 @@ class Attention(nn.Module):
         """Put the matrices' rows in order: those of each layer by head."""
         if not self.unpacked:
             layers = (self.to_k, self.to_v) if self.cross else (self.to_q, self.to_k, self.to_v)
-            for layer, rows in zip(layers, by_layer([layer.weight.detach() for layer in layers], self.heads)):
+            ordered = by_layer([layer.weight.detach() for layer in layers], self.heads)
+            for layer, rows in zip(layers, ordered, strict=True):
                 layer.weight = nn.Parameter(rows, requires_grad=False)
         self.unpacked = True
 
@@ -69,25 +69,6 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         return self.to_out[0](attend(self.queries(x), *self.keys_and_values(context)))  # type: ignore[no-any-return]
-
-
-def by_head(x: Tensor, heads: int) -> Tensor:
-    """[B, T, H d] -> [B, H, T, d]."""
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)  # type: ignore[no-any-return, no-untyped-call]
-
-
-def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Softmax attention of queries, keys and values by head, as [B, T, H d]."""
-    return F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2).flatten(2)
-
-
-def by_layer(packed: Sequence[Tensor], heads: int) -> list[Tensor]:
-    """Rows of n matrices [W, C] that were cut into heads before they were cut into layers, by layer.
-
-    The n W rows are, in order: of head 0 those of the first matrix, of the second, ...; of head 1; ...
-    """
-    rows = torch.cat(list(packed)).unflatten(0, (heads, len(packed), -1))  # type: ignore[no-untyped-call]
-    return [rows[:, i].flatten(0, 1).contiguous() for i in range(len(packed))]
 
 
 class Inner(nn.Module):

@@ -14,18 +14,11 @@ from gen3dexport.models.triposg.host.model import Model
 from gen3dexport.models.triposg.host.settings import Settings
 from gen3dexport.models.triposg.networks.layers import unpack
 from gen3dexport.models.triposg.networks.transformer import Flow
-from gen3dexport.models.triposg.networks.vae import Autoencoder, LatentDecoder, Query, frequencies
+from gen3dexport.models.triposg.networks.vae import Autoencoder, LatentDecoder, Query
+from gen3dexport.models.vector_set import OUTPUTS
 from gen3dexport.networks.checkpoints import check_fit, load_strictly, read_weights
 from gen3dexport.networks.dinov2 import Dinov2, Dinov2Tokens
-from gen3dexport.networks.dinov2_names import apart, joined, published, transformers_names
-
-OUTPUTS: Mapping[str, str] = {
-    "image_encoder": "features",
-    "flow": "v",
-    "latent_decoder": "context",
-    "query": "logits",
-}
-"""The one output of each component."""
+from gen3dexport.networks.dinov2_names import apart, as_published, joined, transformers_names
 
 
 def released(name: str, model: Model) -> nn.Module:
@@ -56,8 +49,10 @@ def built(name: str, module: nn.Module, settings: Settings) -> nn.Module:
             made = LatentDecoder(module)
         case "query":
             assert isinstance(module, Autoencoder)
-            made = Query(module, frequencies(model.vae))
+            made = Query(module, model.vae)
         case _:
+            assert isinstance(module, Flow)
+            module.tabulate_time(timesteps(settings))
             made = module
     return made.eval().requires_grad_(False)
 
@@ -92,7 +87,7 @@ def own_names(module: Dinov2, state: Mapping[str, Tensor], where: str) -> dict[s
         UsageError: with the tensors that are missing, unexpected or misshapen, by their names in the file.
     """
     own = module.state_dict()
-    state = {published(name): value for name, value in state.items()}
+    state = as_published(state)
     wanted: dict[str, Tensor] = {}
     for name, value in own.items():
         wanted |= apart(value, transformers_names(name))
@@ -118,8 +113,10 @@ def example_inputs(name: str, settings: Settings) -> dict[str, Tensor]:
 def _component(name: str, network: nn.Module, settings: Settings) -> Component:
     schedule, loop = settings.schedule, None
     if name == "flow":
-        times = tuple(1000 * t for t in schedule.times[:-1])
-        loop = Euler(times, schedule.moves, schedule.weights)
+        loop = Euler(timesteps(settings), schedule.moves, schedule.weights)
     return Component(name, network, {}, (OUTPUTS[name],), stack=getattr(network, "stack", None), loop=loop)
 
 
+def timesteps(settings: Settings) -> tuple[float, ...]:
+    """What the flow gets as `t` at each step."""
+    return tuple(1000 * t for t in settings.schedule.times[:-1])

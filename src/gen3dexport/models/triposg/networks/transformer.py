@@ -7,6 +7,7 @@ Source: Li et al. 2025, "TripoSG".
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from gen3dexport.models.triposg.host.model import Transformer
 from gen3dexport.models.triposg.networks.layers import EPS, Attention, FeedForward, cast
 from gen3dexport.networks.pretrained import FloatNorm
+from gen3dexport.networks.step_weights import step_table
 
 
 class Block(nn.Module):
@@ -69,7 +71,7 @@ class Flow(nn.Module):
         self.block_dtype = torch.float32
         count, width = config.num_layers, config.width
         self.first_half = count // 2
-        self.time_proj = TimeEmbedding(width)
+        self.time_proj: nn.Module = TimeEmbedding(width)
         self.proj_in = nn.Linear(config.in_channels, width)
         self.blocks = nn.ModuleList(Block(config, skips=i > self.first_half) for i in range(count))
         self.norm_out = FloatNorm(width, eps=EPS)
@@ -79,6 +81,11 @@ class Flow(nn.Module):
         """Run the blocks in `dtype`; their norms and everything around them stay float32."""
         self.block_dtype = dtype
         cast(self.blocks, dtype)
+
+    def tabulate_time(self, timesteps: Sequence[float]) -> None:
+        """Take timesteps among these alone (falling): their tokens as a table, where that is smaller."""
+        if len(timesteps) < self.proj_in.out_features:
+            self.time_proj = step_table(self.time_proj, timesteps)
 
     def forward(self, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
         h = torch.cat([self.time_proj(t)[:, None], self.proj_in(x)], 1).to(self.block_dtype)

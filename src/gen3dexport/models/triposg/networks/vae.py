@@ -1,4 +1,4 @@
-"""TripoSG's autoencoder of shapes: a set of latent vectors, and whether a point lies inside. Names of the released tensors.
+"""TripoSG's autoencoder of shapes: a set of latent vectors, and whether a point lies inside. Released names.
 
 `LatentDecoder` and `Query` are what is built of the released parts: the part of the decoder that a set of latents needs
 once, and that of a point. Source: Li et al. 2025, "TripoSG", after Zhang et al. 2023, "3DShape2VecSet".
@@ -6,13 +6,13 @@ once, and that of a point. Source: Li et al. 2025, "TripoSG", after Zhang et al.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from gen3dexport.models.triposg.host.model import Vae
-from gen3dexport.models.triposg.networks.layers import EPS, CrossBlock, SelfBlock, attend, by_head, cast
+from gen3dexport.models.triposg.networks.layers import EPS, CrossBlock, SelfBlock, cast
+from gen3dexport.networks.packed_heads import attend, by_head
+from gen3dexport.networks.point_features import frequencies, point_features
 from gen3dexport.networks.pretrained import FloatNorm
 
 
@@ -56,9 +56,7 @@ class Autoencoder(nn.Module):
     def __init__(self, config: Vae) -> None:
         super().__init__()
         features = config.point_features + config.in_channels
-        self.encoder = Encoder(
-            features, config.width_encoder, config.num_attention_heads, config.num_layers_encoder
-        )
+        self.encoder = Encoder(features, config.width_encoder, config.num_attention_heads, config.num_layers_encoder)
         self.decoder = Decoder(config)
         self.quant = nn.Linear(config.width_encoder, 2 * config.latent_channels)
         self.post_quant = nn.Linear(config.latent_channels, config.width_decoder)
@@ -116,32 +114,23 @@ class PointBlock(nn.Module):
 class Query(nn.Module):
     """Logits [B, P, 1], above 0 inside, of points [B, P, 3] under keys and values [B, 2, H, N, d] of latents."""
 
-    def __init__(self, released: Autoencoder, frequencies: Tensor) -> None:
-        """Takes the parts of `released` that it needs, and the frequencies [K] of the points' features."""
+    def __init__(self, released: Autoencoder, config: Vae) -> None:
+        """Takes the parts of `released` that it needs."""
         super().__init__()
         self.block_dtype = torch.float32
         decoder, last = released.decoder, released.decoder.blocks[-1]
         assert isinstance(last, CrossBlock)
         self.proj_query, self.blocks = decoder.proj_query, nn.ModuleList([PointBlock(last)])
         self.norm_out, self.proj_out = decoder.norm_out, decoder.proj_out
-        self.register_buffer("frequencies", frequencies)
+        self.register_buffer("frequencies", frequencies(config.embed_frequency, config.embed_include_pi))
 
     def set_block_dtype(self, dtype: torch.dtype) -> None:
         """Run the block in `dtype`; its norms and everything around it stay float32."""
         self.block_dtype = dtype
         cast(self.blocks, dtype)
 
-    def features(self, points: Tensor) -> Tensor:
-        """Features [B, P, 3 + 6 K] of points: themselves, then sines and cosines, all frequencies of an axis together."""
-        angles = (points[..., None] * self.get_buffer("frequencies")).flatten(2)
-        return torch.cat([points, angles.sin(), angles.cos()], -1)
-
     def forward(self, context: Tensor, points: Tensor) -> Tensor:
         keys, values = context.to(self.block_dtype).unbind(1)
-        x = self.blocks[0](self.proj_query(self.features(points)).to(self.block_dtype), keys, values)
+        features = point_features(points, self.get_buffer("frequencies"))
+        x = self.blocks[0](self.proj_query(features).to(self.block_dtype), keys, values)
         return -self.proj_out(self.norm_out(x.float()))  # type: ignore[no-any-return]
-
-
-def frequencies(config: Vae) -> Tensor:
-    """The frequencies [K] of the points' features: powers of two, times pi where the configuration says so."""
-    return 2.0 ** torch.arange(config.embed_frequency) * (math.pi if config.embed_include_pi else 1.0)

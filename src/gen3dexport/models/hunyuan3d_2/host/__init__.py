@@ -1,0 +1,1 @@
+"""Hunyuan3D-2's host side. No torch."""

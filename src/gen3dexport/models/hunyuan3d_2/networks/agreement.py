@@ -1,0 +1,95 @@
+"""What Hunyuan3D-2's golden sets say: outputs of a network and of the sampler around it, found and expected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+
+from gen3dexport.models.flow_sampler import sample
+from gen3dexport.models.golden import Golden
+from gen3dexport.models.hunyuan3d_2.host.model import SCHEDULERS, Scheduler
+from gen3dexport.models.hunyuan3d_2.host.settings import network_time
+from gen3dexport.models.hunyuan3d_2.host.times import schedule
+from gen3dexport.models.hunyuan3d_2.networks.golden_sets import Decoded, read_golden
+from gen3dexport.models.hunyuan3d_2.networks.transformer import Flow
+from gen3dexport.networks.point_features import point_features
+
+read = read_golden
+
+NOISE: Mapping[str, float] = {"guidance": 1e-4}
+"""Outputs whose reference is not exact, and by how much: its angles, thousands, are rounded to 5e-4."""
+
+Arrays = dict[str, np.ndarray]
+Run = Callable[[Mapping[str, np.ndarray]], Arrays]
+
+
+def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
+    """Outputs of a golden set by name, found and expected.
+
+    Args:
+        golden: the set, read.
+        run: inputs by name -> outputs by name of its network.
+    """
+    assert golden.component is not None
+    given = {name: tensor.numpy() for name, tensor in golden.component.inputs.items()}
+    if golden.subject == "sampler":
+        return golden.compared(_sampler(golden, given, run))
+    return golden.compared((_decoder if isinstance(golden.component.module, Decoded) else _flow)(golden, given, run))
+
+
+def _flow(golden: Golden, given: Arrays, run: Run) -> Arrays:
+    """The velocity, and by themselves, eagerly, what the blocks are given."""
+    assert golden.component is not None
+    flow, inputs = golden.component.module, golden.component.inputs
+    assert isinstance(flow, Flow)
+    with torch.no_grad():
+        steps = {
+            "time": flow.time_in(inputs["t"]).numpy(),
+            "latent_in": flow.latent_in(inputs["x"]).numpy(),
+            "cond_in": flow.cond_in(inputs["cond"]).numpy(),
+        }
+        if "guidance" in inputs:
+            steps["guidance"] = flow.guidance_in(inputs["guidance"]).numpy()
+    return run(given) | steps
+
+
+def _decoder(golden: Golden, given: Arrays, run: Run) -> Arrays:
+    """The latents' rows, logits of all points (a chunk a call), and eagerly the points' features."""
+    assert golden.component is not None
+    whole, points = golden.component.module, golden.tensors["in.queries"]
+    assert isinstance(whole, Decoded)
+    chunk, found, rows = given["points"].shape[1], [], np.zeros(0)
+    for start in range(0, points.shape[1], chunk):
+        part = points[:, start : start + chunk].numpy()
+        padded = np.pad(part, ((0, 0), (0, chunk - part.shape[1]), (0, 0)))
+        made = run(given | {"points": padded})
+        rows = made["latent_set"]
+        found.append(made["logits"][:, : part.shape[1]])
+    with torch.no_grad():
+        features = point_features(points, whole.query.get_buffer("frequencies"))
+        steps = {"fourier": features.numpy(), "query_proj": whole.query.query_proj(features).numpy()}
+    return steps | {"latent_set": rows, "logits": np.concatenate(found, 1)}
+
+
+def _sampler(golden: Golden, given: Arrays, run: Run) -> Arrays:
+    """The latents after every step, and the times. The set's last step of even ones, of width 0, is not made."""
+    extra = golden.extra
+    arguments = extra["scheduler"].get("args", {})
+    known = {name: value for name, value in arguments.items() if name in Scheduler.model_fields}
+    scheduler = Scheduler(kind=SCHEDULERS[extra["scheduler"]["name"]], **known)
+    steps, states = schedule(scheduler, extra["steps"], extra["guidance_scale"], "guidance" in given), []
+
+    def velocity(x: np.ndarray, t: float, conditional: bool) -> np.ndarray:
+        cond = given["cond"] if conditional else np.zeros_like(given["cond"])
+        times = np.full(len(x), network_time(t), np.float32)
+        return run(given | {"x": x.astype(np.float32), "t": times, "cond": cond})["v"]
+
+    sample(velocity, given["x"], steps, lambda step, x, clean: states.append(x))
+    sigmas = [1 - t for t in steps.times]
+    while len(states) < extra["steps"]:
+        states.append(states[-1])
+        sigmas.append(1.0)
+    found = {f"x{i}": state for i, state in enumerate(states)}
+    return found | {"sigmas": np.asarray(sigmas), "timesteps": 1000 * np.asarray(sigmas[:-1])}
