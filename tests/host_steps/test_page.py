@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 import warnings
+from pathlib import Path
 
 import from_the_page
-import host_steps_page
 import numpy as np
 import pytest
 from from_the_page import PAGE
@@ -16,6 +17,10 @@ from gen3dexport.documents.host_steps import OPERATIONS, RULES
 from gen3dexport.host_steps import token_cases
 from gen3dexport.models.tokens import token_ids
 from gen3dexport.models.trellis.host.conditioning import text_encoder_folder
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+import host_steps_page
 
 
 def test_made_parts_are_as_made() -> None:
