@@ -32,8 +32,8 @@ EXACT, LAST_BIT, FLOAT32, QUANTIZED = 0.0, 1e-7, 1e-5, 5e-2
 """Relative L2 of values that are given, of noise, of those made by float32 programs alone, or by others: a last-bit
 difference before a rounding to eight bits grows over a sampler's calls."""
 SCORES = {FLOAT32: 0.995, QUANTIZED: 0.98}
-"""Floors of an asset's first score. Two runtimes' int8 programs give occupancies of an IoU of 0.99. Scores of meshes are
-of points drawn on them: those of float32 programs stay a little below 1."""
+"""Floors of an asset's first score. Two runtimes' int8 programs give occupancies of an IoU of 0.99. Scores of meshes
+are of points drawn on them: those of float32 programs stay a little below 1."""
 ENDINGS = (".glb", ".ply")
 
 
