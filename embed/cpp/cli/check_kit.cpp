@@ -1,0 +1,4 @@
+#include "commands.hpp"
+namespace gen3d {
+Status check_kit(const Words&) { return usage_error("not there"); }
+}
