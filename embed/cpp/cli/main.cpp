@@ -15,7 +15,7 @@ constexpr const char* help =
     "    --runs N makes it N times with the programs kept, and tells each one's time.\n"
     "gen3d info BUNDLE              what it is, as JSON\n"
     "gen3d verify BUNDLE            check every file's size and SHA-256\n"
-    "gen3d check-kit BUNDLE KIT [--report FILE.json]\n"
+    "gen3d check-kit BUNDLE KIT [--write FOLDER] [--threads N] [--json]\n"
     "                               compare every step with a kit of `gen3dexport embed-kit`\n"
     "gen3d tokens TOKENIZER.json    token ids of each line of standard input\n"
     "gen3d noise SEED COUNT FILE    float32 noise into a .npy file\n"

@@ -87,7 +87,8 @@ std::string json_quoted(std::string_view utf8) {
 
 std::string python_number(double value) {
   char buffer[40];
-  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific).ptr;
+  char* end = std::to_chars(buffer, buffer + sizeof buffer - 1, value, std::chars_format::scientific).ptr;
+  *end = '\0';
   const std::string_view text(buffer, static_cast<size_t>(end - buffer));
   const size_t e = text.find('e');
   if (e == std::string_view::npos) return std::string(text);  // not finite

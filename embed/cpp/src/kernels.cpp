@@ -7,6 +7,8 @@
 #include <cstring>
 #include <mutex>
 
+#include "runtime_log.hpp"
+
 namespace gen3d {
 namespace {
 
@@ -88,6 +90,7 @@ std::vector<std::string> runtime_names(const std::string& name) {
 }  // namespace
 
 void register_kernels() {
+  listen_to_runtime();  // looking for a kernel that is not there is told as an error
   static std::once_flag once;
   std::call_once(once, [] {
     for (const Own& kernel : own)

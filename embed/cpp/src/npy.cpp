@@ -48,6 +48,23 @@ size_t size_of(const std::string& type) {
   return type == "|b1" || type == "|u1" ? 1 : 0;
 }
 
+std::string content(const char* type, const Shape& shape, const void* data, size_t bytes) {
+  std::string lengths = "(";
+  for (const int64_t length : shape) lengths += std::to_string(length) + ", ";
+  if (shape.size() > 1) lengths.resize(lengths.size() - 2);
+  if (shape.size() == 1) lengths.pop_back();
+  std::string header = std::string("{'descr': '") + type + "', 'fortran_order': False, 'shape': " + lengths + "), }";
+  header.append(63 - (header.size() + 10) % 64, ' ');
+  header += '\n';
+  std::string out = "\x93NUMPY\x01";
+  out += '\0';
+  out += static_cast<char>(header.size() & 255);
+  out += static_cast<char>(header.size() >> 8);
+  out += header;
+  if (bytes > 0) out.append(static_cast<const char*>(data), bytes);
+  return out;
+}
+
 }  // namespace
 
 Result<Array> read_npy(const std::string& path) {
@@ -83,22 +100,10 @@ Result<Array> read_npy(const std::string& path) {
 }
 
 std::string npy_content(const Array& array) {
-  std::string shape = "(";
-  for (const int64_t length : array.shape) shape += std::to_string(length) + ", ";
-  if (array.shape.size() > 1) shape.resize(shape.size() - 2);
-  if (array.shape.size() == 1) shape.pop_back();
-  std::string header = std::string("{'descr': '") + (array.is_float ? "<f4" : "<i8") + "', 'fortran_order': False, 'shape': " + shape + "), }";
-  header.append(63 - (header.size() + 10) % 64, ' ');
-  header += '\n';
-  std::string out = "\x93NUMPY";
-  out += '\x01';
-  out += '\0';
-  out += static_cast<char>(header.size() & 255);
-  out += static_cast<char>(header.size() >> 8);
-  out += header;
   const size_t bytes = array.is_float ? array.floats.size() * sizeof(float) : array.integers.size() * sizeof(int64_t);
-  if (bytes > 0) out.append(static_cast<const char*>(array.data()), bytes);
-  return out;
+  return content(array.is_float ? "<f4" : "<i8", array.shape, array.data(), bytes);
 }
+
+std::string npy_truths(const Shape& shape, const std::vector<uint8_t>& values) { return content("|b1", shape, values.data(), values.size()); }
 
 }  // namespace gen3d

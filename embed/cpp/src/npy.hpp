@@ -16,4 +16,7 @@ Result<Array> read_npy(const std::string& path);
 // The bytes of a .npy file.
 std::string npy_content(const Array& array);
 
+// The bytes of a .npy file of truth values, 1 or 0.
+std::string npy_truths(const Shape& shape, const std::vector<uint8_t>& values);
+
 }  // namespace gen3d

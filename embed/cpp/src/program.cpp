@@ -3,12 +3,12 @@
 #include <executorch/extension/module/module.h>
 #include <executorch/extension/tensor/tensor.h>
 #include <executorch/runtime/core/data_loader.h>
-#include <executorch/runtime/platform/platform.h>
 
+#include <cstdio>
 #include <cstring>
-#include <mutex>
 
 #include "kernels.hpp"
+#include "runtime_log.hpp"
 
 // The wheel has this class in its library and no header of it.
 namespace executorch::extension::threadpool {
@@ -25,22 +25,10 @@ namespace {
 namespace rt = executorch::runtime;
 using executorch::aten::ScalarType;
 
-// What the runtime said last on this thread: its reason stands in errors instead of on standard error.
-thread_local std::string last_said;
-
-void listen(et_timestamp_t, et_pal_log_level_t level, const char*, const char*, size_t, const char* message, size_t length) {
-  if (level == kError || level == kFatal) last_said.assign(message, std::min<size_t>(length, 500));
-}
-
-void listen_once() {
-  static std::once_flag once;
-  std::call_once(once, [] { rt::register_pal(rt::PalImpl::create(listen, __FILE__)); });
-}
-
 std::string reason(rt::Error error) {
   char code[16];
   std::snprintf(code, sizeof code, "0x%x", static_cast<unsigned>(error));
-  return std::string("error ") + code + (last_said.empty() ? "" : ", " + last_said);
+  return std::string("error ") + code + (last_said().empty() ? "" : ", " + last_said());
 }
 
 // A program's bytes, which are those whose digest was checked. Parts that a delegate has packed are given back.
@@ -106,7 +94,6 @@ Program& Program::operator=(Program&&) noexcept = default;
 Program::~Program() = default;
 
 Result<Program> Program::load(const Bundle& bundle, const ProgramEntry& entry) {
-  listen_once();
   register_kernels();
   Program made;
   made.entry_ = &entry;
@@ -122,7 +109,7 @@ Result<Program> Program::load(const Bundle& bundle, const ProgramEntry& entry) {
   auto bytes = bundle.read(entry.file);
   if (!bytes) return bytes.error();
   if (!is_whole(*bytes)) return verification_error(made.where_ + ": not a whole ExecuTorch program; build the bundle again");
-  last_said.clear();
+  forget_said();
   made.loaded_ = std::make_unique<Loaded>(std::move(*bytes));
   auto& module = made.loaded_->module;
   auto error = module.load(rt::Program::Verification::InternalConsistency);
@@ -149,7 +136,7 @@ Result<std::vector<Array>> Program::call(const std::vector<const Array*>& inputs
     tensors.push_back(executorch::extension::from_blob(const_cast<void*>(array.data()), sizes, scalar_of(array)));  // inputs are only read
     values.emplace_back(tensors.back());
   }
-  last_said.clear();
+  forget_said();
   const auto result = loaded_->module.execute("forward", values);
   if (!result.ok()) return Error{Code::program, where_ + ": ExecuTorch failed on the program (" + reason(result.error()) + "); build the bundle again"};
   std::vector<Array> outputs;
