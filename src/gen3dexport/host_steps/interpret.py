@@ -13,8 +13,7 @@ import numpy as np
 
 from gen3dexport.assets.mesh import Mesh, from_occupancy_logits
 from gen3dexport.assets.voxels import Voxels
-from gen3dexport.errors import UsageError, VerificationError
-from gen3dexport.host_steps.records import (
+from gen3dexport.documents.host_steps import (
     CallProgram,
     Features,
     FlowEuler,
@@ -28,8 +27,9 @@ from gen3dexport.host_steps.records import (
     Tokenize,
     Zeros,
 )
-from gen3dexport.host_steps.tokens import tokenize
+from gen3dexport.errors import UsageError, VerificationError
 from gen3dexport.models import Request
+from gen3dexport.models.tokens import tokenize
 
 Arrays = Mapping[str, np.ndarray]
 Programs = Callable[[str, Arrays], Arrays]

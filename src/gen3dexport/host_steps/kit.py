@@ -16,9 +16,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
+from gen3dexport.documents.host_steps import HostSteps, Value
 from gen3dexport.documents.record import Record, told
 from gen3dexport.errors import UsageError, VerificationError
-from gen3dexport.host_steps.records import HostSteps, Value
 
 INDEX = "kit.json"
 _File = Annotated[str, Field(pattern=r"^(\w[\w.-]*/)?\w[\w.-]*$", max_length=200)]

@@ -19,10 +19,10 @@ from pydantic import ValidationError
 
 from gen3dexport import models
 from gen3dexport.assets import kinds
+from gen3dexport.documents.host_steps import HostSteps
 from gen3dexport.documents.record import Record
 from gen3dexport.export import export_module
 from gen3dexport.host_steps import interpret
-from gen3dexport.host_steps.records import HostSteps
 from gen3dexport.models import Family, Request
 from gen3dexport.models.declaration import Declaration, State
 from gen3dexport.models.weights import WeightFiles

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tiny_encoders
 
+from gen3dexport.documents.host_steps import FlowEuler, HostSteps, Tokenize
 from gen3dexport.errors import UsageError, VerificationError
 from gen3dexport.host_steps import interpret
-from gen3dexport.host_steps.records import FlowEuler, HostSteps, Tokenize
 from gen3dexport.models import Request, trellis
 from gen3dexport.models.trellis.host.settings import Settings
 from gen3dexport.testing.family_contract import compare_host_steps

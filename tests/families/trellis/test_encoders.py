@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from gen3dexport.errors import UsageError
-from gen3dexport.host_steps.tokens import tokenize
+from gen3dexport.models.tokens import tokenize
 from gen3dexport.models.trellis.host import encoders
 from gen3dexport.models.trellis.host.encoders import Encoder, read_encoder
 from gen3dexport.networks.clip import clip_encoder

@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from gen3dexport.host_steps.tokens import tokenize
+from gen3dexport.models.tokens import tokenize
 from gen3dexport.models.trellis.host.conditioning import text_encoder_folder
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from gen3dexport.errors import MissingError, UsageError
-from gen3dexport.host_steps.tokens import tokenize
 from gen3dexport.models import Request
 from gen3dexport.models.image_preparation import pixels, sample_image
+from gen3dexport.models.tokens import tokenize
 from gen3dexport.models.trellis.host.settings import Settings
 
 Array = Any

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gen3dexport.host_steps.records import (
+from gen3dexport.documents.host_steps import (
     CallProgram,
     Features,
     FlowEuler,
