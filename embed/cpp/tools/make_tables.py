@@ -1,10 +1,10 @@
-"""Writes the tables of the C++ library: what BERT's normaliser makes of each character, and the cells of marching cubes.
+"""Writes the C++ library's tables: what BERT's normaliser makes of each character, and the cells of marching cubes.
 
     python embed/cpp/tools/make_tables.py            writes src/*_table.inc
     python embed/cpp/tools/make_tables.py --check    exit status 1 where they are not what it would write
 
 The characters are asked of the package `tokenizers`, which bundles are made with: its Unicode version counts. The cells
-are the table of Lorensen's marching cubes as scikit-image has it (of T. Lewiner's LookUpTable.h; Lorensen and Cline 1987).
+are the table of Lorensen's marching cubes as scikit-image has it (T. Lewiner's LookUpTable.h; Lorensen and Cline 1987).
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ def cell_table() -> str:
     for row in _to_array(CASESCLASSIC).tolist():
         used = row[: row.index(-1)]
         lines.append(f'    "{"".join(f"{edge:x}" for edge in used)}",\n')
-    head = "// Written by tools/make_tables.py; do not edit. Edges of the triangles of each of 256 cells, a hexadecimal digit each.\n"
+    head = "// Written by tools/make_tables.py; do not edit.\n"
+    head += "// Edges of the triangles of each of 256 cells, a hexadecimal digit each.\n"
     return head + "constexpr const char* cells[256] = {\n" + "".join(lines) + "};\n"
 
 
