@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import damage_renderers
+import embed_renderers
 import readme_tables
 import released_renderers
 import reliability_renderers
@@ -221,6 +222,12 @@ SECTIONS = (
         "`gen3dexport build --check-reproducible`: two builds with other folders, HOME, TMPDIR, caches and hash seeds."
         " Measured fields are times and memory of the TPU's compiler in the manifest.",
         reliability_renderers.reproducible,
+    ),
+    Section(
+        "embed_cpp",
+        "Bundles from C++",
+        "trellis-mini for ExecuTorch by the library in `embed/cpp` and by Python, in turns, a process each.",
+        embed_renderers.embed_cpp,
     ),
     Section("cli_start", "What `gen3dexport ls` costs", "CPU seconds of one process, in turns.", renderers.cli_start),
 )

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 HERE = Path(__file__).parent
-LONGEST_FIRST = ("line", "aotinductor", "executorch", "trellis", "xla", "onnx", "eager")
+LONGEST_FIRST = ("line", "aotinductor", "executorch", "trellis", "embed_cpp", "xla", "onnx", "eager")
 Job = tuple[str, list[str]]
 
 

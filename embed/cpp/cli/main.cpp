@@ -1,0 +1,50 @@
+// gen3d: runs, shows and checks bundles of gen3dexport from the command line, without Python.
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "commands.hpp"
+#include "gen3d/gen3d.h"
+
+namespace {
+
+constexpr const char* help =
+    "gen3d run BUNDLE -p \"a tall chair\" [-o chair.glb]... [--seed N] [--threads N] [--features FILE.npy]\n"
+    "                 [--runs N] [--progress] [--json]\n"
+    "    Make an asset. -o may be given again; .glb is y up, .ply is z up (default asset.glb).\n"
+    "    --runs N makes it N times with the programs kept, and tells each one's time.\n"
+    "gen3d info BUNDLE              what it is, as JSON\n"
+    "gen3d verify BUNDLE            check every file's size and SHA-256\n"
+    "gen3d check-kit BUNDLE KIT [--write FOLDER] [--threads N] [--json]\n"
+    "                               compare every step with a kit of `gen3dexport embed-kit`\n"
+    "gen3d tokens TOKENIZER.json    token ids of each line of standard input\n"
+    "gen3d noise SEED COUNT FILE    float32 noise into a .npy file\n"
+    "gen3d mesh LOGITS.npy -o FILE  the surface of logits [R, R, R]\n"
+    "gen3d --version\n"
+    "Exit codes: 1 internal, 2 usage, 3 missing, 5 nothing generated, 7 verification or program, 130 stopped.\n";
+
+int failed(const gen3d::Error& error) {
+  std::fprintf(stderr, "error: %s\n", error.message.c_str());
+  return error.code == gen3d::Code::program ? 7 : static_cast<int>(error.code);
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  const std::vector<std::string> words(arguments + 1, arguments + count);
+  if (words.empty() || words[0] == "--help" || words[0] == "-h") {
+    std::fputs(help, words.empty() ? stderr : stdout);
+    return words.empty() ? 2 : 0;
+  }
+  if (words[0] == "--version") {
+    std::printf("gen3d %s (executorch %s)\n", gen3d_version(), gen3d_runtime_version());
+    return 0;
+  }
+  const std::vector<std::string> rest(words.begin() + 1, words.end());
+  for (const auto& command : gen3d::commands())
+    if (words[0] == command.name) {
+      const auto done = command.run(rest);
+      return done ? 0 : failed(done.error());
+    }
+  return failed(gen3d::usage_error(words[0] + ": unknown command; see gen3d --help"));
+}
