@@ -265,5 +265,6 @@ def _manifest_fields(plan: Plan, entries: list[dict[str, Any]]) -> dict[str, Any
         "versions": versions(),
         "host": host(),
         "random_weights": plan.recipe.random_weights,
+        "host_steps": models.host_steps(plan.family, plan.settings),
         "weights": {} if plan.recipe.random_weights else {n: w for n in plan.declared if (w := _weights(plan, n))},
     }

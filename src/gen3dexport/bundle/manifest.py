@@ -34,6 +34,8 @@ from gen3dexport.documents.recipe import Recipe
 from gen3dexport.documents.record import Record, told
 from gen3dexport.documents.target import Target
 from gen3dexport.errors import UsageError, VerificationError
+from gen3dexport.host_steps import fitting
+from gen3dexport.host_steps.records import HostSteps
 
 SCHEMA = 2
 BASELINE = "baseline"
@@ -67,6 +69,8 @@ class Manifest(Record):
         versions: packages that built it; host: what the building machine was.
         random_weights: True when the weights mean nothing.
         unquantized: the unquantized program of each quantized component, where a budget compares with it.
+        host_steps: what an application does between the programs, as data (docs/host-steps.md); None where the family
+            declares nothing.
         weights: SHA-256 of each component's checkpoint files by their name; without components whose weights are random
             or come with a package, which `versions` has.
         files: every file but the manifest, the reports and the signature, by path relative to the bundle.
@@ -85,6 +89,7 @@ class Manifest(Record):
     host: dict[str, str]
     random_weights: bool = False
     unquantized: dict[str, Unquantized] = {}
+    host_steps: HostSteps | None = None
     weights: dict[str, dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]] = {}
     files: dict[FileName, File]
     digest: str = ""
@@ -125,6 +130,8 @@ class Manifest(Record):
                 problems.append(f"unquantized.{name}: no such component")
             if 0 < len(self._unlisted(baseline)) < len(baseline):
                 problems.append(f"unquantized.{name}: only some of its files are keys of files")
+        if self.host_steps is not None:
+            problems += fitting.problems(self.host_steps, self.programs, self.files)
         problems += [f"weights.{name}: no such component" for name in self.weights if name not in components]
         if self.family != self.recipe["family"]:
             problems.append(f"family: {self.family!r}, and the recipe's is {self.recipe['family']!r}")
@@ -199,7 +206,9 @@ def read_manifest(bundle: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(text, strict=True)
     except ValidationError as error:
-        raise VerificationError(f"{path}: damaged: {told(error)}; copy or build the bundle again") from error
+        newer = any(e["type"] == "union_tag_invalid" and e["loc"][:1] == ("host_steps",) for e in error.errors())
+        remedy = "upgrade gen3dexport, which may know them, or build" if newer else "copy or build"
+        raise VerificationError(f"{path}: damaged: {told(error)}; {remedy} the bundle again") from error
     if manifest.digest != own or not as_written:
         raise VerificationError(
             f"{path}: was changed after it was written (its own SHA-256 differs); copy or build the bundle again"

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal, Protocol, cast
 from gen3dexport import plugins
 from gen3dexport.documents.shipped import did_you_mean
 from gen3dexport.errors import UsageError
+from gen3dexport.host_steps.records import HostSteps
 from gen3dexport.models.declaration import Declaration, State
 from gen3dexport.models.weights import WeightFiles
 
@@ -115,6 +116,10 @@ class Family(Protocol):
         NOISE: Mapping[str, float]                  outputs whose reference is not exact, and by how much
         """
 
+    def host_steps(self, settings: Any) -> HostSteps | None:
+        """What the host does between the programs, as data that the manifest keeps; None where the operations there are
+        do not describe it. A family may leave the function out."""
+
 
 def names() -> list[str]:
     """Every family: the folders here and those of the entry-point group."""
@@ -146,6 +151,12 @@ def find(family: str) -> Family:
         UsageError: when there is no such family, or its package cannot be imported or lacks a name.
     """
     return cast(Family, package(family))
+
+
+def host_steps(family: Family, settings: Any) -> HostSteps | None:
+    """The host steps that a family declares for these settings; None where it declares none."""
+    declare = getattr(family, "host_steps", None)
+    return None if declare is None else declare(settings)
 
 
 def package(family: str) -> ModuleType:

@@ -176,8 +176,11 @@ def hold(name: str, state: State, program: Call) -> State:
 
 
 def _given(settings: Settings, features: np.ndarray, xp: Any) -> State:
-    """Given features [L, C], or [2, L, C] with those that guidance goes away from second."""
-    paired = settings.negative == "given"
+    """Given features [L, C], or [2, L, C] with those that guidance goes away from second.
+
+    Released text encoders bring both. The package's encoder does not: its features alone are guided away from zeros.
+    """
+    paired = settings.negative == "given" or (settings.negative == "empty_prompt" and settings.encoder is not None)
     wanted = (2, *settings.condition) if paired else settings.condition
     if features.shape != wanted:
         of = " (of the prompt and of the empty prompt)" if paired else ""

@@ -136,8 +136,8 @@ class Settings(Sampling):
         left_out: components that the checkpoint names and whose weights are not here (an encoder's).
         latent: shape [C, R, R, R] of the structure latent.
         condition: shape [L, C] of the condition features.
-        negative: whether given features bring the empty prompt's as well (`given`: text encoders that are not part of
-            the pipeline), or guidance is against `zeros`.
+        negative: what guidance goes away from: the `empty_prompt` that the pipeline's text encoder reads, the second
+            of two `given` features (a text encoder that is no part of the pipeline), or `zeros`.
         slat: the second stage, if the checkpoint has one.
     """
 
@@ -146,7 +146,7 @@ class Settings(Sampling):
     checkpoints: dict[str, str]
     latent: tuple[Size, Size, Size, Size]
     condition: tuple[Size, Size]
-    negative: Literal["zeros", "given"] = "zeros"
+    negative: Literal["zeros", "given", "empty_prompt"] = "zeros"
     slat: Slat | None = None
     encoder: Encoder | None = None
     left_out: tuple[str, ...] = ()
@@ -222,11 +222,12 @@ def _settings(folder: Path, path: Path, wanted: Knobs, random_weights: bool) -> 
     if tokens is None:
         raise UsageError(f"{path}: text_cond_tokens: missing; say how many condition tokens of width {width} there are")
     absent = component_of(name) if found is None else None
+    reads_text = args.get("text_cond_model") not in (None, *_TEXT_ENCODERS)
     fields = {
         "checkpoints": checkpoints,
         "latent": (flow["in_channels"], *(flow["resolution"],) * 3),
         "condition": (tokens, width),
-        "negative": "given" if args.get("text_cond_model") not in (None, *_TEXT_ENCODERS) else "zeros",
+        "negative": "empty_prompt" if "text_encoder" in checkpoints else "given" if reads_text else "zeros",
         "slat": slat,
         "encoder": None if found is None else found[0],
         "left_out": () if absent is None else (absent,),
