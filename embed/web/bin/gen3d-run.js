@@ -1,0 +1,128 @@
+#!/usr/bin/env node
+// gen3d-run: one asset from a bundle with ONNX programs into files, in Node.
+
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { createRequire } from 'node:module';
+import { parseArgs } from 'node:util';
+
+import { ENDINGS, meshFile, openBundle, RequestError } from '../src/index.js';
+
+const USAGE = `usage: gen3d-run BUNDLE --prompt TEXT [--seed N] [--out FILE]...
+
+  -p, --prompt TEXT   what to make
+  -s, --seed N        of the noise; the same seed makes the same asset (default 0)
+  -o, --out FILE      a file; its ending says what it holds: ${ENDINGS.join(', ')} (default asset.glb)
+  --runtime NAME      node (onnxruntime-node) or wasm (onnxruntime-web); default: the first that is installed
+  --threads N         of the runtime (default 1)
+  --values FOLDER     also write every value of the host steps, as raw little-endian numbers
+  --json              print the result as JSON
+`;
+// Exit codes are those of gen3dexport.
+const CODES = { RequestError: 2, TypeError: 2, MissingError: 3, UnsupportedError: 2, NothingMadeError: 5, BundleError: 7 };
+
+class MissingError extends Error {
+  name = 'MissingError';
+}
+
+async function main() {
+  const { values: given, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      prompt: { type: 'string', short: 'p', default: '' },
+      seed: { type: 'string', short: 's', default: '0' },
+      out: { type: 'string', short: 'o', multiple: true, default: ['asset.glb'] },
+      runtime: { type: 'string', default: '' },
+      threads: { type: 'string', default: '1' },
+      values: { type: 'string' },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  if (given.help) {
+    console.log(USAGE);
+    return;
+  }
+  if (positionals.length !== 1) throw new RequestError(`name one bundle\n\n${USAGE}`);
+  const unknown = given.out.find((name) => !ENDINGS.includes(path.extname(name).toLowerCase()));
+  if (unknown) throw new RequestError(`${unknown}: unknown format; known endings are ${ENDINGS.join(', ')}`);
+  const threads = Number(given.threads);
+  if (!Number.isInteger(threads) || threads < 1) throw new RequestError(`--threads: needs a whole number from 1 on (got ${given.threads})`);
+
+  const [folder] = positionals;
+  const { ort, session } = await runtime(given.runtime, threads);
+  const start = performance.now();
+  const bundle = await openBundle((name) => bytesOf(path.join(folder, name)), ort, { session });
+  const loaded = performance.now() - start;
+  const dumped = [];
+  const onValue = (name, { data }) => dumped.push([name, data]);
+  const made = await bundle.generate({ prompt: given.prompt, seed: given.seed }, { onValue, onWarning: (text) => console.error(`warning: ${text}`) });
+  for (const [name, data] of given.values === undefined ? [] : dumped) {
+    await writeFile(path.join(given.values, `${name}.raw`), new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  }
+  for (const name of given.out) await writeWhole(name, meshFile(made.assets.mesh, name));
+  const { vertices, faces } = made.assets.mesh;
+  const counts = { vertices: vertices.length / 3, faces: faces.length / 3 };
+  if (given.json) {
+    const { milliseconds, calls, warnings } = made;
+    console.log(JSON.stringify({ out: given.out, seed: given.seed, ...counts, milliseconds, load_milliseconds: loaded, calls, warnings }));
+    return;
+  }
+  for (const name of given.out) console.log(`${name}: mesh of ${counts.vertices} vertices, ${counts.faces} faces`);
+  console.log(`made in ${(made.milliseconds.all / 1000).toFixed(2)} s, after ${(loaded / 1000).toFixed(1)} s of loading the programs`);
+}
+
+/** A runtime of ONNX files that is installed beside this package, or where the command was started. */
+async function runtime(wanted, threads) {
+  const packages = { node: 'onnxruntime-node', wasm: 'onnxruntime-web/wasm' };
+  if (wanted && !Object.hasOwn(packages, wanted)) throw new RequestError(`--runtime: node or wasm (got ${wanted})`);
+  const places = [import.meta.url, path.join(process.cwd(), 'package.json')].map(createRequire);
+  for (const name of wanted ? [wanted] : Object.keys(packages)) {
+    for (const place of places) {
+      let found;
+      try {
+        found = place.resolve(packages[name]);
+      } catch (error) {
+        if (error.code !== 'MODULE_NOT_FOUND') throw error;
+        continue;
+      }
+      const loaded = place(found);
+      if (name === 'node') {
+        const extra = { session: { intra_op: { allow_spinning: '0' } } };
+        return { ort: loaded, session: { executionProviders: ['cpu'], intraOpNumThreads: threads, extra } };
+      }
+      loaded.env.wasm.numThreads = threads;
+      return { ort: loaded, session: { executionProviders: ['wasm'] } };
+    }
+  }
+  throw new MissingError(`no runtime of ONNX files is installed; run: npm install ${wanted === 'wasm' ? 'onnxruntime-web' : 'onnxruntime-node'}`);
+}
+
+async function bytesOf(file) {
+  try {
+    return new Uint8Array(await readFile(file));
+  } catch (error) {
+    const unsaid = error.code === 'ENOENT' || error.code === 'ENOTDIR';
+    throw new RequestError(unsaid ? `${file}: not found; is this a bundle?` : `${file}: ${error.message}`);
+  }
+}
+
+/** The file appears whole or not at all. */
+async function writeWhole(name, bytes) {
+  const draft = `${name}.${process.pid}.part`;
+  try {
+    await writeFile(draft, bytes);
+    await rename(draft, name);
+  } catch (error) {
+    throw new RequestError(`${name}: cannot be written (${error.message})`);
+  }
+}
+
+main().then(
+  () => process.exit(0), // threads of a runtime would keep the process
+  (error) => {
+    const code = CODES[error.name] ?? 1;
+    console.error(code === 1 ? error : `error: ${error.message}`);
+    process.exit(code);
+  },
+);
