@@ -1,0 +1,140 @@
+"""A static site of a bundle: a page, the bundle's programs, a runtime and a viewer; at run time it needs no network.
+
+SITE/
+  index.html  page/    the page
+  gen3d/               host steps in JavaScript (`embed/web/src`)
+  vendor/PACKAGE/      files of npm packages
+  bundle/              the bundle without golden data and reports
+  site.json            what the page may offer
+  NOTICES.txt          licences of all of it
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from gen3dexport.bundle.manifest import Manifest, verify
+from gen3dexport.bundle.notices import NOTICES
+from gen3dexport.bundle.report_files import MANIFEST
+from gen3dexport.disk import disk_error, remove
+from gen3dexport.documents.shipped import own_licence
+from gen3dexport.errors import UsageError
+from gen3dexport.host_steps.records import MarchingCubes
+from gen3dexport.web.packages import Package, sources
+
+SITE = "site.json"
+BUNDLE = "bundle"
+_TAKEN = ("programs", "host")
+_MIT = """\
+Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation
+files (the "Software"), to deal in the Software without restriction, including without limitation the rights to use, copy,
+modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit persons to whom the
+Software is furnished to do so, subject to the following conditions:
+
+The above copyright notice and this permission notice shall be included in all copies or substantial portions of the
+Software.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE
+WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR
+COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE,
+ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE."""
+_UNSTATED = {"onnxruntime-web": f"Copyright (c) Microsoft Corporation\n\n{_MIT}"}
+"""Licences of packages that bring no text of their own."""
+
+
+def check_bundle(bundle: Path) -> Manifest:
+    """The manifest of a bundle that a page can run.
+
+    Raises:
+        UsageError: for one of another target, or whose host steps the page cannot follow.
+        VerificationError: when a file is not as the manifest says.
+    """
+    manifest = verify(bundle, reports=False)
+    backend, steps = manifest.target["backend"], manifest.host_steps
+    if backend != "onnx":
+        raise UsageError(
+            f"{bundle}: is for target {manifest.target['name']}, and browsers run ONNX files; build it with: "
+            f"gen3dexport build {manifest.recipe['name']} --target onnx"
+        )
+    if steps is None:
+        raise UsageError(
+            f"{bundle}: has no host steps that JavaScript could follow; build it again, and if they stay away, its "
+            f"family ({manifest.family}) declares none for this recipe: docs/host-steps.md"
+        )
+    if not steps.request.prompt or steps.request.image:
+        raise UsageError(f"{bundle}: takes no prompt, and the page has nothing else to give it")
+    if not isinstance(steps.assets.get("mesh"), MarchingCubes):
+        raise UsageError(f"{bundle}: makes {', '.join(steps.assets)}, and the page shows a mesh")
+    return manifest
+
+
+def write_site(bundle: Path, out: Path, packages: Sequence[Package], webgpu: bool) -> None:
+    """Write the site of a bundle; a site that was there is replaced when the new one is whole.
+
+    Raises:
+        UsageError: as `check_bundle` does; when `out` is something else than a site; when it cannot be written.
+        VerificationError: when a file of the bundle is not as the manifest says.
+    """
+    manifest = check_bundle(bundle)
+    with _writing(out) as draft:
+        for path in sources().joinpath("page").iterdir():
+            _copy(path, draft / (path.name if path.suffix == ".html" else f"page/{path.name}"))
+        for path in sources().joinpath("src").glob("*.js"):
+            _copy(path, draft / "gen3d" / path.name)
+        for package in packages:
+            for name in package.files:
+                _copy(package.folder / name, draft / "vendor" / package.name / name)
+        taken = [name for name in manifest.files if name.split("/")[0] in (*_TAKEN, NOTICES)]
+        for name in (MANIFEST, *taken):
+            _copy(bundle / name, draft / BUNDLE / name)
+        (draft / SITE).write_text(json.dumps({"webgpu": webgpu}) + "\n", encoding="utf-8")
+        (draft / NOTICES).write_text(_notices(packages), encoding="utf-8")
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[Path]:
+    """A folder that becomes `out` when the block ends well."""
+    if out.exists() and not (out / SITE).is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise UsageError(f"{out}: exists and is no site; choose another output with -o")
+    draft: Path | None = None
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        draft.chmod(0o755)
+        yield draft
+        old = draft.with_name(draft.name + ".old")
+        if out.exists():
+            os.rename(out, old)
+        os.rename(draft, out)
+        remove(old)
+    except OSError as error:
+        raise disk_error(error, out) from error
+    finally:
+        if draft is not None:
+            remove(draft)
+
+
+def _notices(packages: Sequence[Package]) -> str:
+    lines = ["A site made by gen3dexport.", "", "gen3dexport: Apache-2.0, whose text is below"]
+    lines += [f"{package.name} {package.version}: {package.licence}" for package in packages]
+    lines += [f"the bundle: {BUNDLE}/{NOTICES}"]
+    texts = {"gen3dexport": own_licence().read_text(encoding="utf-8")}
+    for package in packages:
+        own = dict(package.texts()) or {"LICENSE": _UNSTATED[package.name]}
+        texts |= {f"{package.name} {name}": text for name, text in own.items()}
+    table = sources() / "LICENSE.scikit-image"
+    texts["the table of gen3d/marching_cubes.js"] = table.read_text(encoding="utf-8")
+    for title, text in texts.items():
+        lines += ["", f"{f' {title} ':=^80}", "", text.strip("\n")]
+    return "\n".join(lines) + "\n"
