@@ -2,8 +2,9 @@
 // gen3d-run: one asset from a bundle with ONNX programs into files, in Node.
 
 import { readFile, rename, writeFile } from 'node:fs/promises';
-import path from 'node:path';
 import { createRequire } from 'node:module';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 
 import { ENDINGS, meshFile, openBundle, RequestError } from '../src/index.js';
@@ -74,7 +75,8 @@ async function main() {
 
 /** A runtime of ONNX files that is installed beside this package, or where the command was started. */
 async function runtime(wanted, threads) {
-  const packages = { node: 'onnxruntime-node', wasm: 'onnxruntime-web/wasm' };
+  // Of the package for browsers a site's cache has these two files, which lie side by side.
+  const packages = { node: 'onnxruntime-node', wasm: 'onnxruntime-web/ort-wasm-simd-threaded.wasm' };
   if (wanted && !Object.hasOwn(packages, wanted)) throw new RequestError(`--runtime: node or wasm (got ${wanted})`);
   const places = [import.meta.url, path.join(process.cwd(), 'package.json')].map(createRequire);
   for (const name of wanted ? [wanted] : Object.keys(packages)) {
@@ -86,13 +88,13 @@ async function runtime(wanted, threads) {
         if (error.code !== 'MODULE_NOT_FOUND') throw error;
         continue;
       }
-      const loaded = place(found);
       if (name === 'node') {
         const extra = { session: { intra_op: { allow_spinning: '0' } } };
-        return { ort: loaded, session: { executionProviders: ['cpu'], intraOpNumThreads: threads, extra } };
+        return { ort: place(found), session: { executionProviders: ['cpu'], intraOpNumThreads: threads, extra } };
       }
-      loaded.env.wasm.numThreads = threads;
-      return { ort: loaded, session: { executionProviders: ['wasm'] } };
+      const ort = await import(pathToFileURL(path.join(path.dirname(found), 'ort.wasm.min.mjs')));
+      ort.env.wasm.numThreads = threads;
+      return { ort, session: { executionProviders: ['wasm'] } };
     }
   }
   throw new MissingError(`no runtime of ONNX files is installed; run: npm install ${wanted === 'wasm' ? 'onnxruntime-web' : 'onnxruntime-node'}`);
