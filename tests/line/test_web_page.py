@@ -117,8 +117,8 @@ def test_the_page_makes_what_python_makes(served: str, expected: dict[str, Any],
             (tmp_path / f"a.{name}").write_bytes(base64.b64decode(page.value(code)))
             _agrees(read(tmp_path / f"a.{name}"), expected["mesh"])
         shades = page.value(
-            "(() => { const c = document.createElement('canvas'); c.width = c.height = 64; const d = c.getContext('2d');"
-            "d.drawImage(document.getElementById('canvas'), 0, 0, 64, 64);"
+            "(() => { const c = document.createElement('canvas'); c.width = c.height = 64;"
+            "const d = c.getContext('2d'); d.drawImage(document.getElementById('canvas'), 0, 0, 64, 64);"
             "return Array.from(d.getImageData(0, 0, 64, 64).data); })()"
         )
         seen = np.array(shades).reshape(64, 64, 4)

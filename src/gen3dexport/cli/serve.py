@@ -16,9 +16,9 @@ EXAMPLE = "gen3dexport serve site"
 def serve(
     site: Annotated[Path, typer.Argument(help="A folder made by `gen3dexport web`.", metavar="SITE")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where it listens; 0 takes a free one.")] = 8000,
-    host: Annotated[str, typer.Option(help="The address that it listens at; by default this machine alone can ask.")] = (
-        "127.0.0.1"
-    ),
+    host: Annotated[
+        str, typer.Option(help="The address that it listens at; as it is, this machine alone can ask.")
+    ] = "127.0.0.1",
     as_json: Json = False,
 ) -> None:
     """Serve a site until Ctrl-C, with the headers that let the page use several threads."""

@@ -71,7 +71,9 @@ def server(site: Path, host: str, port: int) -> ThreadingHTTPServer:
     try:
         return ThreadingHTTPServer((host, port), partial(_Handler, directory=str(site)))
     except (OSError, OverflowError) as error:
-        raise UsageError(f"{host}:{port}: cannot be served at ({error}); choose another --port, or 0 for any") from error
+        raise UsageError(
+            f"{host}:{port}: cannot be served at ({error}); choose another --port, or 0 for any"
+        ) from error
 
 
 def address(made: ThreadingHTTPServer) -> str:

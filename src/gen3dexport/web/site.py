@@ -31,21 +31,6 @@ from gen3dexport.web.packages import Package, sources
 SITE = "site.json"
 BUNDLE = "bundle"
 _TAKEN = ("programs", "host")
-_MIT = """\
-Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation
-files (the "Software"), to deal in the Software without restriction, including without limitation the rights to use, copy,
-modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit persons to whom the
-Software is furnished to do so, subject to the following conditions:
-
-The above copyright notice and this permission notice shall be included in all copies or substantial portions of the
-Software.
-
-THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE
-WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR
-COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE,
-ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE."""
-_UNSTATED = {"onnxruntime-web": f"Copyright (c) Microsoft Corporation\n\n{_MIT}"}
-"""Licences of packages that bring no text of their own."""
 
 
 def check_bundle(bundle: Path) -> Manifest:
@@ -131,10 +116,13 @@ def _notices(packages: Sequence[Package]) -> str:
     lines += [f"the bundle: {BUNDLE}/{NOTICES}"]
     texts = {"gen3dexport": own_licence().read_text(encoding="utf-8")}
     for package in packages:
-        own = dict(package.texts()) or {"LICENSE": _UNSTATED[package.name]}
+        own = dict(package.texts()) or {"LICENSE": _stated(package.name)}  # not every package brings its own text
         texts |= {f"{package.name} {name}": text for name, text in own.items()}
-    table = sources() / "LICENSE.scikit-image"
-    texts["the table of gen3d/marching_cubes.js"] = table.read_text(encoding="utf-8")
+    texts["the table of gen3d/marching_cubes.js"] = _stated("scikit-image")
     for title, text in texts.items():
         lines += ["", f"{f' {title} ':=^80}", "", text.strip("\n")]
     return "\n".join(lines) + "\n"
+
+
+def _stated(name: str) -> str:
+    return (sources() / f"LICENSE.{name}").read_text(encoding="utf-8")
