@@ -34,7 +34,7 @@ FLOORS = (
     ("provenance", "reports"),
     ("plan",),
     ("runtime", "sizing"),
-    ("validation",),
+    ("host_steps", "validation"),
     ("observe",),
     ("build",),
     ("search",),

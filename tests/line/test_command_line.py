@@ -17,7 +17,7 @@ from typing import get_args, get_type_hints
 import numpy as np
 import pytest
 
-from gen3dexport.cli.app import COMMANDS
+from gen3dexport.cli.app import COMMANDS, module_name
 
 Cli = Callable[..., tuple[int, str, str]]
 COMMAND = [sys.executable, "-m", "gen3dexport"]
@@ -100,7 +100,7 @@ def _numbers() -> list[tuple[str, str]]:
     """(command, option) of every option that takes a number which need not be whole, or a text with one."""
     found = [("cache", "--max-size")] + [("compare", f"--max-{of}-increase") for of in ("latency", "size", "memory")]
     for name in COMMANDS:
-        hints = get_type_hints(getattr(import_module(f"gen3dexport.cli.{name}"), name))
+        hints = get_type_hints(getattr(import_module(f"gen3dexport.cli.{module_name(name)}"), module_name(name)))
         found += [
             (name, f"--{key.replace('_', '-')}") for key, hint in hints.items() if float in (hint, *get_args(hint))
         ]

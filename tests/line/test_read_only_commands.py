@@ -24,7 +24,21 @@ OTHERS = {"verify", "inspect", "compare", "parity", "sbom"}
 
 
 def test_every_command_either_looks_or_makes_something() -> None:
-    makers = {"build", "validate", "run", "cp", "sensitivity", "tune", "cache", "sign", "push", "pull", "web", "serve"}
+    makers = {
+        "build",
+        "validate",
+        "run",
+        "cp",
+        "sensitivity",
+        "tune",
+        "cache",
+        "sign",
+        "push",
+        "pull",
+        "web",
+        "serve",
+        "embed-kit",
+    }
     assert LOOKING | OTHERS | makers == set(COMMANDS)
 
 

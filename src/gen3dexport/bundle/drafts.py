@@ -21,6 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from gen3dexport.bundle.report_files import MANIFEST
 from gen3dexport.disk import disk_error, remove
 from gen3dexport.errors import GenExportError, UsageError
 
@@ -30,11 +31,14 @@ _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
 
 
 @contextmanager
-def writing(out: Path) -> Iterator[Path]:
+def writing(out: Path, marker: str = MANIFEST, what: str = "bundle") -> Iterator[Path]:
     """A temporary folder that becomes `out` when the block ends well; otherwise `out` stays as it was.
 
     What killed builds left in the folder around `out` is put back or removed first. Errors of the block that name the
     draft name `out` instead.
+
+    Args:
+        marker: the file that says that a folder is such an output, which may be replaced; what: its name in errors.
 
     Raises:
         UsageError: when another build writes `out`, `out` is something else than a bundle, or the disk is full or
@@ -42,7 +46,7 @@ def writing(out: Path) -> Iterator[Path]:
     """
     out = out.absolute()
     recover(out)
-    check_out(out)
+    check_out(out, marker, what)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with _lock(out):
@@ -59,20 +63,20 @@ def writing(out: Path) -> Iterator[Path]:
             finally:
                 remove(draft)
     except Timeout as error:
-        raise UsageError(f"{out}: another build is writing this bundle; wait for it or choose another -o") from error
+        raise UsageError(f"{out}: another build is writing this {what}; wait for it or choose another -o") from error
     except OSError as error:
         raise disk_error(error, out) from error
 
 
-def check_out(out: Path) -> None:
-    """Refuse an output that is there and is neither a bundle nor an empty folder.
+def check_out(out: Path, marker: str = MANIFEST, what: str = "bundle") -> None:
+    """Refuse an output that is there and is neither a bundle (a folder with `marker`) nor an empty folder.
 
     Raises:
         UsageError: for such an output.
     """
     out = out.absolute()
-    if out.exists() and not (out / "manifest.json").is_file() and not (out.is_dir() and not any(out.iterdir())):
-        raise UsageError(f"{out}: exists and is not a bundle; choose another output with -o")
+    if out.exists() and not (out / marker).is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise UsageError(f"{out}: exists and is not a {what}; choose another output with -o")
 
 
 def recover(out: Path) -> None:

@@ -24,18 +24,18 @@ from typing import Annotated, Any, Literal, NoReturn, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from gen3dexport.bundle import fitting
 from gen3dexport.bundle.drafts import recover
 from gen3dexport.bundle.files import File, FileName, change, file_of, found_in
 from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.bundle.report_files import BESIDE_MANIFEST, MANIFEST, changed_reports
 from gen3dexport.documents import plain
+from gen3dexport.documents.host_steps import HostSteps
 from gen3dexport.documents.licences import Licences
 from gen3dexport.documents.recipe import Recipe
 from gen3dexport.documents.record import Record, told
 from gen3dexport.documents.target import Target
 from gen3dexport.errors import UsageError, VerificationError
-from gen3dexport.host_steps import fitting
-from gen3dexport.host_steps.records import HostSteps
 
 SCHEMA = 2
 BASELINE = "baseline"

@@ -32,16 +32,22 @@ COMMANDS = {
     "sensitivity": "Show what quantizing each layer costs",
     "tune": "Search which layers to quantize",
     "cache": "Show or prune what is kept between commands",
+    "embed-kit": "Write golden values for embedders",
     "sbom": "Write a bundle's bill of materials",
     "sign": "Sign a bundle",
     "push": "Send a bundle to an OCI registry",
     "pull": "Get a bundle from an OCI registry",
 }
 """Commands in the order of `--help`, and what that says of them: no line of it is cut on 80 columns. Each is a function
-in the module of its name, with an EXAMPLE beside it."""
+in the module of its name (`_` for `-`), with an EXAMPLE beside it."""
 
 DEFAULT_RECIPE = "trellis-mini"
 LARGEST_SEED = 2**63 - 1
+
+
+def module_name(command: str) -> str:
+    """The module of a command, and its function there."""
+    return command.replace("-", "_")
 
 
 class Command(TyperCommand):
@@ -69,7 +75,7 @@ class Command(TyperCommand):
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """The example, and the notes."""
         super().format_epilog(ctx, formatter)
-        notes = getattr(import_module(f"gen3dexport.cli.{self.name}"), "notes", None)
+        notes = getattr(import_module(f"gen3dexport.cli.{module_name(str(self.name))}"), "notes", None)
         if notes is not None:
             formatter.write_paragraph()
             formatter.write(notes() + "\n")
@@ -86,10 +92,11 @@ class Commands(TyperGroup):
         """The command of that name."""
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"gen3dexport.cli.{cmd_name}")
+        name = module_name(cmd_name)
+        module = import_module(f"gen3dexport.cli.{name}")
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
         example = f"Example: {module.EXAMPLE}"
-        alone.command(cmd_name, cls=Command, short_help=COMMANDS[cmd_name], epilog=example)(getattr(module, cmd_name))
+        alone.command(cmd_name, cls=Command, short_help=COMMANDS[cmd_name], epilog=example)(getattr(module, name))
         return typer.main.get_command(alone)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

@@ -1,1 +1,1 @@
-"""What a pipeline does on the host between its programs, as data: a manifest has it, and any language can follow it."""
+"""Host steps, which a manifest has as data (`documents.host_steps`): their reference interpreter and conformance kits."""

@@ -14,9 +14,9 @@ from types import ModuleType
 from typing import Any, ClassVar, Literal, Protocol, cast
 
 from gen3dexport import plugins
+from gen3dexport.documents.host_steps import HostSteps
 from gen3dexport.documents.shipped import did_you_mean
 from gen3dexport.errors import UsageError
-from gen3dexport.host_steps.records import HostSteps
 from gen3dexport.models.declaration import Declaration, State
 from gen3dexport.models.weights import WeightFiles
 

@@ -19,8 +19,10 @@ from pydantic import ValidationError
 
 from gen3dexport import models
 from gen3dexport.assets import kinds
+from gen3dexport.documents.host_steps import HostSteps
 from gen3dexport.documents.record import Record
 from gen3dexport.export import export_module
+from gen3dexport.host_steps import interpret
 from gen3dexport.models import Family, Request
 from gen3dexport.models.declaration import Declaration, State
 from gen3dexport.models.weights import WeightFiles
@@ -37,6 +39,35 @@ def run_through(
         programs.append(Eager(one.load(weights)))
         states.append(one.advance(states[-1], programs[-1], xp))
     return states, programs
+
+
+def compare_host_steps(
+    family: Family, settings: Any, declared: Sequence[Declaration], weights: Path, files: Path, declares: HostSteps
+) -> None:
+    """Hold host steps to the family's own code: every value and every asset, bit for bit.
+
+    Args:
+        files: the folder `host` of what would be a bundle.
+    """
+    asked = declares.request
+    features = asked.features and np.random.default_rng(5).standard_normal(asked.features, dtype=np.float32)
+    request = Request("a tall chair" if asked.prompt else "", 3 if asked.seed else 0, features)
+    states, components = [family.begin(settings, request, files, xp)], {}
+    for one in declared:
+        components[one.name] = Eager(one.load(weights))
+        states.append(one.advance(states[-1], components[one.name], xp))
+    expected = {name: value for state in states for name, value in state.items()}
+    found = interpret.run(declares, request, files.parent, lambda name, inputs: components[name](inputs))
+    assert {*found} <= {*expected}, "a value that the family's own states do not have"
+    for name, value in found.items():
+        assert value.dtype == expected[name].dtype and np.array_equal(value, expected[name]), name
+    made = family.make_assets(states[-1], settings)
+    again = interpret.assets(declares, found)
+    assert again.keys() == made.keys()
+    for kind, asset in made.items():
+        arrays, others = kinds.of(kind).arrays(asset), kinds.of(kind).arrays(again[kind])
+        assert arrays.keys() == others.keys()
+        assert all(np.array_equal(arrays[name], others[name]) for name in arrays), kind
 
 
 class FamilyContract:
@@ -78,7 +109,8 @@ class FamilyContract:
     @pytest.fixture(scope="class")
     def files(self, declared: tuple[Declaration, ...], weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         """The host files of every component in a folder, as in a bundle."""
-        folder = tmp_path_factory.mktemp("host")
+        folder = tmp_path_factory.mktemp("bundle") / "host"
+        folder.mkdir()
         for one in declared:
             for file, path in one.host_files(weights).items():
                 (folder / file).write_bytes(path.read_bytes())
@@ -187,3 +219,11 @@ class FamilyContract:
             again = kinds.of(kind).from_arrays(kinds.of(kind).arrays(asset))
             scores = kinds.of(kind).scores(again, asset)
             assert scores and scores[0].value == pytest.approx(1.0, abs=0.02)
+
+    def test_host_steps_are_the_pipeline(
+        self, family: Family, settings: Any, declared: tuple[Declaration, ...], weights: Path, files: Path
+    ) -> None:
+        """What a family declares for embedders makes what its own code makes."""
+        if (declares := models.host_steps(family, settings)) is None:
+            pytest.skip("the family declares no host steps for these settings")
+        compare_host_steps(family, settings, declared, weights, files, declares)

@@ -23,9 +23,9 @@ from gen3dexport.bundle.manifest import Manifest, verify
 from gen3dexport.bundle.notices import NOTICES
 from gen3dexport.bundle.report_files import MANIFEST
 from gen3dexport.disk import disk_error, remove
+from gen3dexport.documents.host_steps import MarchingCubes
 from gen3dexport.documents.shipped import own_licence
 from gen3dexport.errors import UsageError
-from gen3dexport.host_steps.records import MarchingCubes
 from gen3dexport.web.packages import Package, sources
 
 SITE = "site.json"

@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from gen3dexport.errors import UsageError
+from gen3dexport.models.tokens import tokenize
 from gen3dexport.models.trellis.host import encoders
-from gen3dexport.models.trellis.host.conditioning import tokenize_padded
 from gen3dexport.models.trellis.host.encoders import Encoder, read_encoder
 from gen3dexport.networks.clip import clip_encoder
 from gen3dexport.networks.dino import dino_encoder
@@ -185,11 +185,12 @@ def test_choice_of_the_folder(tmp_path: Path) -> None:
 def test_clip_prompts_are_padded_with_end_marks_and_cut(tmp_path: Path) -> None:
     tiny_encoders.write_tokenizer(tmp_path / "tokenizer.json")
     words = tiny_encoders.WORDS
-    ids = tokenize_padded("a tall chair", 11, tmp_path / "tokenizer.json")
+    ids, mask = tokenize("a tall chair", 11, tmp_path / "tokenizer.json", "end", "cut")
+    assert mask.tolist() == [[1] * 5 + [0] * 6]
     assert ids.dtype == np.int64
     assert [words[i] for i in ids[0]] == [words[0], "a", "tall", "chair", *[words[1]] * 7]
     with pytest.warns(UserWarning, match="cut by 3 tokens"):
-        cut = tokenize_padded("red " * 12, 11, tmp_path / "tokenizer.json")
+        cut, _ = tokenize("red " * 12, 11, tmp_path / "tokenizer.json", "end", "cut")
     assert [words[i] for i in cut[0]] == [words[0], *["red"] * 9, words[1]]
 
 

@@ -6,7 +6,8 @@ import warnings
 
 import pytest
 
-from gen3dexport.models.trellis.host.conditioning import text_encoder_folder, tokenize
+from gen3dexport.models.tokens import tokenize
+from gen3dexport.models.trellis.host.conditioning import text_encoder_folder
 
 
 @pytest.mark.parametrize(

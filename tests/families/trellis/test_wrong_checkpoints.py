@@ -16,7 +16,7 @@ import pytest
 from conftest import TINY_RECIPE
 
 from gen3dexport.errors import UsageError, VerificationError
-from gen3dexport.models.trellis.host.conditioning import tokenize
+from gen3dexport.models.tokens import tokenize
 from gen3dexport.models.trellis.host.configs import NETWORKS
 from gen3dexport.models.trellis.host.encoders import read_encoder
 from gen3dexport.models.trellis.host.gaussian_attributes import Representation

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
@@ -11,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from gen3dexport.errors import MissingError, UsageError, VerificationError
+from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.models import Request
 from gen3dexport.models.image_preparation import pixels, sample_image
+from gen3dexport.models.tokens import tokenize
 from gen3dexport.models.trellis.host.settings import Settings
 
 Array = Any
@@ -77,61 +77,6 @@ def _stood_in(settings: Settings, request: Request) -> tuple[Request, np.ndarray
     return request, rng.integers(0, settings.encoder.config["vocab_size"], (2, settings.condition[0]))
 
 
-def tokenize(prompt: str, length: int, tokenizer: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Token ids and mask, each [1, length] int64, of one prompt.
-
-    Raises:
-        UsageError: when the prompt has more tokens than the model takes.
-    """
-    ids = _ids(prompt, tokenizer)
-    if len(ids) > length:
-        raise UsageError(
-            f"prompt: {len(ids) - 2} tokens, and the model takes {length - 2}; shorten it by {len(ids) - length}"
-        )
-    padded = np.zeros((1, length), np.int64)
-    padded[0, : len(ids)] = ids
-    return padded, (np.arange(length) < len(ids)).astype(np.int64)[None]
-
-
-def tokenize_padded(prompt: str, length: int, tokenizer: Path) -> np.ndarray:
-    """Token ids [1, length] int64 of one prompt for CLIP: cut to the length, end marks to fill it.
-
-    Warns when the prompt is cut: CLIP was trained so, and no prompt has a meaning past that.
-    """
-    ids = _ids(prompt, tokenizer)
-    if len(ids) > length:
-        warnings.warn(f"prompt: cut by {len(ids) - length} tokens to the model's {length - 2}", stacklevel=2)
-        ids = [*ids[: length - 1], ids[-1]]
-    return np.asarray([ids + [ids[-1]] * (length - len(ids))], np.int64)
-
-
-def _ids(prompt: str, tokenizer: Path) -> list[int]:
-    """Start mark, words, end mark: as many as there are. Warns of words that the encoder has no token for.
-
-    Raises:
-        VerificationError: when the tokenizer is none, or sets no marks.
-    """
-    from tokenizers import Tokenizer
-
-    try:
-        reader = Tokenizer.from_file(str(tokenizer))
-        reader.no_truncation()
-        reader.no_padding()
-        read = reader.encode(prompt)
-    except Exception as error:  # the library's own types derive from Exception alone; the cause is kept
-        raise VerificationError(f"{tokenizer}: no tokenizer can be made of it ({error}); copy it again") from error
-    if not read.ids:
-        raise VerificationError(f"{tokenizer}: sets no mark at a prompt's ends, as its encoder needs; copy it again")
-    unknown = getattr(reader.model, "unk_token", None)
-    places = zip(read.tokens, read.offsets, read.special_tokens_mask, strict=True)
-    words = dict.fromkeys(prompt[a:b] for token, (a, b), mark in places if token == unknown and not mark)
-    if words:
-        missing = ", ".join(map(repr, words))
-        warnings.warn(f"prompt: the text encoder has no token for {missing}: it reads a mark instead", stacklevel=2)
-    found: list[int] = read.ids
-    return found
-
-
 def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
     """An image's pixels, token ids (and masks), or the given features as conditions.
 
@@ -162,7 +107,7 @@ def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
     state: State = {}
     for name, prompt in (("", request.prompt), ("neg_", "")):
         if settings.encoder is not None:
-            tokens = tokenize_padded(prompt, settings.condition[0], files / "tokenizer.json")
+            tokens, _ = tokenize(prompt, settings.condition[0], files / "tokenizer.json", "end", "cut")
             state[f"{name}ids"] = xp.asarray(tokens)
         else:
             tokens, mask = tokenize(prompt, settings.condition[0], files / "tokenizer.json")

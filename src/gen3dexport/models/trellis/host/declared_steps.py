@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gen3dexport.host_steps.records import (
+from gen3dexport.documents.host_steps import (
     CallProgram,
     Features,
     FlowEuler,
@@ -14,6 +14,7 @@ from gen3dexport.host_steps.records import (
     Operation,
     Positive,
     Requested,
+    Rule,
     Tokenize,
     Zeros,
 )
@@ -47,7 +48,7 @@ def host_steps(settings: Settings) -> HostSteps | None:
         _flow(settings, "context" if held else "cond", "flow_context" if held else "cond"),
         CallProgram(component="decoder", inputs={"z": "z"}, outputs={"logits": "logits"}),
     )
-    assets = {"mesh": MarchingCubes(value="logits"), "voxels": Positive(value="logits")}
+    assets: dict[str, Rule] = {"mesh": MarchingCubes(value="logits"), "voxels": Positive(value="logits")}
     return HostSteps(request=request, steps=steps, assets=assets)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from gen3dexport.bundle.program import ProgramRecord
-from gen3dexport.host_steps.records import CallProgram, FlowEuler, HostSteps, Operation, Tokenize
+from gen3dexport.documents.host_steps import CallProgram, FlowEuler, HostSteps, Operation, Tokenize
 
 
 def problems(declared: HostSteps, programs: Sequence[ProgramRecord], files: Collection[str]) -> list[str]:
