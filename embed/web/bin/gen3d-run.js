@@ -8,15 +8,17 @@ import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 
 import { ENDINGS, meshFile, openBundle, RequestError } from '../src/index.js';
+import { followKit } from './kit.js';
 
 const USAGE = `usage: gen3d-run BUNDLE --prompt TEXT [--seed N] [--out FILE]...
+       gen3d-run BUNDLE --kit KIT --out FOLDER
 
   -p, --prompt TEXT   what to make
   -s, --seed N        of the noise; the same seed makes the same asset (default 0)
   -o, --out FILE      a file; its ending says what it holds: ${ENDINGS.join(', ')} (default asset.glb)
   --runtime NAME      node (onnxruntime-node) or wasm (onnxruntime-web); default: the first that is installed
   --threads N         of the runtime (default 1)
-  --values FOLDER     also write every value of the host steps, as raw little-endian numbers
+  --kit KIT           make the requests of a kit (gen3dexport embed-kit) and write every value into the folder --out
   --json              print the result as JSON
 `;
 // Exit codes are those of gen3dexport.
@@ -33,9 +35,9 @@ async function main() {
       prompt: { type: 'string', short: 'p', default: '' },
       seed: { type: 'string', short: 's', default: '0' },
       out: { type: 'string', short: 'o', multiple: true, default: ['asset.glb'] },
+      kit: { type: 'string', default: '' },
       runtime: { type: 'string', default: '' },
       threads: { type: 'string', default: '1' },
-      values: { type: 'string' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
@@ -45,7 +47,7 @@ async function main() {
     return;
   }
   if (positionals.length !== 1) throw new RequestError(`name one bundle\n\n${USAGE}`);
-  const unknown = given.out.find((name) => !ENDINGS.includes(path.extname(name).toLowerCase()));
+  const unknown = given.kit ? null : given.out.find((name) => !ENDINGS.includes(path.extname(name).toLowerCase()));
   if (unknown) throw new RequestError(`${unknown}: unknown format; known endings are ${ENDINGS.join(', ')}`);
   const threads = Number(given.threads);
   if (!Number.isInteger(threads) || threads < 1) throw new RequestError(`--threads: needs a whole number from 1 on (got ${given.threads})`);
@@ -55,12 +57,12 @@ async function main() {
   const start = performance.now();
   const bundle = await openBundle((name) => bytesOf(path.join(folder, name)), ort, { session });
   const loaded = performance.now() - start;
-  const dumped = [];
-  const onValue = (name, { data }) => dumped.push([name, data]);
-  const made = await bundle.generate({ prompt: given.prompt, seed: given.seed }, { onValue, onWarning: (text) => console.error(`warning: ${text}`) });
-  for (const [name, data] of given.values === undefined ? [] : dumped) {
-    await writeFile(path.join(given.values, `${name}.raw`), new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  if (given.kit) {
+    await followKit(bundle, given.kit, given.out[0]);
+    return;
   }
+  const onWarning = (text) => console.error(`warning: ${text}`);
+  const made = await bundle.generate({ prompt: given.prompt, seed: given.seed }, { onWarning });
   for (const name of given.out) await writeWhole(name, meshFile(made.assets.mesh, name));
   const { vertices, faces } = made.assets.mesh;
   const counts = { vertices: vertices.length / 3, faces: faces.length / 3 };

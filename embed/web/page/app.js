@@ -49,9 +49,9 @@ function fail(message) {
 
 function offer(site) {
   const cores = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency ?? 1, 8) : 1;
-  const choices = [['wasm 1', 'processor, 1 thread']];
-  for (let threads = 2; threads <= cores; threads *= 2) choices.push([`wasm ${threads}`, `processor, ${threads} threads`]);
-  if (site.webgpu && navigator.gpu) choices.push(['webgpu 1', 'graphics (WebGPU)']);
+  const choices = [['wasm 1', 'CPU, 1 thread']];
+  for (let threads = 2; threads <= cores; threads *= 2) choices.push([`wasm ${threads}`, `CPU, ${threads} threads`]);
+  if (site.webgpu && navigator.gpu) choices.push(['webgpu 1', 'GPU (WebGPU)']);
   at('runtime').replaceChildren(...choices.map(([value, text]) => new Option(text, value)));
   const asked = new URLSearchParams(location.search).get('runtime');
   const usual = choices.filter(([value]) => value.startsWith('wasm')).at(-1)[0];

@@ -68,6 +68,7 @@ export function marchingCubes(field, n) {
           values[corner] = field[at + steps[corner]];
           if (values[corner] > 0) index |= 1 << corner;
         }
+        if (index === 0 || index === 255) continue;
         for (const edge of TRIANGLES[index]) {
           const [a, b] = EDGES[edge];
           const [p, q] = [CORNERS[a], CORNERS[b]];
@@ -76,7 +77,13 @@ export function marchingCubes(field, n) {
             p[0] !== q[0] ? [between, low] : [p[0] ? above : below, 2 * low + (p[1] !== q[1] ? 0 : 1)];
           if (known[slot] < 0) {
             known[slot] = vertices.length / 3;
-            vertices.push(...crossing([i, j, k], p, q, values[a], values[b]));
+            // Where the line between both corners crosses 0: their mean, weighed by the inverse of what they hold.
+            const weight = 1 / (Number.EPSILON + Math.abs(values[a]));
+            const otherWeight = 1 / (Number.EPSILON + Math.abs(values[b]));
+            const sum = weight + otherWeight;
+            vertices.push(i + (p[0] * weight + q[0] * otherWeight) / sum);
+            vertices.push(j + (p[1] * weight + q[1] * otherWeight) / sum);
+            vertices.push(k + (p[2] * weight + q[2] * otherWeight) / sum);
           }
           faces.push(known[slot]);
         }
@@ -86,12 +93,4 @@ export function marchingCubes(field, n) {
     above.fill(-1);
   }
   return { vertices: Float32Array.from(vertices), faces: Uint32Array.from(faces) };
-}
-
-/** Where the line between two corners crosses 0: their mean, weighed by the inverse of what they hold. */
-function crossing(cell, p, q, one, other) {
-  const weight = 1 / (Number.EPSILON + Math.abs(one));
-  const otherWeight = 1 / (Number.EPSILON + Math.abs(other));
-  const sum = weight + otherWeight;
-  return cell.map((start, axis) => start + (p[axis] * weight + q[axis] * otherWeight) / sum);
 }

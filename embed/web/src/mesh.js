@@ -35,13 +35,15 @@ export function meshOfLogits(value, { level = 0 } = {}) {
 function inMirroredShell(field, n) {
   const wide = n + 2;
   const padded = new Float32Array(wide ** 3);
-  const inside = (k) => Math.min(Math.max(k - 1, 0), n - 1);
+  const inside = Array.from({ length: wide }, (_, k) => Math.min(Math.max(k - 1, 0), n - 1));
+  const edge = (k) => k === 0 || k === wide - 1;
   for (let i = 0, at = 0; i < wide; i++) {
     for (let j = 0; j < wide; j++) {
+      const row = (inside[i] * n + inside[j]) * n;
+      const shell = edge(i) || edge(j);
       for (let k = 0; k < wide; k++, at++) {
-        const v = field[(inside(i) * n + inside(j)) * n + inside(k)];
-        const shell = [i, j, k].some((place) => place === 0 || place === wide - 1);
-        padded[at] = shell ? -Math.abs(v) : v;
+        const v = field[row + inside[k]];
+        padded[at] = shell || edge(k) ? -Math.abs(v) : v;
       }
     }
   }
@@ -55,30 +57,43 @@ function inMirroredShell(field, n) {
  */
 export function vertexNormals(vertices, faces) {
   const total = new Float64Array(vertices.length);
+  const [p, q, r] = [new Float64Array(3), new Float64Array(3), new Float64Array(3)]; // along the edges, of length 1
+  const flat = new Float64Array(3);
   for (let face = 0; face < faces.length; face += 3) {
-    const corners = [0, 1, 2].map((c) => vertices.subarray(3 * faces[face + c], 3 * faces[face + c] + 3));
-    const flat = unit(cross(minus(corners[1], corners[0]), minus(corners[2], corners[0])));
-    for (let c = 0; c < 3; c++) {
-      const ahead = unit(minus(corners[(c + 1) % 3], corners[c]));
-      const behind = unit(minus(corners[(c + 2) % 3], corners[c]));
-      const cosine = ahead[0] * behind[0] + ahead[1] * behind[1] + ahead[2] * behind[2];
-      const angle = Math.acos(Math.min(1, Math.max(-1, cosine)));
-      for (let axis = 0; axis < 3; axis++) total[3 * faces[face + c] + axis] += angle * flat[axis];
+    const [a, b, c] = [3 * faces[face], 3 * faces[face + 1], 3 * faces[face + 2]];
+    for (let axis = 0; axis < 3; axis++) {
+      p[axis] = vertices[b + axis] - vertices[a + axis];
+      q[axis] = vertices[c + axis] - vertices[a + axis];
+      r[axis] = vertices[c + axis] - vertices[b + axis];
     }
+    for (let axis = 0; axis < 3; axis++) {
+      const [next, last] = [(axis + 1) % 3, (axis + 2) % 3];
+      flat[axis] = p[next] * q[last] - p[last] * q[next];
+    }
+    for (const vector of [p, q, r, flat]) toUnit(vector);
+    addAngle(total, a, flat, dot(p, q));
+    addAngle(total, b, flat, -dot(r, p));
+    addAngle(total, c, flat, dot(q, r));
   }
   const normals = new Float32Array(vertices.length);
   for (let at = 0; at < total.length; at += 3) {
     const length = Math.hypot(total[at], total[at + 1], total[at + 2]);
-    normals.set(length > 1e-12 ? [0, 1, 2].map((axis) => total[at + axis] / length) : [0, 0, 1], at);
+    if (length > 1e-12) for (let axis = 0; axis < 3; axis++) normals[at + axis] = total[at + axis] / length;
+    else normals[at + 2] = 1;
   }
   return normals;
 }
 
-const minus = (a, b) => [a[0] - b[0], a[1] - b[1], a[2] - b[2]];
+/** A face's part of the normal at one of its corners, whose edges enclose an angle of that cosine. */
+function addAngle(total, corner, flat, cosine) {
+  const angle = Math.acos(Math.min(1, Math.max(-1, cosine)));
+  for (let axis = 0; axis < 3; axis++) total[corner + axis] += angle * flat[axis];
+}
 
-const cross = (a, b) => [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
+const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 
-function unit(v) {
-  const length = Math.sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2]);
-  return length > 0 ? v.map((x) => x / length) : v;
+/** The vector at length 1, in place; zero stays zero. */
+function toUnit(v) {
+  const length = Math.sqrt(dot(v, v));
+  if (length > 0) for (let axis = 0; axis < 3; axis++) v[axis] /= length;
 }

@@ -12,17 +12,14 @@ SITE/
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
+from gen3dexport.bundle.drafts import writing
 from gen3dexport.bundle.manifest import Manifest, verify
 from gen3dexport.bundle.notices import NOTICES
 from gen3dexport.bundle.report_files import MANIFEST
-from gen3dexport.disk import disk_error, remove
 from gen3dexport.documents.host_steps import MarchingCubes
 from gen3dexport.documents.shipped import own_licence
 from gen3dexport.errors import UsageError
@@ -67,7 +64,7 @@ def write_site(bundle: Path, out: Path, packages: Sequence[Package], webgpu: boo
         VerificationError: when a file of the bundle is not as the manifest says.
     """
     manifest = check_bundle(bundle)
-    with _writing(out) as draft:
+    with writing(out, SITE, "site") as draft:
         for path in sources().joinpath("page").iterdir():
             _copy(path, draft / (path.name if path.suffix == ".html" else f"page/{path.name}"))
         for path in sources().joinpath("src").glob("*.js"):
@@ -85,29 +82,6 @@ def write_site(bundle: Path, out: Path, packages: Sequence[Package], webgpu: boo
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
-
-
-@contextmanager
-def _writing(out: Path) -> Iterator[Path]:
-    """A folder that becomes `out` when the block ends well."""
-    if out.exists() and not (out / SITE).is_file() and not (out.is_dir() and not any(out.iterdir())):
-        raise UsageError(f"{out}: exists and is no site; choose another output with -o")
-    draft: Path | None = None
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-        draft.chmod(0o755)
-        yield draft
-        old = draft.with_name(draft.name + ".old")
-        if out.exists():
-            os.rename(out, old)
-        os.rename(draft, out)
-        remove(old)
-    except OSError as error:
-        raise disk_error(error, out) from error
-    finally:
-        if draft is not None:
-            remove(draft)
 
 
 def _notices(packages: Sequence[Package]) -> str:
