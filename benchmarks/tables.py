@@ -217,8 +217,8 @@ SECTIONS = (
     Section(
         "web",
         "A bundle's page in the browser",
-        "One asset of trellis-mini, tokens to mesh: onnxruntime-web in Chromium (WASM) and Python's onnxruntime, in turns;"
-        " IoU of the voxels against Python's.",
+        "One asset of trellis-mini, tokens to mesh: onnxruntime-web in Chromium (WASM) and Python's onnxruntime, in"
+        " turns; IoU of the voxels against Python's.",
         renderers.web,
     ),
     Section("cli_start", "What `gen3dexport ls` costs", "CPU seconds of one process, in turns.", renderers.cli_start),
