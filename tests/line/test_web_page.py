@@ -238,6 +238,9 @@ def test_what_a_page_cannot_run_is_told(
     code, _, error = cli("web", harmed, "-o", tmp_path / "site")
     assert code == VerificationError.exit_code and "flow.onnx" in error
 
+    code, _, error = cli("web", bundle, "-o", bundle / "site")
+    assert code == UsageError.exit_code and "lies in the bundle" in error
+
     empty = tmp_path / "node_modules"
     (empty / "three").mkdir(parents=True)
     code, _, error = cli("web", bundle, "-o", tmp_path / "site", "--node-modules", empty)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gen3dexport.cli.app import Bundle, Json, emit
+from gen3dexport.errors import UsageError
 
 EXAMPLE = "gen3dexport web chair-maker -o site"
 
@@ -32,6 +33,8 @@ def web(
     from gen3dexport.web.packages import packages
     from gen3dexport.web.site import BUNDLE, check_bundle, write_site
 
+    if out.resolve().is_relative_to(bundle.resolve()):
+        raise UsageError(f"{out}: lies in the bundle, whose files are fixed; name a place outside, e.g. site")
     check_bundle(bundle)  # before npm is asked
     write_site(bundle, out, packages(webgpu, node_modules), webgpu)
     files = {path.relative_to(out): path.stat().st_size for path in out.rglob("*") if path.is_file()}
