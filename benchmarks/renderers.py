@@ -192,6 +192,42 @@ def cli_start(content: Content) -> str:
     return f"{table(head, rows)}\n\nHere × base, above a bare Python: {content['ratio_above_bare']:.2f}."
 
 
+def web(content: Content) -> str:
+    """Pages of bundles in Chromium, and Python's runtime."""
+    rows = [
+        (
+            bundle["scheme"],
+            name,
+            str(row["assets"]),
+            f"{row['p50_ms']:.0f}",
+            f"{row['min_ms']:.0f}",
+            f"{row['ratio']:.2f}",
+            f"{row['ratio_of_minima']:.2f}",
+            f"{row['iou']:.4f}",
+            f"{row['load_ms'] / 1000:.1f}" if "load_ms" in row else DASH,
+        )
+        for bundle in content["bundles"]
+        for name, row in bundle["variants"].items()
+    ]
+    head = (
+        "flow",
+        "runs in",
+        "assets",
+        "ms, median",
+        "ms, least",
+        "× Python",
+        "× Python, of the least",
+        "IoU",
+        "load, s",
+    )
+    loads = [load for bundle in content["bundles"] for load in bundle["load_average"]]
+    sizes = "; ".join(
+        f"{b['scheme']}: page {b['page_bytes'] / 1e6:.1f} MB, bundle {b['bundle_bytes'] / 1e6:.1f} MB"
+        for b in content["bundles"]
+    )
+    return f"{table(head, rows)}\n\n{sizes}. Load average while it ran: {min(loads):.1f} to {max(loads):.1f}."
+
+
 def outside_readers(content: Content) -> str:
     """What other programs find in files of assets."""
 

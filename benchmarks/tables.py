@@ -229,6 +229,13 @@ SECTIONS = (
         "trellis-mini for ExecuTorch by the library in `embed/cpp` and by Python, in turns, a process each.",
         embed_renderers.embed_cpp,
     ),
+    Section(
+        "web",
+        "A bundle's page in the browser",
+        "One asset of trellis-mini, tokens to mesh: onnxruntime-web in Chromium (WASM) and Python's onnxruntime, in"
+        " turns; IoU of the voxels against Python's.",
+        renderers.web,
+    ),
     Section("cli_start", "What `gen3dexport ls` costs", "CPU seconds of one process, in turns.", renderers.cli_start),
 )
 

@@ -19,6 +19,8 @@ COMMANDS = {
     "build": "Build a bundle for a target and validate it",
     "validate": "Run a bundle's programs and judge them",
     "run": "Make an asset with a bundle",
+    "web": "Write a page that makes assets in the browser",
+    "serve": "Serve such a page on this machine",
     "plan": "Show what would be built",
     "ls": "List recipes, targets, families and schemes",
     "show": "Print a shipped recipe or target",

@@ -1,0 +1,1 @@
+"""Bundles in the browser: a static site of a bundle with ONNX programs, and a server for it on this machine."""
