@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -26,7 +27,7 @@ def doctor(
 
 
 def examine(target: str = "") -> dict[str, Any]:
-    """Versions, machine and, for each target (or the one named), what it misses here.
+    """Versions, machine and, for each target (or the one named), what it misses here and the extras that have it.
 
     Raises:
         UsageError: for an unknown target.
@@ -43,6 +44,7 @@ def examine(target: str = "") -> dict[str, Any]:
         for t in targets
     ]
     for row, t in zip(rows, targets, strict=True):
+        row["extras"] = sorted({e for line in row["missing"] for e in re.findall(r"'gen3dexport\[(\w+)\]'", line)})
         row["absent"] = None if row["missing"] else backends.absent(backends.find(t.backend), backend_options(t))
     return {"versions": versions(), "host": host(), "stage_cache": str(folder()), "targets": rows}
 
