@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from gen3dexport.backends import Program
-from gen3dexport.backends._packages import missing
+from gen3dexport.backends._packages import first_installed, missing
 from gen3dexport.bundle.program import Lowered, ProgramRecord
 from gen3dexport.errors import ExportError, MissingError, VerificationError
 from gen3dexport.quantization.schemes import described
@@ -171,3 +171,8 @@ def _spelt_out(program: ExportedProgram, name: str) -> ExportedProgram:
     except Exception as error:  # torch.export raises many types; the cause is kept
         raise ExportError(f"{name}: torch.export cannot spell out the quantized graph: {error}") from error
     return plain
+
+
+def runtime() -> str | None:
+    """torch and its version, where it is installed."""
+    return first_installed(["torch"])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gen3dexport.backends import Program
+from gen3dexport.backends._packages import first_installed
 from gen3dexport.backends.aotinductor.gpu_table import GPUS, Arch
 from gen3dexport.backends.aotinductor.host_code import PORTABLE, March
 from gen3dexport.backends.aotinductor.toolchain import installed, missing, release
@@ -230,6 +231,11 @@ def requires() -> type[Record]:
     from gen3dexport.backends.aotinductor.program import Requires
 
     return Requires
+
+
+def runtime() -> str | None:
+    """torch and its version, where it is installed."""
+    return first_installed(["torch"])
 
 
 def _gpu_is_here(options: Options) -> bool:

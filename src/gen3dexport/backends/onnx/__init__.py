@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from gen3dexport.backends import Program
-from gen3dexport.backends._packages import missing
+from gen3dexport.backends._packages import first_installed, missing
 from gen3dexport.bundle.program import Lowered, ProgramRecord
 from gen3dexport.documents.record import Record
 from gen3dexport.quantization.schemes import IN_BYTES, NO_FLOAT8_ON_CPUS, described
@@ -118,3 +118,8 @@ def requires() -> type[Record]:
     from gen3dexport.backends.onnx.loading import Requires
 
     return Requires
+
+
+def runtime() -> str | None:
+    """onnxruntime and its version, where it is installed."""
+    return first_installed(["onnxruntime"])

@@ -43,7 +43,8 @@ def load_session(folder: Path, program: ProgramRecord) -> Program:
     """
     if importlib.util.find_spec("onnxruntime") is None:
         raise MissingError(
-            f"program {program.name}: onnxruntime is not installed; run: pip install 'gen3dexport[onnx]'"
+            f"program {program.name}: onnxruntime is not installed; run: pip install 'gen3dexport[runtime]' (without "
+            "torch), or 'gen3dexport[onnx]'"
         )
     import onnxruntime
 
