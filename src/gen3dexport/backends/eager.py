@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from gen3dexport.backends import Program
+from gen3dexport.backends._idle_threads import set_openmp
 from gen3dexport.backends._packages import first_installed, missing
 from gen3dexport.bundle.program import Lowered, ProgramRecord
 from gen3dexport.errors import ExportError, MissingError, VerificationError
@@ -99,6 +100,7 @@ def load(folder: Path, program: ProgramRecord) -> Program:
     """
     if importlib.util.find_spec("torch") is None:
         raise MissingError(f"program {program.name}: torch is not installed; run: pip install 'gen3dexport[torch]'")
+    set_openmp("sleep")
     import torch
 
     from gen3dexport.backends._quiet import quiet

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gen3dexport.backends._inputs import in_order
+from gen3dexport.backends._quiet import quiet_stderr
 from gen3dexport.backends._running import running
 from gen3dexport.backends.executorch.forward import Forward
 from gen3dexport.bundle.program import ProgramRecord
@@ -35,13 +34,13 @@ def load_program(path: Path, record: ProgramRecord, with_torch: bool = True) -> 
         VerificationError: when the file is missing, damaged, or another program than the record's.
     """
     _check_header(path)
-    with _quiet_stderr():  # looking at the CPU, their C++ code reports every file that is not there
+    with quiet_stderr():  # looking at the CPU, their C++ code reports every file that is not there
         if with_torch:
             from gen3dexport.backends.executorch.own_runtime import open_forward
         else:
             from gen3dexport.backends.executorch.numpy_runtime import open_forward
     try:
-        with _quiet_stderr():
+        with quiet_stderr():
             forward = open_forward(path)
     except Exception as error:  # the bindings raise RuntimeError and others; the cause is kept
         raise VerificationError(f"{path}: ExecuTorch cannot load it ({error}); build the bundle again") from error
@@ -49,19 +48,6 @@ def load_program(path: Path, record: ProgramRecord, with_torch: bool = True) -> 
         raise VerificationError(f"{path}: has no method `forward`; build the bundle again")
     _check_signature(path, forward, record)
     return ExecutorchProgram(record, forward)
-
-
-@contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Nothing reaches the process's standard error, not even from C++."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 @dataclass(eq=False)
