@@ -1,6 +1,6 @@
 """Programs in executorch-numpy-runtime: ExecuTorch's runtime over NumPy arrays, without torch.
 
-It is built of ExecuTorch 1.3.1 and runs what 1.5.1 lowers here with the same bytes out (tests/line/test_torch_free.py).
+It is built of ExecuTorch 1.3.1; what 1.5.1 lowers here comes out of it with the same bytes (`test_without_torch.py`).
 It computes with a thread a core, and has no setting for that.
 """
 
