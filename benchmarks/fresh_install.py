@@ -5,16 +5,17 @@
 
 Builds the wheel of this checkout and makes an environment for each extra (`base`: none), with the versions of
 constraints.txt and nothing of this environment. For each bundle it starts `gen3dexport run` as many times, in a process
-of its own each, the first uncounted (it compiles Python's files): seconds from the start of the process to the file of
-the asset, and the most memory that the kernel accounts for it. Needs a package index; the extra `executorch` takes 6 GB
-of disk where torch comes with CUDA. Environments are removed at the end unless --folder names a place for them. Writes
-benchmarks/results/fresh_install.json.
+of its own each, the first uncounted: seconds from the start of the process to the file of the asset, and the most
+memory that the kernel accounts for it; once with the prompt's encoder, once with what that made before. Needs a package
+index; the extra `executorch` takes 6 GB of disk where torch comes with CUDA. Environments are removed at the end unless
+--folder names a place for them. Writes benchmarks/results/fresh_install.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import os
 import statistics
@@ -42,9 +43,9 @@ finally:
 
 
 def clean() -> dict[str, str]:
-    """The environment without what this one's Python is told, and with no cache of conditions or of pip's wheels."""
+    """The environment without what this one's Python and package are told, and with no cache of pip's."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "GEN3DEXPORT_", "VIRTUAL_ENV"))}
-    return {**kept, "PIP_NO_CACHE_DIR": "1", "PIP_NO_COMPILE": "1"}
+    return {**kept, "PIP_NO_CACHE_DIR": "1"}
 
 
 def built(folder: Path) -> Path:
@@ -67,7 +68,6 @@ def install(python: str, extra: str, wheel: Path, place: Path) -> dict[str, Any]
     (packages,) = place.glob("lib/python3*/site-packages")
     sizes = {path.name: disk_bytes(path) for path in packages.iterdir()}
     largest = sorted(sizes, key=lambda name: -sizes[name])[:6]
-    # pip itself is no part of an image that runs bundles, but of every environment.
     return {
         "extra": extra,
         "install_seconds": seconds,
@@ -83,16 +83,17 @@ def disk_bytes(path: Path) -> int:
     return sum(p.stat().st_size for p in path.rglob("*") if p.is_file() and not p.is_symlink())
 
 
-def first_asset(python: Path, bundle: Path, folder: Path, runs: int) -> dict[str, Any]:
-    """Start `gen3dexport run` in an environment so many times."""
+def first_asset(python: Path, bundle: Path, folder: Path, runs: int, kept: bool) -> dict[str, Any]:
+    """Start `gen3dexport run` in an environment so many times; `kept`: with what the encoder made the first time."""
     out = folder / "asset.npz"
-    arguments = ["run", str(bundle), "--prompt", PROMPT, "-o", str(out), "--no-cache", "--json"]
+    arguments = ["run", str(bundle), "--prompt", PROMPT, "-o", str(out), "--cache" if kept else "--no-cache", "--json"]
+    environment = {**clean(), "GEN3DEXPORT_CACHE": str(folder / "cache")}
     seconds, memory = [], []
     for _ in range(runs + 1):
         start = time.perf_counter()
         with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as complained:
             process = subprocess.Popen(
-                [str(python), "-c", CODE, *arguments], cwd=folder, env=clean(), stdout=said, stderr=complained
+                [str(python), "-c", CODE, *arguments], cwd=folder, env=environment, stdout=said, stderr=complained
             )
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
@@ -107,6 +108,7 @@ def first_asset(python: Path, bundle: Path, folder: Path, runs: int) -> dict[str
         "bundle_target": json.loads((bundle / "manifest.json").read_text())["target"]["name"],
         "runtime": told["runtime"],
         "torch_imported": torch,
+        "encoder_kept": kept,
         "seconds": statistics.median(seconds[1:]),
         "least_seconds": min(seconds[1:]),
         "peak_bytes": statistics.median(memory[1:]),
@@ -137,9 +139,9 @@ def main() -> None:
             place = folder / extra
             environments.append(install(options.python, extra, wheel, place))
             print(f"{extra}: {environments[-1]['bytes'] / 1e6:.0f} MB, {environments[-1]['largest']}", flush=True)
-            for bundle in bundles:
+            for bundle, kept in itertools.product(bundles, (False, True)):
                 row = {"extra": extra, "load_average": os.getloadavg()[0]}
-                rows.append({**row, **first_asset(place / "bin" / "python", bundle, folder, options.runs)})
+                rows.append(row | first_asset(place / "bin" / "python", bundle, folder, options.runs, kept))
                 print(rows[-1], flush=True)
         content = {"basis": "measured", "python": version, "runs": options.runs, "wheel_bytes": wheel.stat().st_size}
     result_file.write(RESULT, __file__, {**content, "environments": environments, "rows": rows})

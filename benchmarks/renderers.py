@@ -211,6 +211,7 @@ def fresh_install(content: Content) -> str:
             row["bundle_target"],
             row["runtime"],
             "yes" if row["torch_imported"] else "no",
+            "kept" if row["encoder_kept"] else "runs",
             f"{row['seconds']:.2f}",
             f"{row['least_seconds']:.2f}",
             f"{row['peak_bytes'] / mega:.0f}",
@@ -221,8 +222,8 @@ def fresh_install(content: Content) -> str:
     ]
     first = table(("extra", "MB of packages", "s of pip install", "largest, MB"), environments)
     head = (
-        "extra", "bundle", "runtime", "torch imported", "s to the asset, median", "least s", "peak MB", "asset",
-        "load at the start",
+        "extra", "bundle", "runtime", "torch imported", "encoder", "s to the asset, median", "least s", "peak MB",
+        "asset", "load at the start",
     )  # fmt: skip
     wheel = f"The wheel has {content['wheel_bytes'] / mega:.1f} MB; Python {content['python']}."
     return f"{wheel}\n\n{first}\n\n{table(head, rows)}"

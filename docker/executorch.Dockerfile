@@ -11,7 +11,7 @@ COPY . .
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 # The constraints pin CUDA's packages too; what is not needed is not installed.
 RUN python -m venv /opt/gen3dexport \
-    && /opt/gen3dexport/bin/pip install --no-cache-dir --no-compile --extra-index-url "${TORCH_INDEX:?}" \
+    && /opt/gen3dexport/bin/pip install --no-cache-dir --extra-index-url "${TORCH_INDEX:?}" \
        -c constraints.txt "torch==$(sed -n 's/^torch==//p' constraints.txt)+cpu" ".[executorch]"
 
 FROM python:3.12-slim

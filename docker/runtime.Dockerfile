@@ -8,7 +8,7 @@ FROM python:3.12-slim AS build
 WORKDIR /src
 COPY . .
 RUN python -m venv /opt/gen3dexport \
-    && /opt/gen3dexport/bin/pip install --no-cache-dir --no-compile -c constraints.txt ".[runtime]"
+    && /opt/gen3dexport/bin/pip install --no-cache-dir -c constraints.txt ".[runtime]"
 
 FROM python:3.12-slim
 COPY --from=build /opt/gen3dexport /opt/gen3dexport
