@@ -25,6 +25,7 @@ GITHUB, GITLAB = ROOT / "examples/ci/github.yml", ROOT / "examples/ci/gitlab.yml
 STUBS = Path(__file__).parents[1] / "ci_stubs"
 OURS = "your-organisation/gen3dexport@0000000000000000000000000000000000000000"
 NAME = "tiny.yaml-fast.yaml"
+RECIPE = TINY_RECIPE.format(weights="weights").replace("[first, second]", "[first]")
 
 
 def tool(name: str) -> str:
@@ -90,7 +91,7 @@ def repository(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         (made.path / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{words} "$@"\n')
         (made.path / name).chmod(0o755)
     shutil.copytree(tiny_weights, made.folder / "weights")
-    (made.folder / "tiny.yaml").write_text(TINY_RECIPE.format(weights="weights"))
+    (made.folder / "tiny.yaml").write_text(RECIPE)
     (made.folder / "fast.yaml").write_text(FAST_TARGET.replace("eager-fast", "fast"))
     text = GITHUB.read_text()
     for old, new in (
@@ -210,7 +211,7 @@ def gitlab(repository: Repository, **variables: str) -> subprocess.CompletedProc
 def test_gitlab_compares_with_the_target_branch(repository: Repository, tiny_bundle: Path) -> None:
     (repository.folder / "ci").mkdir()
     shutil.copy(ROOT / "examples/ci/comment.py", repository.folder / "ci")
-    recipe = TINY_RECIPE.format(weights="weights").replace("budgets:\n", "budgets:\n  size_mb: 0.1\n")
+    recipe = RECIPE.replace("[first]", "[first, second]").replace("budgets:\n", "budgets:\n  size_mb: 0.1\n")
     (repository.folder / "tiny.yaml").write_text(recipe)
     api = "/api/v4/projects/5"
     with serving() as comments:
