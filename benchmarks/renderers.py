@@ -228,6 +228,61 @@ def web(content: Content) -> str:
     return f"{table(head, rows)}\n\n{sizes}. Load average while it ran: {min(loads):.1f} to {max(loads):.1f}."
 
 
+def idle_threads(content: Content) -> str:
+    """A call where a runtime's idle threads spin and where they sleep."""
+    rows = [
+        (
+            row["target"],
+            row["state"],
+            row["idle_threads"],
+            f"{row['p50_ms']:.1f}",
+            f"{row['p90_ms']:.1f}",
+            f"{row['min_ms']:.1f}",
+            f"{row['cpu_ms']:.1f}",
+            f"{row['load_average']:.1f}",
+        )
+        for row in content["rows"]
+    ]
+    head = ("target", "machine", "idle threads", "p50 ms", "p90 ms", "least ms", "CPU ms a call", "load at the start")
+    return table(head, rows)
+
+
+def fresh_install(content: Content) -> str:
+    """Disk of fresh environments, and the first asset in them."""
+    mega = 1e6
+    environments = [
+        (
+            e["extra"],
+            f"{e['bytes'] / mega:.0f}",
+            f"{e['install_seconds']:.0f}",
+            ", ".join(f"{name} {size / mega:.0f}" for name, size in e["largest"].items()),
+        )
+        for e in content["environments"]
+    ]
+    rows = [
+        (
+            row["extra"],
+            row["bundle_target"],
+            row["runtime"],
+            "yes" if row["torch_imported"] else "no",
+            "kept" if row["encoder_kept"] else "runs",
+            f"{row['seconds']:.2f}",
+            f"{row['least_seconds']:.2f}",
+            f"{row['peak_bytes'] / mega:.0f}",
+            f"`{row['sha256'][:8]}`",
+            f"{row['load_average']:.1f}",
+        )
+        for row in content["rows"]
+    ]
+    first = table(("extra", "MB of packages", "s of pip install", "largest, MB"), environments)
+    head = (
+        "extra", "bundle", "runtime", "torch imported", "encoder", "s to the asset, median", "least s", "peak MB",
+        "asset", "load at the start",
+    )  # fmt: skip
+    wheel = f"The wheel has {content['wheel_bytes'] / mega:.1f} MB; Python {content['python']}."
+    return f"{wheel}\n\n{first}\n\n{table(head, rows)}"
+
+
 def outside_readers(content: Content) -> str:
     """What other programs find in files of assets."""
 

@@ -236,6 +236,20 @@ SECTIONS = (
         " turns; IoU of the voxels against Python's.",
         renderers.web,
     ),
+    Section(
+        "idle_threads",
+        "Idle threads",
+        "One call of trellis-mini's flow. `alone`: the script starts nothing else; `shared`: as many processes as there"
+        " are cores count in a loop beside it. Variants take turns.",
+        renderers.idle_threads,
+    ),
+    Section(
+        "fresh_install",
+        "What pip installs",
+        "The wheel with an extra in an environment of its own, the versions of `constraints.txt`; then trellis-mini"
+        " in `gen3dexport run`, from the start of the process to the file. Assets of one digest have the same bytes.",
+        renderers.fresh_install,
+    ),
     Section("cli_start", "What `gen3dexport ls` costs", "CPU seconds of one process, in turns.", renderers.cli_start),
 )
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,3 +54,14 @@ def test_a_bundle_names_itself_and_its_target(tiny_bundle: Path) -> None:
     shape = loaded.settings.condition
     with pytest.raises(ProgramError, match=rf"{tiny_bundle} \(target eager-fast\): component decoder: torch failed"):
         loaded.generate(features=np.zeros(shape, np.float32))
+
+
+def test_openmp_threads_sleep_in_a_process_that_loads_a_bundle(tiny_bundle: Path) -> None:
+    code = (
+        "import os, sys; from gen3dexport.runtime import load; before = 'torch' in sys.modules; "
+        "load(sys.argv[1]).load_programs(); print(before, 'torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    command = [sys.executable, "-c", code, str(tiny_bundle)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "False True passive\n"), done.stderr

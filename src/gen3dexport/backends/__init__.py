@@ -24,6 +24,8 @@ and, where what is assumed without them is wrong,
                                           without it no twin stands for its component, and is only measured
     absent(options) -> str | None         the device that is missing on this machine, so that times stay unmeasured;
                                           without it, programs run on any machine that builds them
+    runtime() -> str | None               the package that `load` runs programs with here, and its version; None where
+                                          none is installed; without it, nothing is said of it
 
 Modules import no vendor package (torch, jax, executorch, onnx, ...) at their top: `check`, `Options` and `SCHEMES` must
 be readable without any, and `load` imports only the runtime that the program needs.
@@ -93,6 +95,12 @@ def absent(backend: ModuleType, options: Any) -> str | None:
     """The device of these options that this machine lacks, or None; the optional `absent` of its backend knows."""
     own: Callable[[Any], str | None] | None = getattr(backend, "absent", None)
     return own(options) if own else None
+
+
+def runtime(backend: ModuleType) -> str | None:
+    """The package that a backend's programs run in here, and its version; its optional `runtime` knows."""
+    own: Callable[[], str | None] | None = getattr(backend, "runtime", None)
+    return own() if own else None
 
 
 class Backend(Protocol):

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from gen3dexport.backends import Program
-from gen3dexport.backends._packages import missing
+from gen3dexport.backends._idle_threads import set_openmp
+from gen3dexport.backends._packages import first_installed, missing
 from gen3dexport.bundle.program import Lowered, ProgramRecord
 from gen3dexport.errors import ExportError, MissingError, VerificationError
 from gen3dexport.quantization.schemes import described
@@ -99,6 +100,7 @@ def load(folder: Path, program: ProgramRecord) -> Program:
     """
     if importlib.util.find_spec("torch") is None:
         raise MissingError(f"program {program.name}: torch is not installed; run: pip install 'gen3dexport[torch]'")
+    set_openmp("sleep")
     import torch
 
     from gen3dexport.backends._quiet import quiet
@@ -171,3 +173,8 @@ def _spelt_out(program: ExportedProgram, name: str) -> ExportedProgram:
     except Exception as error:  # torch.export raises many types; the cause is kept
         raise ExportError(f"{name}: torch.export cannot spell out the quantized graph: {error}") from error
     return plain
+
+
+def runtime() -> str | None:
+    """torch and its version, where it is installed."""
+    return first_installed(["torch"])

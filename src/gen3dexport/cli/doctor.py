@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -26,7 +27,8 @@ def doctor(
 
 
 def examine(target: str = "") -> dict[str, Any]:
-    """Versions, machine and, for each target (or the one named), what it misses here.
+    """Versions, machine and, for each target (or the one named), what runs its programs here, what building them
+    misses, and the extras that have it.
 
     Raises:
         UsageError: for an unknown target.
@@ -43,6 +45,8 @@ def examine(target: str = "") -> dict[str, Any]:
         for t in targets
     ]
     for row, t in zip(rows, targets, strict=True):
+        row["runtime"] = backends.runtime(backends.find(t.backend))
+        row["extras"] = sorted({e for line in row["missing"] for e in re.findall(r"'gen3dexport\[(\w+)\]'", line)})
         row["absent"] = None if row["missing"] else backends.absent(backends.find(t.backend), backend_options(t))
     return {"versions": versions(), "host": host(), "stage_cache": str(folder()), "targets": rows}
 
@@ -64,8 +68,9 @@ def show_doctor(found: Mapping[str, Any]) -> None:
 
 def _state(row: Mapping[str, Any]) -> tuple[str, str]:
     """What can be done with a target here, and its colour."""
+    runs = f"runs bundles with {row['runtime']}" if row.get("runtime") else ""
     if row["missing"]:
-        return "\n".join(row["missing"]), "yellow"
+        return "\n".join([f"{runs}; to build:"] * bool(runs) + row["missing"]), "yellow"
     if row["absent"] is not None:
         return f"ready to build; {row['absent']} here: latency stays unmeasured", "green"
-    return "ready", "green"
+    return "ready" + (f"; {runs}" if runs else ""), "green"

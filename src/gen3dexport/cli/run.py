@@ -129,7 +129,8 @@ def run(
         lines = [_told(file) for file in made["assets"]]
         told = f"made in {made['seconds']:.2f} s"
     lines += [f"seed {seed}"] if drawn else []
-    lines += [f"{told}, after {made['load_seconds']:.1f} s of loading the programs"]
+    within = f" in {made['runtime']}" if made["runtime"] else ""
+    lines += [f"{told}, after {made['load_seconds']:.1f} s of loading the programs{within}"]
     lines += [f"{made['picture']}: turntable"] if made.get("picture") else []
     emit(as_json, made, "\n".join(lines))
 
@@ -176,10 +177,10 @@ def generate(
         return made, time.perf_counter() - start, loaded.encoders, chosen
 
     conditions = condition_cache.folder() if cache else None
-    (made, seconds, encoders, chosen), load_seconds = _with(bundle, conditions, fields or {}, isolate, outputs, make)
+    (made, seconds, encoders, chosen), loading = _with(bundle, conditions, fields or {}, isolate, outputs, make)
     files, picture = outputs.write(made, chosen, prompt, outputs.factor(made, chosen))
     result = {"assets": files, "prompt": prompt, "seed": seed, "picture": picture}
-    result |= {"seconds": seconds, "load_seconds": load_seconds, "image": None if image is None else str(image)}
+    result |= {"seconds": seconds, **loading, "image": None if image is None else str(image)}
     result["encoder"] = {name: {"calls": e.calls, "cached": e.cached} for name, e in encoders.items()}
     return result
 
@@ -234,8 +235,8 @@ def film(
         found |= {"seconds": whole, "frames_per_second": len(numbers) / whole, "source_frames_per_second": source.rate}
         return found | {f"p{p}_frame_seconds": float(np.percentile(seconds, p)) for p in (50, 90)}
 
-    found, load_seconds = _with(bundle, None, fields or {}, isolate, outputs, make)
-    return found | {"load_seconds": load_seconds}
+    found, loading = _with(bundle, None, fields or {}, isolate, outputs, make)
+    return found | loading
 
 
 def _with(
@@ -245,11 +246,13 @@ def _with(
     isolate: bool,
     outputs: Outputs,
     work: Callable[[AnyBundle, Chosen], T],
-) -> tuple[T, float]:
-    """What `work` makes with a loaded bundle and the kinds that go into the outputs; seconds of loading.
+) -> tuple[T, dict[str, Any]]:
+    """What `work` makes with a loaded bundle and the kinds that go into the outputs; the seconds of loading, and what
+    runs the programs.
 
     It is begun anew where a build has put another bundle there meanwhile: that one is as good.
     """
+    from gen3dexport import backends
     from gen3dexport.cli.tables import say_limits
     from gen3dexport.runtime import load, load_isolated
 
@@ -264,8 +267,9 @@ def _with(
             start = time.perf_counter()
             try:
                 loaded.load_programs()
-                seconds = time.perf_counter() - start
-                return work(loaded, chosen), seconds
+                facts: dict[str, Any] = {"load_seconds": time.perf_counter() - start}
+                facts["runtime"] = backends.runtime(backends.find(loaded.manifest.target["backend"]))
+                return work(loaded, chosen), facts
             except VerificationError:
                 if not loaded.replaced():
                     raise

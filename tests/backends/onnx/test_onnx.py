@@ -301,7 +301,11 @@ def test_threads_come_from_the_target_or_the_environment(monkeypatch: pytest.Mon
     with pytest.raises(UsageError, match="OMP_NUM_THREADS"):
         _threads(record())
     case = lower(onnx, "ss_dec", "fp32", tmp_path, shallow=True, threads=1)
-    assert case.lowered.requires == Requires(threads=1)
+    assert case.lowered.requires == Requires(threads=1, idle_threads="sleep")
+    spins = case.record.model_copy(update={"requires": {"threads": 1, "idle_threads": "spin"}})
+    for loaded, spinning in ((case.program, "0"), (onnx.load(case.folder, spins), "1")):
+        entries = loaded.session.get_session_options()  # type: ignore[attr-defined]
+        assert entries.get_session_config_entry("session.intra_op.allow_spinning") == spinning
     options = case.program.session.get_session_options()  # type: ignore[attr-defined]
     assert options.intra_op_num_threads == 1 and options.use_deterministic_compute
     assert case.program.session.get_providers() == ["CPUExecutionProvider"]  # type: ignore[attr-defined]

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gen3dexport.backends import Program
+from gen3dexport.backends._idle_threads import IdleThreads
+from gen3dexport.backends._packages import first_installed
 from gen3dexport.backends.aotinductor.gpu_table import GPUS, Arch
 from gen3dexport.backends.aotinductor.host_code import PORTABLE, March
 from gen3dexport.backends.aotinductor.toolchain import installed, missing, release
@@ -68,6 +70,7 @@ class Options(BaseModel):
         min_features: linears with fewer inputs than this stay as they are in the int4, int8 and float8 schemes.
         sampler: whether a sampler's network is packed a second time as the whole loop, NAME_sampler.pt2: one program
             from noise to latent, with its own copy of the weights.
+        idle_threads: what the CPU's threads do between pieces of work; spinning is for a machine of its own.
         rest: what the repeated blocks compute in beside integer or float8 linears, where the network has such a form.
     """
 
@@ -79,6 +82,7 @@ class Options(BaseModel):
     min_features: int = Field(default=128, ge=1)
     rest: Literal["fp32", "fp16", "bf16"] = "fp32"
     sampler: bool = False
+    idle_threads: IdleThreads = "sleep"
 
     @model_validator(mode="after")
     def _arch_of_cuda(self) -> Options:
@@ -208,6 +212,7 @@ def _package(captured: Captured, options: Options, out: Path) -> Lowered:
         torch=torch.__version__,
         cuda=torch.version.cuda if options.device == "cuda" else None,
         host=compiled.host,
+        idle_threads=options.idle_threads,
     )
     missing = None if here else f"no {options.arch} device"
     return Lowered(files=(path.name,), requires=needs, facts=facts, unmeasured=missing)
@@ -230,6 +235,11 @@ def requires() -> type[Record]:
     from gen3dexport.backends.aotinductor.program import Requires
 
     return Requires
+
+
+def runtime() -> str | None:
+    """torch and its version, where it is installed."""
+    return first_installed(["torch"])
 
 
 def _gpu_is_here(options: Options) -> bool:

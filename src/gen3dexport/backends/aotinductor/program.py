@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
+from gen3dexport.backends._idle_threads import IdleThreads, set_openmp
 from gen3dexport.backends._inputs import in_order
 from gen3dexport.backends._quiet import quiet
 from gen3dexport.backends._running import running
@@ -29,6 +30,7 @@ class Requires(Record):
         device: that it computes on; arch: the GPU's architecture, None on the CPU.
         torch, cuda: versions that it was built with; cuda is None on the CPU.
         host: what its host code was compiled for.
+        idle_threads: what OpenMP's threads do between pieces of work; the first package of a process decides it.
     """
 
     device: Literal["cpu", "cuda"]
@@ -36,6 +38,7 @@ class Requires(Record):
     torch: str
     cuda: str | None
     host: HostCode
+    idle_threads: IdleThreads = "sleep"
 
 
 def open_program(folder: Path, record: ProgramRecord) -> AotiProgram:
@@ -52,6 +55,7 @@ def open_program(folder: Path, record: ProgramRecord) -> AotiProgram:
     _require_torch(needs, path)
     require_host(needs.host, str(path))
     require_room(path)
+    set_openmp(needs.idle_threads)
     import torch
 
     index = _require_gpu(needs, path) if needs.device == "cuda" else -1

@@ -1,6 +1,7 @@
 """Backend `executorch`: .pte programs whose operators run in XNNPACK delegates, on any x86-64 or ARM64 CPU.
 
-Runs here through `executorch.runtime`. What the vendor's own path gets wrong or slow is mended before lowering
+Runs here through `executorch.runtime`, which needs torch, or where that is not installed through the package
+executorch-numpy-runtime, which does not. What the vendor's own path gets wrong or slow is mended before lowering
 (`rewriting`), while lowering (`linear_build`) and by lowering a repeated block once (`stamping`).
 """
 
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from gen3dexport.backends import Program
-from gen3dexport.backends._packages import missing
+from gen3dexport.backends._packages import first_installed, missing
 from gen3dexport.backends.executorch.linear_build import CHECKED_VERSIONS
 from gen3dexport.backends.executorch.unsupported import UNSUPPORTED as UNSUPPORTED
 from gen3dexport.bundle.program import Estimate, Lowered, ProgramRecord
@@ -37,6 +38,8 @@ REFUSED: Mapping[str, str] = {
     "float8-dynamic": "XNNPACK has no float8 operators; use int8-dynamic",
 }
 PACKAGES = ("torch", "torchao", "executorch")
+RUNTIMES = ("executorch", "executorch-numpy-runtime")
+"""What runs programs, the first that is installed: programs are made, and measured, with the first."""
 STAMPED_FROM = 3
 """Blocks from which on one block is lowered for all: lowering it takes two rounds, to know that it may be stamped."""
 
@@ -131,15 +134,19 @@ def load(folder: Path, program: ProgramRecord) -> Program:
     process on some: check digests first, and load what nobody checked in a process of its own.
 
     Raises:
-        MissingError: when ExecuTorch is not installed.
+        MissingError: when neither ExecuTorch nor its runtime without torch is installed.
         VerificationError: when the file is not the program that the record describes.
     """
-    try:
-        importlib.metadata.version("executorch")
-    except importlib.metadata.PackageNotFoundError:
+    if (found := runtime()) is None:
         raise MissingError(
-            f"program {program.name}: executorch is not installed; run: pip install 'gen3dexport[executorch]'"
-        ) from None
+            f"program {program.name}: neither {' nor '.join(RUNTIMES)} is installed; run: pip install "
+            "'gen3dexport[runtime]' (without torch; Python 3.12 and later), or 'gen3dexport[executorch]'"
+        )
     from gen3dexport.backends.executorch.loading import load_program
 
-    return load_program(folder / program.files[0], program)
+    return load_program(folder / program.files[0], program, with_torch=found.startswith("executorch "))
+
+
+def runtime() -> str | None:
+    """The package that runs programs here, and its version."""
+    return first_installed(RUNTIMES)

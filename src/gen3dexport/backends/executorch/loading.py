@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from gen3dexport.backends._inputs import in_order
+from gen3dexport.backends._quiet import quiet_stderr
 from gen3dexport.backends._running import running
+from gen3dexport.backends.executorch.forward import Forward
 from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.errors import VerificationError
 
@@ -24,53 +24,38 @@ _DTYPES = {0: "uint8", 1: "int8", 2: "int16", 3: "int32", 4: "int64", 5: "float1
 }
 
 
-def load_program(path: Path, record: ProgramRecord) -> ExecutorchProgram:
+def load_program(path: Path, record: ProgramRecord, with_torch: bool = True) -> ExecutorchProgram:
     """The method `forward` of the file, checked against the record.
+
+    Args:
+        with_torch: whether ExecuTorch's own runtime runs it, else executorch-numpy-runtime.
 
     Raises:
         VerificationError: when the file is missing, damaged, or another program than the record's.
     """
     _check_header(path)
-    with _quiet_stderr():  # looking at the CPU, its C++ code reports every file that is not there
-        from executorch.extension.pybindings import portable_lib
-        from executorch.runtime import Runtime, Verification
-
-        threads = os.environ.get("OMP_NUM_THREADS", "")
-        if threads.isdigit():  # programs are timed with this many; ExecuTorch's own pool reads no environment
-            portable_lib._unsafe_reset_threadpool(int(threads))
-        runtime = Runtime.get()
+    with quiet_stderr():  # looking at the CPU, their C++ code reports every file that is not there
+        if with_torch:
+            from gen3dexport.backends.executorch.own_runtime import open_forward
+        else:
+            from gen3dexport.backends.executorch.numpy_runtime import open_forward
     try:
-        with _quiet_stderr():
-            program = runtime.load_program(path, verification=Verification.InternalConsistency)
-            method = program.load_method("forward")
-    except Exception as error:  # the binding raises RuntimeError and others; the cause is kept
+        with quiet_stderr():
+            forward = open_forward(path)
+    except Exception as error:  # the bindings raise RuntimeError and others; the cause is kept
         raise VerificationError(f"{path}: ExecuTorch cannot load it ({error}); build the bundle again") from error
-    if method is None:
+    if forward is None:
         raise VerificationError(f"{path}: has no method `forward`; build the bundle again")
-    _check_signature(path, method.metadata, record)
-    return ExecutorchProgram(record, program, method)
-
-
-@contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Nothing reaches the process's standard error, not even from C++."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+    _check_signature(path, forward, record)
+    return ExecutorchProgram(record, forward)
 
 
 @dataclass(eq=False)
 class ExecutorchProgram:
-    """A loaded program over NumPy arrays. Holds the vendor's program: its bytes must outlive the method."""
+    """A loaded program over NumPy arrays."""
 
     record: ProgramRecord
-    program: Any
-    method: Any
+    forward: Forward
     xp: ModuleType = np
 
     def __call__(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,14 +65,10 @@ class ExecutorchProgram:
             UsageError: when an input is missing, unknown or misshapen.
             ProgramError: when ExecuTorch fails on the program.
         """
-        import torch
-
-        arrays = (np.ascontiguousarray(value) for value in in_order(self.record, inputs))
-        # A copy where NumPy forbids writing: torch would warn, and the runtime never writes to its inputs.
-        tensors = [torch.from_numpy(a if a.flags.writeable else a.copy()) for a in arrays]
+        arrays = [np.ascontiguousarray(value) for value in in_order(self.record, inputs)]
         with running(self.record, "ExecuTorch"):
-            values = self.method.execute(tensors)
-        return {name: value.numpy() for name, value in zip(self.record.outputs, values, strict=True)}
+            values = self.forward.run(arrays)
+        return dict(zip(self.record.outputs, values, strict=True))
 
 
 def _check_header(path: Path) -> None:
@@ -108,14 +89,13 @@ def _check_header(path: Path) -> None:
         )
 
 
-def _check_signature(path: Path, metadata: Any, record: ProgramRecord) -> None:
+def _check_signature(path: Path, forward: Forward, record: ProgramRecord) -> None:
     """Shapes and dtypes of inputs and outputs are those of the record."""
-    for what, specs, count, tensor in (
-        ("inputs", record.inputs, metadata.num_inputs(), metadata.input_tensor_meta),
-        ("outputs", record.outputs, metadata.num_outputs(), metadata.output_tensor_meta),
+    for what, specs, found in (
+        ("inputs", record.inputs, forward.inputs),
+        ("outputs", record.outputs, forward.outputs),
     ):
-        found = [tensor(i) for i in range(count)]
-        signature = [(_DTYPES.get(t.dtype(), str(t.dtype())), tuple(t.sizes())) for t in found]
+        signature = [(_DTYPES.get(code, str(code)), tuple(shape)) for code, shape in found]
         if signature != [(s.dtype, s.shape) for s in specs.values()]:
             shown = ", ".join(f"{dtype} {list(shape)}" for dtype, shape in signature)
             wanted = ", ".join(f"{name} {s.dtype} {list(s.shape)}" for name, s in specs.items())

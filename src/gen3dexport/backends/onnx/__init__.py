@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from gen3dexport.backends import Program
-from gen3dexport.backends._packages import missing
+from gen3dexport.backends._idle_threads import IdleThreads
+from gen3dexport.backends._packages import first_installed, missing
 from gen3dexport.bundle.program import Lowered, ProgramRecord
 from gen3dexport.documents.record import Record
 from gen3dexport.quantization.schemes import IN_BYTES, NO_FLOAT8_ON_CPUS, described
@@ -59,6 +60,7 @@ class Options(BaseModel):
         activations: what shares a range in int8-dynamic: a token, as in the other backends, or a whole tensor, which
             is faster and less precise (much less where single features are large).
         threads: of a session; 0 takes `$OMP_NUM_THREADS`, or every core where that is not set.
+        idle_threads: what they do between operators; spinning is for a machine of its own.
         min_features: linears with fewer inputs than this stay as they are in the integer schemes.
     """
 
@@ -67,6 +69,7 @@ class Options(BaseModel):
     opset: int = Field(default=22, ge=18, le=22)
     activations: Literal["token", "tensor"] = "token"
     threads: int = Field(default=0, ge=0)
+    idle_threads: IdleThreads = "sleep"
     min_features: int = Field(default=128, ge=1)
 
 
@@ -101,9 +104,11 @@ def quantize(component: Component, scheme: str, options: Options, layers: Sequen
 
 def lower(captured: Captured, options: Options, out: Path) -> Lowered:
     """Write NAME.onnx, and NAME.onnx.data where the weights are large; see `lowering`."""
+    from gen3dexport.backends.onnx.loading import Requires
     from gen3dexport.backends.onnx.lowering import lower_capture
 
-    return lower_capture(captured, options.opset, options.threads, out)
+    requires = Requires(threads=options.threads, idle_threads=options.idle_threads)
+    return lower_capture(captured, options.opset, requires, out)
 
 
 def load(folder: Path, program: ProgramRecord) -> Program:
@@ -118,3 +123,8 @@ def requires() -> type[Record]:
     from gen3dexport.backends.onnx.loading import Requires
 
     return Requires
+
+
+def runtime() -> str | None:
+    """onnxruntime and its version, where it is installed."""
+    return first_installed(["onnxruntime"])

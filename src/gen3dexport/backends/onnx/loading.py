@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from gen3dexport.backends import Program
+from gen3dexport.backends._idle_threads import IdleThreads
 from gen3dexport.backends._inputs import in_order
 from gen3dexport.backends._running import running
 from gen3dexport.bundle.program import ProgramRecord, required
@@ -26,9 +27,11 @@ class Requires(Record):
 
     Attributes:
         threads: that it computes with; 0 leaves it to the machine.
+        idle_threads: what those do between operators.
     """
 
     threads: int = Field(default=0, ge=0)
+    idle_threads: IdleThreads = "sleep"
 
 
 def load_session(folder: Path, program: ProgramRecord) -> Program:
@@ -43,7 +46,8 @@ def load_session(folder: Path, program: ProgramRecord) -> Program:
     """
     if importlib.util.find_spec("onnxruntime") is None:
         raise MissingError(
-            f"program {program.name}: onnxruntime is not installed; run: pip install 'gen3dexport[onnx]'"
+            f"program {program.name}: onnxruntime is not installed; run: pip install 'gen3dexport[runtime]' (without "
+            "torch), or 'gen3dexport[onnx]'"
         )
     import onnxruntime
 
@@ -52,6 +56,8 @@ def load_session(folder: Path, program: ProgramRecord) -> Program:
     options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
     options.log_severity_level = 3
+    spinning = required(program, Requires).idle_threads == "spin"
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
     if not _has_vnni():
         options.add_session_config_entry("session.x64quantprecision", "1")
     path = folder / program.files[0]

@@ -20,7 +20,7 @@ from gen3dexport.export import Captured
 _INLINE_BYTES = 256 << 20
 
 
-def lower_capture(captured: Captured, opset: int, threads: int, out: Path) -> Lowered:
+def lower_capture(captured: Captured, opset: int, requires: Requires, out: Path) -> Lowered:
     """Write NAME.onnx into `out`, with the weights in NAME.onnx.data when they are large.
 
     Raises:
@@ -57,7 +57,7 @@ def lower_capture(captured: Captured, opset: int, threads: int, out: Path) -> Lo
         raise ExportError(f"{component.name}: ONNX opset {opset} cannot take it: {error}") from error
     model = onnx.load(out / name, load_external_data=False)
     files = (name, f"{name}.data") if large else (name,)
-    return Lowered(files=files, requires=Requires(threads=threads), facts=_facts(model))
+    return Lowered(files=files, requires=requires, facts=_facts(model))
 
 
 def _strip(model: Any) -> None:

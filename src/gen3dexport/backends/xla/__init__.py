@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gen3dexport.backends._packages import missing
+from gen3dexport.backends._packages import first_installed, missing
 from gen3dexport.backends.xla.chips import Requires
 from gen3dexport.backends.xla.compile_tpu import tpu_devices
 from gen3dexport.backends.xla.options import Options
@@ -142,3 +142,8 @@ def _choose_platform() -> None:
     """Keep JAX from waiting for a TPU that is not there: libtpu is installed for its compiler alone."""
     if not tpu_devices():
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+
+def runtime() -> str | None:
+    """JAX and its version, where it is installed."""
+    return first_installed(["jax"])
