@@ -38,11 +38,12 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Variant:
-    """One way of running a network: a target with a scheme, and rules for layers."""
+    """One way of running a network: a target with a scheme, rules for layers, and how strongly it is smoothed."""
 
     target: str
     scheme: str = "fp32"
     rules: Mapping[str, str] = field(default_factory=dict)
+    smoothing: float | None = None
     runs: bool = True  # whether it is timed: a TPU's program runs here for its numbers alone
 
     @property
@@ -55,21 +56,24 @@ class Variant:
         return "int8-static" in (self.scheme, *self.rules.values())
 
 
+_DECODER = {"decoder": "int8-dynamic"}
+_QKV = {**_DECODER, "encoder.blocks.*.attn.qkv": "fp32"}
 FOCUS = {
     "eager fp32": Variant("eager"),
     "executorch fp32": Variant("executorch"),
-    "executorch int8": Variant("executorch", "int8-dynamic", {"decoder": "int8-dynamic"}),
-    "executorch int8, qkv fp32": Variant(
-        "executorch", "int8-dynamic", {"decoder": "int8-dynamic", "encoder.blocks.*.qkv": "fp32"}
-    ),
+    "executorch int8": Variant("executorch", "int8-dynamic", _DECODER),
+    "executorch int8, smoothed": Variant("executorch", "int8-dynamic", _DECODER, 0.5),
+    "executorch int8, qkv fp32": Variant("executorch", "int8-dynamic", _QKV),
     "onnx fp32": Variant("onnx"),
-    "onnx int8": Variant("onnx", "int8-dynamic", {"decoder": "int8-dynamic"}),
+    "onnx int8": Variant("onnx", "int8-dynamic", _DECODER),
+    "onnx int8, smoothed": Variant("onnx", "int8-dynamic", _DECODER, 0.5),
+    "onnx int8, qkv fp32": Variant("onnx", "int8-dynamic", _QKV),
     "cpu-aoti fp32": Variant("cpu-aoti"),
     "cpu-aoti-avx512 fp32": Variant("cpu-aoti-avx512"),
-    "cpu-aoti int8": Variant("cpu-aoti", "int8-dynamic", {"decoder": "int8-dynamic"}),
-    "cpu-aoti-avx512 int8": Variant("cpu-aoti-avx512", "int8-dynamic", {"decoder": "int8-dynamic"}),
+    "cpu-aoti int8, smoothed": Variant("cpu-aoti", "int8-dynamic", _DECODER, 0.5),
+    "cpu-aoti-avx512 int8, smoothed": Variant("cpu-aoti-avx512", "int8-dynamic", _DECODER, 0.5),
     "tpu-v5e fp32": Variant("tpu-v5e", runs=False),
-    "tpu-v5e int8": Variant("tpu-v5e", "int8-dynamic", {"decoder": "int8-dynamic"}, runs=False),
+    "tpu-v5e int8, smoothed": Variant("tpu-v5e", "int8-dynamic", _DECODER, 0.5, runs=False),
     "cuda-sm90 fp32": Variant("cuda-sm90", runs=False),
     "cuda-sm90 fp16": Variant("cuda-sm90", "fp16", runs=False),
 }
@@ -164,7 +168,7 @@ def build(recipe: str, variant: Variant, folder: Path) -> dict[str, Any]:
         known = len(plan.recipe.golden.prompts)
         component = observe(component, declared, states[:known], True, states[known:]).component
     start = time.perf_counter()
-    record = lowered(component, target, variant.scheme, folder, variant.rules)
+    record = lowered(component, target, variant.scheme, folder, variant.rules, variant.smoothing)
     seconds = time.perf_counter() - start
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     (folder / "record.json").write_text(record.model_dump_json())

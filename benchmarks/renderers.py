@@ -311,15 +311,18 @@ def real_weights(content: Content) -> str:
             continue
         took = f"{row['build_seconds']:.0f} s" if "build_seconds" in row else DASH
         far = (small(row["relative"]), f"{row['correlation_least']:.5f}") if "relative" in row else (DASH, DASH)
-        times = (DASH,) * 3
+        times = estimated_ms(row), DASH, DASH
         if "p50_ms" in row:
             times = f"{row['p50_ms']:.1f}", f"{row['ratio']:.2f}", f"{row['cpu_ratio']:.2f}"
-        elif "latency_ms" in row.get("estimates", {}):
-            said = ", ".join(f"{one['value']:.2g} by {one['by']}" for one in row["estimates"]["latency_ms"])
-            times = f"estimated {said}", DASH, DASH
         memory = megabytes(row["peak_memory"]) if row.get("peak_memory") else DASH
         rows.append((row["recipe"], row["variant"], megabytes(row["bytes"]), took, *far, *times, memory))
     return table(head, rows)
+
+
+def estimated_ms(row: Content) -> str:
+    """What a row's backend estimates of a call, each figure with its model; a dash where it estimates nothing."""
+    found = row.get("estimates", {}).get("latency_ms", ())
+    return "estimated " + ", ".join(f"{one['value']:.2g} by {one['by']}" for one in found) if found else DASH
 
 
 def focus_int8(content: Content) -> str:
@@ -384,7 +387,7 @@ def depth(content: Content) -> str:
             continue
         built = (megabytes(row["bytes"]), f"{row['build_seconds']:.0f}", megabytes(row["build_peak_bytes"]))
         if "p50_ms" not in row:
-            rows.append((row["recipe"], row["variant"], *built, *[DASH] * 5))
+            rows.append((row["recipe"], row["variant"], *built, estimated_ms(row), *[DASH] * 4))
             continue
         taken = (f"{row['p50_ms']:.0f}", f"{row['ratio']:.2f}", f"{row['ratio_of_minima']:.2f}")
         memory = megabytes(row["peak_memory"]) if row.get("peak_memory") else DASH

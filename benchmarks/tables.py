@@ -105,7 +105,8 @@ SECTIONS = (
         "depth",
         "Networks of depth at their released sizes",
         "Random weights, one picture of 518 x 518 (Depth Anything 3: 504 x 504). Times are of one call, in turns, and"
-        " memory is above what the process held before loading; building memory is all that the building process held.",
+        " memory is above what the process held before loading; building memory is all that the building process held."
+        " tpu-v5e and cuda-sm90 are compiled here, and nothing ran them.",
         renderers.depth,
     ),
     Section(

@@ -32,6 +32,7 @@ from gen3dexport.observe import Observation, golden_calls, golden_loop, observe
 from gen3dexport.plan import Plan, require_ready
 from gen3dexport.provenance import host, versions
 from gen3dexport.quantization.rules import quantize_by_rules
+from gen3dexport.quantization.smoothing import smoothed
 from gen3dexport.sizing import check_checkpoints, check_rules
 
 OnStage = Callable[[str, str], None]
@@ -169,7 +170,9 @@ def _make(plan: Plan, name: str, states: list[State], on_stage: OnStage, entry: 
     observation = observe(component, declared, before, plan.recipe.golden.assets, others)
     on_stage(name, "quantize")
     rules = plan.rules.get(name, {})
-    component = quantize_by_rules(plan.backend, observation.component, plan.schemes[name], rules, plan.options)
+    scheme, strength = plan.schemes[name], plan.smoothing.get(name)
+    component = smoothed(observation.component, scheme, rules, strength, observation.inputs)
+    component = quantize_by_rules(plan.backend, component, scheme, rules, plan.options)
     (kept := entry / golden.FOLDER).mkdir()
     golden.write_calls(kept, name, golden_calls(observation, component))
     if observation.trajectories and (loop := component.loop) is not None:
@@ -177,8 +180,10 @@ def _make(plan: Plan, name: str, states: list[State], on_stage: OnStage, entry: 
     on_stage(name, "lower")
     (entry / "programs").mkdir()
     lowered = plan.backend.lower(Captured(component), plan.options, entry / "programs")
-    if rules:
-        lowered = replace(lowered, facts={"rules": rules, **lowered.facts})
+    said: dict[str, Any] = {"rules": rules} if rules else {}
+    if strength is not None:
+        said["smoothing"] = strength
+    lowered = replace(lowered, facts={**said, **lowered.facts})
     if any(role_of(extra) == "sampler" for extra in lowered.extra):
         after = observation.states[0] if plan.recipe.golden.assets else None
         golden.write_loop(kept, name, golden_loop(component, declared, states[0], after))
@@ -229,6 +234,7 @@ def _key_parts(plan: Plan, name: str, states: list[State]) -> Mapping[str, Any]:
         "assets": plan.recipe.golden.assets,
         "scheme": plan.schemes[name],
         "rules": list(plan.rules.get(name, {}).items()),
+        "smoothing": plan.smoothing.get(name),
         "backend": plan.target.backend,
         "options": plan.options.model_dump(mode="json"),
         "states": [{k: _array_digest(v) for k, v in sorted(state.items())} for state in states],

@@ -85,6 +85,13 @@ class Observation:
     trajectories: tuple[np.ndarray, ...] = ()
     rows: int | None = None
 
+    @property
+    def inputs(self) -> list[dict[str, torch.Tensor]]:
+        """What the kept calls took, by name, in the order of the component's inputs."""
+        return [
+            {key: torch.from_numpy(np.array(taken[key])) for key in self.component.inputs} for taken, _ in self.calls
+        ]
+
 
 def observe(
     component: Component,

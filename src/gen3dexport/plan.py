@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
@@ -37,6 +37,7 @@ class Plan:
         declared: the pipeline's components by name, in the order they run.
         schemes: quantization scheme by component, in the order the components run.
         rules: exceptions to it by component, pattern -> scheme; only components that have some.
+        smoothing: strength of smoothing by component; only those that are smoothed.
         allow_pickle: whether weights may be read from a pickle (tensors only) where there is no safetensors file.
     """
 
@@ -51,6 +52,7 @@ class Plan:
     schemes: dict[str, str]
     rules: dict[str, dict[str, str]]
     allow_pickle: bool = False
+    smoothing: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def reading(self) -> Reading:
@@ -180,12 +182,13 @@ def make_plan(recipe: Recipe, target: Target, allow_pickle: bool = False) -> Pla
         schemes=schemes,
         rules=rules,
         allow_pickle=allow_pickle,
+        smoothing={name: s for name in declared if (s := recipe.smoothing(name)) is not None},
     )
     reason = getattr(backend, "NO_BATCHED_GUIDANCE", None)
-    for field in (d.batched for d in declared.values() if reason and d.batched):
-        problems.append(f"{recipe.name} on {target.name}: {field}: batched is refused: {reason}")
-    for field, scheme in _asked(plan):
-        where = f"{recipe.name} on {target.name}: {field}"
+    for knob in (d.batched for d in declared.values() if reason and d.batched):
+        problems.append(f"{recipe.name} on {target.name}: {knob}: batched is refused: {reason}")
+    for key, scheme in _asked(plan):
+        where = f"{recipe.name} on {target.name}: {key}"
         if (why := backends.refused_for(backend, scheme, plan.options)) is not None:
             others = [s for s in backend.SCHEMES if backends.refused_for(backend, s, plan.options) is None]
             remedy = "" if "; use " in why else f"; use one of {', '.join(others)}"

@@ -16,6 +16,7 @@ from gen3dexport.plan import Plan
 from gen3dexport.quantization.quantize import check_takes, convolutions
 from gen3dexport.quantization.rules import exceptions
 from gen3dexport.quantization.schemes import SCHEMES
+from gen3dexport.quantization.smoothing import pairs
 
 
 def describe(plan: Plan) -> dict[str, Any]:
@@ -67,10 +68,10 @@ def check_checkpoints(plan: Plan) -> None:
 
 
 def check_rules(plan: Plan) -> None:
-    """Check every rule of a plan against its component's shapes, before any weight is read.
+    """Check every rule of a plan, and what it smooths, against its component's shapes, before any weight is read.
 
     Raises:
-        UsageError: with every rule that matches nothing.
+        UsageError: with every rule that matches nothing, and every component that has nothing to smooth.
     """
     problems = []
     for name, rules in plan.rules.items():
@@ -79,6 +80,12 @@ def check_rules(plan: Plan) -> None:
             exceptions(component, rules)
         except UsageError as error:
             problems += [f"recipe {plan.recipe.name}: {line}" for line in str(error).splitlines()]
+    for name in plan.smoothing:
+        if not pairs(plan.declared[name].load(plan.weights, "shapes")):
+            problems.append(
+                f"recipe {plan.recipe.name}: components.{name}.smoothing: it has no norm that linear layers alone "
+                "read; leave smoothing out"
+            )
     if problems:
         raise UsageError.of(problems)
 

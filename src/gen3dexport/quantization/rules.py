@@ -16,7 +16,7 @@ from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
 from gen3dexport.quantization.int8_embedding import Int8Embedding
 from gen3dexport.quantization.quantize import HALVES, InDtype, default_layers
-from gen3dexport.quantization.schemes import OF_EMBEDDINGS
+from gen3dexport.quantization.schemes import OF_EMBEDDINGS, SCHEMES
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)
 
@@ -87,6 +87,13 @@ def _fits(names: Sequence[str], parts: Sequence[str]) -> bool:
     if parts[0] == "**":
         return _fits(names, parts[1:]) or _fits(names[1:], parts)
     return fnmatchcase(names[0], parts[0]) and _fits(names[1:], parts[1:])
+
+
+def per_token(component: Component, scheme: str, rules: Mapping[str, str]) -> set[str]:
+    """Names of the layers that `scheme` with its exceptions gives a scheme that rounds what they read."""
+    chosen = exceptions(component, rules)
+    default = default_layers(component, scheme) if SCHEMES[scheme].per_token else []
+    return {n for n in default if n not in chosen} | {n for n, own in chosen.items() if SCHEMES[own].per_token}
 
 
 def quantize_by_rules(

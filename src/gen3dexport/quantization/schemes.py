@@ -19,6 +19,7 @@ class Scheme:
         group: inputs of a layer that share a scale; 0 where an output channel has one scale.
         multiple: what a layer's inputs must be a multiple of.
         calibrated: whether ranges of activations are observed before quantizing.
+        per_token: whether linear layers round what they read, with a scale for each token.
         embeddings: whether embeddings that a rule names take it: their rows have a scale each.
         compute: least compute capability of a CUDA GPU whose matrix units take its products, e.g. 89; 0 for any.
     """
@@ -30,6 +31,7 @@ class Scheme:
     group: int = 0
     multiple: int = 1
     calibrated: bool = False
+    per_token: bool = False
     embeddings: bool = False
     compute: int = 0
 
@@ -43,7 +45,11 @@ SCHEMES: Mapping[str, Scheme] = {
     "fp16": Scheme(f"repeated blocks in float16, {_BLOCKS}", "blocks", 2, half="float16"),
     "bf16": Scheme(f"repeated blocks in bfloat16, {_BLOCKS}", "blocks", 2, half="bfloat16"),
     "int8-dynamic": Scheme(
-        f"{_LINEARS} int8 weights per channel, int8 activations per token", "linears", 1, embeddings=True
+        f"{_LINEARS} int8 weights per channel, int8 activations per token",
+        "linears",
+        1,
+        embeddings=True,
+        per_token=True,
     ),
     "int8-weight": Scheme(
         f"{_LINEARS} int8 weights per channel, activations as they are", "linears", 1, embeddings=True
@@ -60,6 +66,7 @@ SCHEMES: Mapping[str, Scheme] = {
         "linears",
         1,
         multiple=16,  # of both widths of a layer, for the matrix unit
+        per_token=True,
         compute=89,
     ),
     "int4-dynamic": Scheme(
@@ -68,6 +75,7 @@ SCHEMES: Mapping[str, Scheme] = {
         0.5 + 2 / _GROUP,  # a half-precision scale for each group
         group=_GROUP,
         multiple=_GROUP,
+        per_token=True,
     ),
     "int4-weight": Scheme(
         f"{_LINEARS} int4 weights in groups of {_GROUP}, activations as they are",

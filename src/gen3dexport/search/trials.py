@@ -24,6 +24,7 @@ from gen3dexport.plan import Plan
 from gen3dexport.quantization.calibration import CONVOLUTIONS
 from gen3dexport.quantization.rules import generic, layers_of, quantize_by_rules
 from gen3dexport.quantization.schemes import CALIBRATED, OF_EMBEDDINGS, SCHEMES
+from gen3dexport.quantization.smoothing import smoothed
 
 Rules = Mapping[str, str]
 
@@ -81,7 +82,9 @@ class Trials:
             own = self.observations[name].component
             twin = replace(own, module=copy.deepcopy(own.module))
             backend, options = self.plan.backend, self.plan.options
-            made = quantize_by_rules(backend, twin, choice.scheme, dict(choice.rules), options)
+            rules, strength = dict(choice.rules), self.plan.smoothing.get(name)
+            twin = smoothed(twin, choice.scheme, rules, strength, self.observations[name].inputs)
+            made = quantize_by_rules(backend, twin, choice.scheme, rules, options)
             self._tried = {key: kept for key, kept in self._tried.items() if key[0] != name}
             self._tried[name, choice] = made
         return self._tried[name, choice]

@@ -14,6 +14,7 @@ from gen3dexport.export import Captured
 from gen3dexport.models.component import Component
 from gen3dexport.plan import backend_options
 from gen3dexport.quantization.rules import quantize_by_rules
+from gen3dexport.quantization.smoothing import smoothed
 
 
 def through(
@@ -25,12 +26,18 @@ def through(
 
 
 def lowered(
-    component: Component, target: Target, scheme: str, folder: Path, rules: Mapping[str, str] | None = None
+    component: Component,
+    target: Target,
+    scheme: str,
+    folder: Path,
+    rules: Mapping[str, str] | None = None,
+    smoothing: float | None = None,
 ) -> ProgramRecord:
     """The record of `component`'s program, written into `folder`; quantizes the component in place.
 
     Args:
         rules: schemes of single layers by pattern, see `quantization.rules`.
+        smoothing: its strength, see `quantization.smoothing`.
 
     Raises:
         MissingError: when the target's tools are not here.
@@ -42,6 +49,7 @@ def lowered(
     if scheme not in backend.SCHEMES:
         raise UsageError(f"target {target.name}: scheme {scheme!r}: {backend.REFUSED.get(scheme, 'unknown')}")
     if scheme != "fp32" or rules:
+        component = smoothed(component, scheme, rules or {}, smoothing)
         component = quantize_by_rules(backend, component, scheme, rules or {}, options)
     inputs, outputs = specs(component.inputs), specs(component.run())
     made = backend.lower(Captured(component), options, folder)

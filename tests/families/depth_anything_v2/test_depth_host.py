@@ -147,6 +147,8 @@ def test_sizes_are_an_edge_or_two(tmp_path: Path) -> None:
         ({"depth_estimation_type": "metric", "max_depth": None}, "max_depth is missing"),
         ({"depth_estimation_type": "both"}, "depth_estimation_type"),
         ({"num_hidden_layers": 12, "out_indices": [9, 10, 11, 12]}, "as in Depth Anything V1"),
+        ({"net": {}}, "of Depth Anything 3; use the family depth_anything_3"),
+        ({"points_head": {}}, "of MoGe-2; use the family moge_2"),
     ],
 )
 def test_bad_configurations(fields: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -31,11 +31,11 @@ def published_shapes(model: Model) -> dict[str, tuple[int, ...]]:
         return {name: tuple(value.shape) for name, value in named(Released(model).state_dict()).items()}
 
 
-def tiny_state(seed: int = 0) -> dict[str, np.ndarray]:
+def tiny_state(seed: int = 0, model: Model = MODEL) -> dict[str, np.ndarray]:
     """Every tensor by its released name; running variances are positive."""
     rng = np.random.default_rng(seed)
     state = {}
-    for name, shape in published_shapes(MODEL).items():
+    for name, shape in published_shapes(model).items():
         value = rng.standard_normal(shape) * (0.3 if len(shape) == 1 else np.sqrt(2 / max(shape[-1], 8)))
         state[name] = (np.abs(value) + 0.5 if name.endswith("running_var") else value).astype(np.float32)
     for name in state:

@@ -113,6 +113,7 @@ def test_the_map_has_the_size_that_is_asked(weights: Path) -> None:
         (Request("a chair"), "prompt: this model tells what matters in a photograph alone"),
         (Request(features=np.zeros((1, 2), np.float32)), "features: this model takes a photograph"),
         (Request(image=np.zeros((0, 4, 3), np.uint8)), "image: needs uint8"),
+        (Request(image=np.zeros((1, 1, 3), np.uint8)), "is 1 x 1 pixels"),
         (Request(image="/no/such/file.png"), "not a readable image"),
     ],
 )

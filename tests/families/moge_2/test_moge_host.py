@@ -15,6 +15,7 @@ from moge_tiny import GOLDEN, checkpoint, recipe
 from PIL import Image
 
 from gen3dexport.assets.depth_map import DepthMap
+from gen3dexport.documents.shipped import shipped
 from gen3dexport.errors import UsageError
 from gen3dexport.models import Request
 from gen3dexport.models import moge_2 as family
@@ -164,6 +165,16 @@ def test_bad_configurations(part: str, value: Any, message: str, tmp_path: Path)
     path.write_text(json.dumps(config))
     with pytest.raises(UsageError, match=message):
         family.read_settings(tmp_path, family.Knobs(), False)
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [("Depth-Anything-V2-Small", "of Depth Anything V2; use the family depth_anything_v2"),
+     ("DA3-Small", "of Depth Anything 3; use the family depth_anything_3")],
+)  # fmt: skip
+def test_configurations_of_other_families_are_named(folder: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        family.read_settings(shipped("weights") / folder, family.Knobs(), True)
 
 
 def test_bad_requests(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from gen3dexport.documents.json_file import read_json
 from gen3dexport.documents.record import Record, told
 from gen3dexport.errors import UsageError
+from gen3dexport.models.whose_configuration import refuse_others
 
 CONFIG = "config.json"
 """The file that every checkpoint folder has."""
@@ -185,5 +186,4 @@ def _refuse_others(data: Mapping[str, Any], name: str, where: str) -> None:
     width = net.get("embed_dim") if isinstance(net, Mapping) else None
     if "giant" in name.lower() or width == _GIANT or (isinstance(net, Mapping) and net.get("name") == "vitg"):
         raise UsageError(f"{where}: of the giant model, which is not implemented; give small, base or large")
-    if "backbone_config" in data or "depth_estimation_type" in data:
-        raise UsageError(f"{where}: of Depth Anything V2; use the family depth_anything_v2")
+    refuse_others(data, "depth_anything_3", where)

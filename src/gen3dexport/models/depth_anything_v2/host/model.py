@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from gen3dexport.documents.json_file import read_json
 from gen3dexport.documents.record import Record, told
 from gen3dexport.errors import UsageError
+from gen3dexport.models.whose_configuration import refuse_others
 
 CONFIG = "config.json"
 """The file that every checkpoint folder has."""
@@ -112,6 +113,7 @@ def parse_model(data: Mapping[str, Any], where: str) -> Model:
     Raises:
         UsageError: as `read_model` does.
     """
+    refuse_others(data, "depth_anything_v2", where)
     backbone = data.get("backbone_config")
     nested = dict(_BACKBONE, **backbone) if isinstance(backbone, Mapping) else dict(data)
     _check_fixed(data, _FIXED, where)

@@ -38,11 +38,13 @@ def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
     """The photograph as the network takes it, and where in that it lies.
 
     Raises:
-        UsageError: for a request without a picture, or with more than that.
+        UsageError: for a request without a picture, with more than that, or with one of a single pixel.
     """
     named = request.stand_in and request.image is None and request.prompt in PHOTOGRAPHS
     image = photograph(request.prompt) if named else image_of(request, "tells what matters in a photograph")
     found = fitted(image, settings.size)
+    if max(found.size) < 2:
+        raise UsageError("image: is 1 x 1 pixels; a photograph has more")
     square = xp.asarray(normalised(found.pixels))
     return {"image": square, "box": np.asarray(found.box), "size": np.asarray(found.size)}
 

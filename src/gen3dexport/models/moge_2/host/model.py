@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from gen3dexport.documents.json_file import read_json
 from gen3dexport.documents.record import Record, told
 from gen3dexport.errors import UsageError
+from gen3dexport.models.whose_configuration import refuse_others
 
 CONFIG = "config.json"
 """The file that every checkpoint folder has: the entry `model_config` of the release's model.pt."""
@@ -130,8 +131,9 @@ def parse_model(data: Mapping[str, Any], where: str) -> Model:
     """The model of a configuration.
 
     Raises:
-        UsageError: when it is none, or asks for what is not implemented.
+        UsageError: when it is none, is of another family, or asks for what is not implemented.
     """
+    refuse_others(data, "moge_2", where)
     try:
         return Model(**data)
     except ValidationError as error:
