@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from torch import nn
 
-from gen3dexport.models.golden import Golden
 from gen3dexport.models.flow_sampler import Schedule, sample
+from gen3dexport.models.golden import Golden
 from gen3dexport.models.trellis.host.voxel_tables import Coords, padded, subdivided
 from gen3dexport.models.trellis.networks.golden_sets import read_golden as read
 from gen3dexport.models.trellis.networks.host_agreement import (

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from gen3dexport.assets.gaussian_files import ply_rows
 from gen3dexport.errors import UsageError
+from gen3dexport.models.flow_sampler import Schedule
 from gen3dexport.models.trellis.host import flexicubes as dual
 from gen3dexport.models.trellis.host import mesh_features
 from gen3dexport.models.trellis.host.gaussian_attributes import Representation, attributes, perturbation, raw_fields
 from gen3dexport.models.trellis.host.radiance_field import Factors, radiance_field
-from gen3dexport.models.flow_sampler import Schedule
 from gen3dexport.models.trellis.host.voxel_tables import Coords, coarsening, neighbours, subdivided
 from gen3dexport.models.trellis.host.window_tables import labels, windows
 from gen3dexport.models.trellis.networks import sparse_layers

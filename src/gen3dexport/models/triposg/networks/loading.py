@@ -119,7 +119,7 @@ def _component(name: str, network: nn.Module, settings: Settings) -> Component:
     schedule, loop = settings.schedule, None
     if name == "flow":
         times = tuple(1000 * t for t in schedule.times[:-1])
-        loop = Euler(times, schedule.moves, schedule.weights)
+        loop = Euler.of(schedule, times)
     return Component(name, network, {}, (OUTPUTS[name],), stack=getattr(network, "stack", None), loop=loop)
 
 
