@@ -42,9 +42,9 @@ def embed_kit(
         raise UsageError(f"{place}: lies in the bundle, whose files are fixed; name a place outside, e.g. kit")
     check_out(place, INDEX, "kit")
     from gen3dexport.host_steps.make_kit import declared_steps, make_kit
-    from gen3dexport.runtime import load
+    from gen3dexport.runtime.pipeline import verified
 
-    loaded = load(folder)
+    loaded = verified(folder, reports=False)
     declared_steps(loaded)
     kit = make_kit(loaded, place)
     said = {"kit": str(place), "bundle": str(folder), "requests": [r.prompt for r in kit.requests]}

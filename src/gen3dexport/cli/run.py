@@ -257,7 +257,11 @@ def _with(
     from gen3dexport.runtime import load, load_isolated
 
     while True:
-        with load_isolated(bundle, conditions) if isolate else nullcontext(load(bundle, conditions)) as loaded:
+        with (
+            load_isolated(bundle, conditions)
+            if isolate
+            else nullcontext(load(bundle, conditions, remember=False)) as loaded
+        ):
             say_limits(loaded.manifest.recipe["name"], loaded.manifest.licences)
             if loaded.manifest.random_weights:
                 raise UsageError(f"{bundle}: was built with random weights, for sizing; its assets would mean nothing")

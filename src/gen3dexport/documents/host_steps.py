@@ -149,17 +149,22 @@ class CallProgram(Record):
 
 
 class FlowStep(Record):
-    """One Euler step of a sampler.
+    """One step of a sampler.
 
     Attributes:
         time: what the network is told, in its own unit.
         dt: how far the latent moves along the velocity: t before the step less t after it.
         weight: w in v = w * conditional - (w - 1) * unconditional; at 1 the conditional branch is called alone.
+        reuse: that it is called alone at another weight, too: v = conditional + (w - 1) * difference, where the
+            difference, conditional - unconditional, is that of the last step that called both.
+        previous: p in direction = (1 + p) * v - p * v of the step before; at 0 the direction is v.
     """
 
     time: Number
     dt: Number
     weight: Number
+    reuse: bool = False
+    previous: Number = 0.0
 
 
 class OneProgram(Record):
@@ -170,7 +175,7 @@ class OneProgram(Record):
 
 
 class FlowEuler(Record):
-    """A flow's sampler loop with guidance: x = x - dt * v for every step.
+    """A flow's sampler loop with guidance: x = x - dt * direction for every step.
 
     Attributes:
         noise: value that x begins with; output: value of x after the last step.
@@ -202,6 +207,13 @@ class FlowEuler(Record):
     def _branches_are_alike(self) -> Self:
         if set(self.conditional) != set(self.unconditional):
             raise ValueError("conditional and unconditional: need the same inputs")
+        made = False
+        for number, step in enumerate(self.steps):
+            if step.reuse and not made:
+                raise ValueError(f"steps.{number}: reuses a difference, and no step before it makes one")
+            if step.previous and not number:
+                raise ValueError("steps.0: takes the velocity before, and there is none")
+            made = made or (step.weight != 1 and not step.reuse)
         if set(self.join) != (set(self.conditional) if self.batch == 2 else set()):
             raise ValueError("join: needs an axis for each input of a branch where batch is 2, and none where it is 1")
         return self

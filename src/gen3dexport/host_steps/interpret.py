@@ -161,12 +161,19 @@ def _flow(step: FlowEuler, values: Arrays, programs: Programs, on_latent: OnLate
         return (v[:1], v[1:]) if guided else (v[:1],)
 
     x = values[step.noise]
-    for number, euler in enumerate(step.steps):
-        conditional, *other = velocities(x, euler.time, euler.weight != 1)
+    difference = before = np.zeros_like(x)
+    for number, one in enumerate(step.steps):
+        conditional, *other = velocities(x, one.time, one.weight != 1 and not one.reuse)
         v = conditional
         if other:
-            v = np.float32(euler.weight) * conditional - np.float32(euler.weight - 1) * other[0]
-        x = x - np.float32(euler.dt) * v
+            v = np.float32(one.weight) * conditional - np.float32(one.weight - 1) * other[0]
+            difference = conditional - other[0]
+        elif one.reuse:
+            v = conditional + np.float32(one.weight - 1) * difference
+        direction = v
+        if one.previous:
+            direction = np.float32(1 + one.previous) * v - np.float32(one.previous) * before
+        x, before = x - np.float32(one.dt) * direction, v
         on_latent(step.output, number, x)
     return x
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
+    from gen3dexport.models.flow_sampler import Schedule
     from gen3dexport.models.ranges import Ranges
 
 T = TypeVar("T")
@@ -23,7 +24,10 @@ class Call(NamedTuple):
         time: what the network gets as `t`.
         share: factor of its answer.
         negative: whether it is under the negative condition.
-        last: whether the step ends with it: x <- x - move * velocity.
+        last: whether the step ends with it: x <- x - move * ((1 + previous) * velocity - previous * the one before).
+        fresh: whether the difference of the branches begins anew with it: difference <- share 1 of its answer.
+        again: factor of the difference in the step's velocity, where the step does not call the negative branch.
+        previous: weight of the velocity before.
     """
 
     time: float
@@ -31,18 +35,24 @@ class Call(NamedTuple):
     negative: bool
     move: float
     last: bool
+    fresh: bool = False
+    again: float = 0.0
+    previous: float = 0.0
 
 
 @dataclass(frozen=True)
 class Euler:
     """A sampler loop around a component, for backends that can put the loop inside one program.
 
-    Step i: v = c_i * f(x, timestep_i, cond) - (c_i - 1) * f(x, timestep_i, neg_cond); x <- x - dt_i * v.
+    Step i: v = c_i * f(x, timestep_i, cond) - (c_i - 1) * f(x, timestep_i, neg_cond); x <- x - dt_i * v. A step that
+    reuses guidance or the velocity before is one of `gen3dexport.models.flow_sampler.Step`.
 
     Attributes:
         timesteps: what the network gets as `t` at each step (already times 1000).
         dts: t_i - t_{i+1} of each step; negated where v points from noise to data.
         guidance: c_i of each step: 1 + guidance scale inside the guidance interval, 1 outside (no second call).
+        reuse: of each step, whether it takes the last difference of the branches; previous: weight of the velocity
+            before it. Empty where no step does.
         state: name of the input that the loop carries; time: name of the timestep input; cond: name of the condition.
     """
 
@@ -52,6 +62,27 @@ class Euler:
     state: str = "x"
     time: str = "t"
     cond: str = "cond"
+    reuse: tuple[bool, ...] = ()
+    previous: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, schedule: Schedule, timesteps: tuple[float, ...], cond: str = "cond") -> Euler:
+        """The loop of a sampler's schedule; `timesteps` are what the network gets as `t`."""
+        plan = schedule.plan
+        reuse, previous = tuple(s.reuse for s in plan), tuple(s.previous for s in plan)
+        return cls(
+            timesteps,
+            schedule.moves,
+            schedule.weights,
+            cond=cond,
+            reuse=reuse if any(reuse) else (),
+            previous=previous if any(previous) else (),
+        )
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a step needs more of the steps before than the state: a difference or a velocity."""
+        return bool(self.reuse or self.previous)
 
     @property
     def calls(self) -> tuple[Call, ...]:
@@ -59,12 +90,17 @@ class Euler:
 
         A program that loops over calls holds the network once, and no step pays for guidance that it does not use.
         """
+        none = (0,) * len(self.timesteps)
+        steps = zip(self.timesteps, self.dts, self.guidance, self.reuse or none, self.previous or none, strict=True)
         found = []
-        for time, dt, weight in zip(self.timesteps, self.dts, self.guidance, strict=True):
+        for time, dt, weight, reuse, previous in steps:
             guided = not math.isclose(weight, 1.0, rel_tol=0, abs_tol=1e-12)
-            found.append(Call(time, weight, False, dt, not guided))
-            if guided:
-                found.append(Call(time, 1 - weight, True, dt, True))
+            if guided and not reuse:
+                found.append(Call(time, weight, False, dt, False, fresh=True))
+                found.append(Call(time, 1 - weight, True, dt, True, previous=previous))
+            else:
+                share, again = (1.0, weight - 1) if guided else (weight, 0.0)
+                found.append(Call(time, share, False, dt, True, again=again, previous=previous))
         return tuple(found)
 
     def outer(self, inputs: Mapping[str, T]) -> dict[str, T]:

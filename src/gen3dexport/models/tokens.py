@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -40,18 +41,25 @@ def tokenize(
     return row, (np.arange(length) < len(ids)).astype(np.int64)[None]
 
 
+@lru_cache(maxsize=4)
+def _reader(content: bytes) -> Any:
+    """The tokenizer of a file's content, which alone decides whether it was made before: half of a prompt's time."""
+    from tokenizers import Tokenizer
+
+    reader = Tokenizer.from_buffer(content)
+    reader.no_truncation()
+    reader.no_padding()
+    return reader
+
+
 def token_ids(prompt: str, tokenizer: Path) -> list[int]:
     """Start mark, words, end mark: as many as there are. Warns of words that the encoder has no token for.
 
     Raises:
         VerificationError: when the tokenizer is none, or sets no marks.
     """
-    from tokenizers import Tokenizer
-
     try:
-        reader = Tokenizer.from_file(str(tokenizer))
-        reader.no_truncation()
-        reader.no_padding()
+        reader = _reader(tokenizer.read_bytes())
         read = reader.encode(prompt)
     except Exception as error:  # the library's own types derive from Exception alone; the cause is kept
         raise VerificationError(f"{tokenizer}: no tokenizer can be made of it ({error}); copy it again") from error

@@ -1,6 +1,7 @@
-"""Conditions on disk: what a bundle's encoder made of a prompt or an image, so that its next asset skips the encoder.
+"""Conditions kept: what a bundle's encoder made of a prompt or an image, so that its next asset skips the encoder.
 
-An entry is keyed by SHA-256 of the encoder's program files and of the bytes of its inputs, neither of which is in it.
+They lie in memory for as long as a bundle is loaded, or on disk. An entry is keyed by SHA-256 of the encoder's program
+files and of the bytes of its inputs, neither of which is in it.
 Entries that cannot be read, or are not what was written, count as absent and are written anew.
 """
 
@@ -9,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -92,6 +95,30 @@ class ConditionCache:
             total -= stat.st_size
 
 
+@dataclass(frozen=True)
+class LastConditions:
+    """The last named arrays by key, in memory: the empty prompt's among them, which every asset needs."""
+
+    most: int = 8
+    entries: OrderedDict[str, Arrays] = field(default_factory=OrderedDict)
+    lock: Any = field(default_factory=Lock)
+
+    def find(self, key: str) -> Arrays | None:
+        """The entry of that key, if it is there; marks it as used."""
+        with self.lock:
+            if key in self.entries:
+                self.entries.move_to_end(key)
+            return self.entries.get(key)
+
+    def store(self, key: str, arrays: Arrays) -> None:
+        """Keep an entry; the least recently used goes."""
+        with self.lock:
+            self.entries[key] = arrays
+            self.entries.move_to_end(key)
+            while len(self.entries) > self.most:
+                self.entries.popitem(last=False)
+
+
 def digest(arrays: Arrays) -> str:
     """SHA-256 of the names, types, shapes and bytes of arrays."""
     found = hashlib.sha256()
@@ -113,7 +140,7 @@ class CachedProgram:
 
     record: ProgramRecord
     identity: str
-    cache: ConditionCache
+    cache: ConditionCache | LastConditions
     load: Callable[[], Program]
     xp: Any
     to_numpy: Callable[[Mapping[str, Any]], dict[str, np.ndarray]]
@@ -126,7 +153,8 @@ class CachedProgram:
         found = self.cache.find(key)
         if found is None or any(name not in found for name in self.record.outputs):
             self.calls += 1
-            found = self.to_numpy(self.load()(inputs))
+            answer = self.to_numpy(self.load()(inputs))
+            found = {name: value.copy() for name, value in answer.items()}  # a runtime may use its memory again
             self.cache.store(key, found)
         else:
             self.cached += 1

@@ -249,7 +249,7 @@ def load_isolated(folder: str | Path, conditions: str | Path | None = None) -> I
     Use it in a `with` block, or `close` it. Calls of several threads wait for each other.
 
     Args:
-        conditions: as for `load`.
+        conditions: a folder where encoders' answers are kept, as for `load`; None to run the encoder always.
 
     Raises:
         UsageError: when the folder is not a bundle.

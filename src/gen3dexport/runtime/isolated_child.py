@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
             with warnings.catch_warnings(record=True) as heard:
                 try:
                     if asked["do"] == "open":
-                        loaded = load(folder, asked["conditions"])
+                        loaded = load(folder, asked["conditions"], remember=False)
                     assert loaded is not None, "open comes first"
                     _do(loaded, asked, scratch)
                     encoders = loaded.encoders if loaded.programs else {}  # which loads a program

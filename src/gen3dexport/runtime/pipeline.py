@@ -27,7 +27,7 @@ from gen3dexport.models import Family, Request
 from gen3dexport.models.declaration import Declaration, State
 from gen3dexport.models.run_fields import with_run_fields
 from gen3dexport.runtime import forks
-from gen3dexport.runtime.condition_cache import CachedProgram, ConditionCache
+from gen3dexport.runtime.condition_cache import CachedProgram, ConditionCache, LastConditions
 
 
 @dataclass
@@ -43,7 +43,7 @@ class LoadedBundle:
     folder: Path
     manifest: Manifest
     programs: dict[str, Program] = field(default_factory=dict)
-    conditions: ConditionCache | None = None
+    conditions: ConditionCache | LastConditions | None = None
 
     @cached_property
     def family(self) -> Family:
@@ -302,19 +302,24 @@ def require_mesh(folder: Path, kinds_made: Sequence[str]) -> None:
         raise UsageError(f"{folder}: makes {', '.join(kinds_made)}, no mesh; use generate_assets")
 
 
-def load(folder: str | Path, conditions: str | Path | None = None) -> LoadedBundle:
+def load(folder: str | Path, conditions: str | Path | None = None, remember: bool = True) -> LoadedBundle:
     """A bundle, its digests checked before any byte reaches a vendor runtime.
 
     Args:
         conditions: a folder where encoders' answers are kept, so that a prompt or image that was seen before needs no
-            encoder (see `condition_cache`); None to run the encoder always.
+            encoder (see `condition_cache`).
+        remember: whether the last answers are kept in memory, where no folder is given: the empty prompt's is always
+            the same. False runs the encoder always.
 
     Raises:
         UsageError: when the folder is not a bundle.
         VerificationError: when it was changed, is of a newer format, or says what its family does not take.
     """
     loaded = verified(Path(folder), reports=False)
-    loaded.conditions = None if conditions is None else ConditionCache(Path(conditions))
+    if conditions is not None:
+        loaded.conditions = ConditionCache(Path(conditions))
+    elif remember:
+        loaded.conditions = LastConditions()
     return loaded
 
 

@@ -40,7 +40,7 @@ from gen3dexport.reports.records import (
     Quality,
     Unmeasured,
 )
-from gen3dexport.runtime.pipeline import LoadedBundle, load, to_numpy
+from gen3dexport.runtime.pipeline import LoadedBundle, to_numpy, verified
 from gen3dexport.tensor_error import tensor_error
 from gen3dexport.trajectory import trajectory
 from gen3dexport.validation.drift import Watched, snr_db
@@ -56,7 +56,7 @@ def measure_bundle(folder: Path, out: Path) -> Measurement:
 
     The assets go to `golden.ASSETS` in `out`.
     """
-    loaded = load(folder)
+    loaded = verified(folder, reports=False)
     measure = Measure(**loaded.manifest.target["measure"])
     _warm_runtime(loaded)
     programs = {p.name: _measure_program(loaded, p, measure) for p in loaded.manifest.programs}

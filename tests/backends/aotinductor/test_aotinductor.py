@@ -17,6 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import flow_schedules
+import numpy as np
 import pytest
 import torch
 from lowering import make_shallow
@@ -36,6 +38,7 @@ from gen3dexport.bundle.program import Lowered, ProgramRecord, program_record, s
 from gen3dexport.errors import ExportError, MissingError, UsageError, VerificationError
 from gen3dexport.export import Captured, export_module
 from gen3dexport.models.component import Component
+from gen3dexport.models.flow_sampler import sample
 from gen3dexport.models.trellis.networks.golden_sets import read_golden
 from gen3dexport.networks.bert import BertTokenEncoder
 from gen3dexport.plan import backend_options, read_target
@@ -595,6 +598,16 @@ def test_sampler_is_one_program(
     inputs = {"x": tensors["in.noise"], "cond": tensors["in.cond"], "neg_cond": tensors["in.neg_cond"]}
     found = torch.as_tensor(program({k: program.xp.asarray(v.numpy()) for k, v in inputs.items()})["x"])
     torch.testing.assert_close(found, tensors["out.samples"], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", flow_schedules.SCHEDULES)
+def test_loop_of_a_program_is_the_hosts(name: str) -> None:
+    component, loop = flow_schedules.network(name)
+    assert loop.remembers == (name != "euler")
+    whole = sampler(component, loop)
+    given = {**whole.inputs, "neg_cond": torch.from_numpy(flow_schedules.CONDITIONS[False])}
+    expected = sample(flow_schedules.velocity, flow_schedules.NOISE, flow_schedules.SCHEDULES[name])
+    np.testing.assert_allclose(whole.run(given)["x"].numpy(), expected, rtol=2e-6, atol=1e-6)
 
 
 @needs_cuda_tools

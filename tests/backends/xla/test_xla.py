@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import flow_schedules
 import numpy as np
 import pytest
 import torch
@@ -33,10 +34,12 @@ from gen3dexport.backends.xla.hlo import cycles  # noqa: E402
 from gen3dexport.backends.xla.network import network  # noqa: E402
 from gen3dexport.backends.xla.operators import convolution, einsum_attention, lowerings  # noqa: E402
 from gen3dexport.backends.xla.roofline import roofline  # noqa: E402
+from gen3dexport.backends.xla.sampler import sample as sampled  # noqa: E402
 from gen3dexport.bundle.program import Lowered, ProgramRecord, TensorSpec, program_record  # noqa: E402
 from gen3dexport.errors import ExportError, MissingError, UsageError, VerificationError  # noqa: E402
 from gen3dexport.export import Captured  # noqa: E402
 from gen3dexport.models.component import Component  # noqa: E402
+from gen3dexport.models.flow_sampler import sample  # noqa: E402
 from gen3dexport.models.trellis.networks.golden_sets import read_golden  # noqa: E402
 
 OFF = {"compile": False}
@@ -188,6 +191,20 @@ def test_schemes_agree_with_their_eager_form(scheme: str, floor: float, tmp_path
     products = re.findall(r"dot_general .*: \(tensor<[\dx]*xi8>, tensor<[\dx]*xi8>\) -> tensor<[\dx]*xi32>", text)
     assert bool(products) is (scheme == "int8-dynamic") and "ui8" not in text
     assert case.lowered.facts["weights_bytes"] < 0.65 * 4 * component("ss_flow_patch2").parameters
+
+
+@pytest.mark.parametrize("name", flow_schedules.SCHEDULES)
+def test_loop_of_a_program_is_the_hosts(name: str) -> None:
+    _, loop = flow_schedules.network(name)
+    conditions = {"cond": flow_schedules.CONDITIONS[True], "neg_cond": flow_schedules.CONDITIONS[False]}
+
+    def velocity(fed: Any) -> Any:
+        return jnp.sin(fed["x"] + fed["t"] / 1000) + 0.5 * fed["cond"] * fed["x"]
+
+    time = jax.ShapeDtypeStruct((1,), jnp.float32)
+    found = sampled(velocity, {"x": flow_schedules.NOISE, **conditions}, loop, time)
+    expected = sample(flow_schedules.velocity, flow_schedules.NOISE, flow_schedules.SCHEDULES[name])
+    np.testing.assert_allclose(np.asarray(found), expected, rtol=2e-6, atol=1e-6)
 
 
 def test_sampler_is_one_program(golden_sampler: tuple[Component, dict[str, Tensor]], tmp_path: Path) -> None:

@@ -119,6 +119,19 @@ def test_a_cached_encoder_is_not_even_loaded(kind: str, built: Path, tmp_path: P
     assert again.encoders[COMPONENTS[kind][0]].calls == 1  # the empty prompt is still there
 
 
+def test_a_loaded_bundle_remembers_the_last_conditions(kind: str, built: Path) -> None:
+    first: dict[str, Any] = {"image": sample_image(1)} if kind == "image" else {"prompt": "a table"}
+    other: dict[str, Any] = {"image": sample_image(2)} if kind == "image" else {"prompt": "a chair"}
+    remembering, always = load(built), load(built, remember=False)
+    for asset, calls in ((first, 1 if kind == "image" else 2), (other, 1), (first, 0)):
+        encoder = remembering.encoders[COMPONENTS[kind][0]]
+        before = encoder.calls
+        found, expected = (loaded.generate_assets(**asset)["mesh"] for loaded in (remembering, always))
+        np.testing.assert_array_equal(found.vertices, expected.vertices)
+        assert encoder.calls - before == calls
+    assert always.encoders == {}
+
+
 def test_damaged_entries_are_made_anew(kind: str, built: Path, tmp_path: Path) -> None:
     given: dict[str, Any] = {"image": sample_image(1)} if kind == "image" else {"prompt": "a table"}
     load(built, conditions=tmp_path).generate_assets(**given)

@@ -23,12 +23,16 @@ class _Sampler(nn.Module):
     negative: Tensor
     move: Tensor
     last: Tensor
+    fresh: Tensor
+    again: Tensor
+    previous: Tensor
 
     def __init__(self, component: Component, loop: Euler) -> None:
         super().__init__()
         self.network, self.loop = component.module, loop
         self.order, self.outer = tuple(component.inputs), tuple(loop.outer(component.inputs))
-        for name in ("share", "time", "negative", "move", "last"):
+        more = ("fresh", "again", "previous") if loop.remembers else ()
+        for name in ("share", "time", "negative", "move", "last", *more):
             self.register_buffer(name, torch.tensor([getattr(call, name) for call in loop.calls]))
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -36,17 +40,38 @@ class _Sampler(nn.Module):
         conditions = torch.stack([given[loop.cond], given.pop(f"neg_{loop.cond}")])
         noise = given[loop.state]
 
-        def unfinished(index: Tensor, x: Tensor, velocity: Tensor) -> Tensor:
+        def answer(now: Tensor, x: Tensor) -> Tensor:
+            condition = conditions.index_select(0, self.negative.long().index_select(0, now)).squeeze(0)
+            fed = {**given, loop.state: x, loop.time: self.time.index_select(0, now), loop.cond: condition}
+            return self.network(*(fed[name] for name in self.order))  # type: ignore[no-any-return]
+
+        def unfinished(index: Tensor, *carried: Tensor) -> Tensor:
             return index < len(self.share)
 
         def call(index: Tensor, x: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             now = index.reshape(1)
-            share, time, move, last = (t.index_select(0, now) for t in (self.share, self.time, self.move, self.last))
-            condition = conditions.index_select(0, self.negative.long().index_select(0, now)).squeeze(0)
-            fed = {**given, loop.state: x, loop.time: time, loop.cond: condition}
-            velocity = velocity + share * self.network(*(fed[name] for name in self.order))
+            share, move, last = (t.index_select(0, now) for t in (self.share, self.move, self.last))
+            velocity = velocity + share * answer(now, x)
             moved = torch.where(last, x - move * velocity, x)
             return index + 1, moved, torch.where(last, torch.zeros_like(velocity), velocity)
 
-        start = (torch.zeros((), dtype=torch.int64), noise, torch.zeros_like(noise))
+        def remembering(
+            index: Tensor, x: Tensor, velocity: Tensor, difference: Tensor, before: Tensor
+        ) -> tuple[Tensor, ...]:
+            now = index.reshape(1)
+            tables = (self.share, self.move, self.last, self.negative, self.fresh, self.again, self.previous)
+            share, move, last, negative, fresh, again, previous = (t.index_select(0, now) for t in tables)
+            made = answer(now, x)
+            velocity = velocity + share * made
+            difference = torch.where(fresh, made, torch.where(negative, difference - made, difference))
+            whole = velocity + again * difference
+            moved = torch.where(last, x - move * ((1 + previous) * whole - previous * before), x)
+            rest = torch.where(last, torch.zeros_like(velocity), velocity)
+            return index + 1, moved, rest, difference, torch.where(last, whole, before)
+
+        blank = torch.zeros_like(noise)
+        start: tuple[Tensor, ...] = (torch.zeros((), dtype=torch.int64), noise, blank)
+        if loop.remembers:
+            more = (torch.zeros_like(noise), torch.zeros_like(noise))
+            return while_loop(unfinished, remembering, (*start, *more))[1]  # type: ignore[no-any-return, no-untyped-call]
         return while_loop(unfinished, call, start)[1]  # type: ignore[no-any-return, no-untyped-call]

@@ -97,10 +97,9 @@ def _held() -> tuple[Operation, ...]:
 
 def _flow(sampling: Sampling, name: str, value: str) -> FlowEuler:
     """The sampler loop; `name` is the flow's input that takes the condition, `value` the condition."""
-    schedule = sampling.schedule
     steps = tuple(
-        FlowStep(time=1000 * t, dt=t - after, weight=weight)
-        for t, after, weight in zip(schedule.times, schedule.times[1:], schedule.weights, strict=False)
+        FlowStep(time=1000 * step.t, dt=step.move, weight=step.weight, reuse=step.reuse, previous=step.previous)
+        for step in sampling.schedule.plan
     )
     whole = OneProgram(inputs={"x": "noise", name: value, f"neg_{name}": f"neg_{value}"}, outputs={"x": "z"})
     return FlowEuler(

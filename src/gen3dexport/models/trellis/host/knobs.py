@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from itertools import pairwise
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from gen3dexport.documents.record import Record
 from gen3dexport.models.weights import WeightFiles
@@ -21,6 +22,18 @@ def ordered(interval: tuple[float, float]) -> tuple[float, float]:
     return interval
 
 
+def falling(times: tuple[float, ...]) -> tuple[float, ...]:
+    """Times of a sampler's steps, if they are: from 1, falling, above 0."""
+    if times[0] != 1 or any(not 0 < after < before for before, after in pairwise(times)):
+        raise ValueError("needs times that begin with 1 and fall, all above 0")
+    return times
+
+
+StepTimes = Annotated[tuple[float, ...], Field(min_length=1, max_length=1000), AfterValidator(falling)]
+StepNumber = Annotated[int, Field(ge=1, le=999)]
+"""Number of a step that takes something from one before it."""
+
+
 class Sampler(Record):
     """Sampler knobs; what is not set comes from the checkpoint's `pipeline.json`.
 
@@ -31,6 +44,10 @@ class Sampler(Record):
             (`flow_context`, `slat_flow_context`). The flow is then lowered block by block, not one block for all.
         tabulate_time: the timestep's layers as a table of the sampler's steps (on unless false): the program then
             has those layers' outputs and not their weights.
+        step_times: t of each step, falling from 1, in place of `steps` and `rescale_t`: few steps where they count.
+        order: 1 for Euler steps, 2 for steps that take the velocity before into account (Adams-Bashforth).
+        reuse_guidance: numbers of guided steps, from 0, that call the conditional branch alone and take the difference
+            of the branches from the step before.
     """
 
     steps: int | None = Field(default=None, ge=1, le=1000)
@@ -40,6 +57,9 @@ class Sampler(Record):
     guidance: Literal["sequential", "batched"] | None = None
     cache_context: bool | None = None
     tabulate_time: bool | None = None
+    step_times: StepTimes | None = None
+    order: Literal[1, 2] | None = None
+    reuse_guidance: tuple[StepNumber, ...] | None = None
 
     @field_validator("guidance_interval")
     @classmethod

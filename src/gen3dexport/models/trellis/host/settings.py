@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from gen3dexport.documents import hub
 from gen3dexport.documents.json_file import read_json
@@ -18,7 +18,16 @@ from gen3dexport.models.flow_sampler import Schedule
 from gen3dexport.models.trellis.host.configs import CONDITION_TOKENS
 from gen3dexport.models.trellis.host.encoders import Encoder, component_of, read_encoder
 from gen3dexport.models.trellis.host.gaussian_attributes import Representation
-from gen3dexport.models.trellis.host.knobs import ENCODER_FILES, Decoded, Knobs, Sampler, Voxels, ordered
+from gen3dexport.models.trellis.host.knobs import (
+    ENCODER_FILES,
+    Decoded,
+    Knobs,
+    Sampler,
+    StepNumber,
+    StepTimes,
+    Voxels,
+    ordered,
+)
 from gen3dexport.models.trellis.host.radiance_field import Factors
 from gen3dexport.models.trellis.host.voxel_budget import Budget, OnOverflow
 from gen3dexport.models.trellis.host.voxel_tables import NeighbourGather
@@ -49,6 +58,7 @@ class Sampling(Record):
         guidance: whether the two branches of a guided step are two calls of the flow, or one of a batch of two.
         cache_context: whether keys and values of the condition are made once, by a component of their own.
         tabulate_time: whether what the flow makes of the timestep is computed when it is loaded, for these steps.
+        step_times, order, reuse_guidance: see `flow_sampler.Schedule`.
     """
 
     steps: int = Field(ge=1, le=1000)
@@ -58,11 +68,24 @@ class Sampling(Record):
     guidance: Literal["sequential", "batched"] = "sequential"
     cache_context: bool = False
     tabulate_time: bool = True
+    step_times: StepTimes | None = None
+    order: Literal[1, 2] = 1
+    reuse_guidance: tuple[StepNumber, ...] = ()
 
     @field_validator("guidance_interval")
     @classmethod
     def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
         return ordered(value)
+
+    @model_validator(mode="after")
+    def _steps_fit(self) -> Self:
+        if self.step_times is not None and len(self.step_times) != self.steps:
+            raise ValueError(f"step_times: has {len(self.step_times)} times for {self.steps} steps")
+        guided = [i for i, weight in enumerate(self.schedule.weights) if weight != 1.0]
+        if wrong := [i for i in self.reuse_guidance if i not in guided[1:]]:
+            after = ", ".join(map(str, guided[1:])) or "none"
+            raise ValueError(f"reuse_guidance: {wrong[0]} takes no step's guidance; steps that can: {after}")
+        return self
 
     @property
     def batch(self) -> int:
@@ -77,7 +100,15 @@ class Sampling(Record):
     @property
     def schedule(self) -> Schedule:
         """The sampler's steps."""
-        return Schedule(self.steps, self.guidance_scale, self.guidance_interval, self.rescale_t)
+        return Schedule(
+            self.steps,
+            self.guidance_scale,
+            self.guidance_interval,
+            self.rescale_t,
+            step_times=self.step_times,
+            order=self.order,
+            reuse_guidance=self.reuse_guidance,
+        )
 
 
 class Slat(Sampling):
@@ -290,12 +321,15 @@ def _read(path: Path) -> dict[str, Any]:
 def _knobs(released: Mapping[str, Any], chosen: Sampler | None) -> dict[str, Any]:
     """The released knobs of a sampler, with the recipe's on top."""
     params = released["params"]
+    wanted = {} if chosen is None else chosen.model_dump(exclude_none=True)
+    if chosen is not None and chosen.steps is None and chosen.step_times is not None:
+        wanted["steps"] = len(chosen.step_times)
     return {
         "steps": params["steps"],
         "guidance_scale": params["cfg_strength"],
         "guidance_interval": tuple(params["cfg_interval"]),
         "rescale_t": params["rescale_t"],
-    } | (chosen.model_dump(exclude_none=True) if chosen is not None else {})
+    } | wanted
 
 
 def _decoders(models: Mapping[str, str], wanted: tuple[Decoded, ...] | None, path: Path) -> list[str]:

@@ -297,13 +297,7 @@ def _loop(sampling: Sampling) -> Euler | None:
     """The loop as data; None where one call is both branches of a step, which `Euler` does not describe."""
     if sampling.guidance == "batched":
         return None
-    schedule = sampling.schedule
-    return Euler(
-        timesteps=_timesteps(sampling),
-        dts=schedule.moves,
-        guidance=schedule.weights,
-        cond="context" if sampling.cache_context else "cond",
-    )
+    return Euler.of(sampling.schedule, _timesteps(sampling), "context" if sampling.cache_context else "cond")
 
 
 def _timesteps(sampling: Sampling) -> tuple[float, ...]:

@@ -113,7 +113,7 @@ def example_inputs(name: str, settings: Settings) -> dict[str, Tensor]:
 def _component(name: str, network: nn.Module, settings: Settings) -> Component:
     schedule, loop = settings.schedule, None
     if name == "flow":
-        loop = Euler(timesteps(settings), schedule.moves, schedule.weights)
+        loop = Euler.of(schedule, timesteps(settings))
     return Component(name, network, {}, (OUTPUTS[name],), stack=getattr(network, "stack", None), loop=loop)
 
 
