@@ -64,10 +64,9 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def careful(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built with clang (g++ without one) under the address and undefined sanitizers."""
-    compiler = shutil.which("clang++") or "g++"
-    return _built(
-        tmp_path_factory.mktemp("careful") / "build", f"-DCMAKE_CXX_COMPILER={compiler}", "-DGEN3D_SANITIZE=ON"
-    )
+    c, cpp = ("clang", "clang++") if shutil.which("clang++") else ("gcc", "g++")
+    compilers = [f"-DCMAKE_C_COMPILER={c}", f"-DCMAKE_CXX_COMPILER={cpp}"]
+    return _built(tmp_path_factory.mktemp("careful") / "build", *compilers, "-DGEN3D_SANITIZE=ON")
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +276,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], int, str]] = {
     "the manifest gone": (lambda b: (b / "manifest.json").unlink(), 7, "missing"),
     "the manifest changed": (
         lambda b: _replace(
-            b, "manifest.json", (b / "manifest.json").read_bytes().replace(b'"weight": 1.0', b'"weight": 1.5')
+            b, "manifest.json", (b / "manifest.json").read_bytes().replace(b'"fill": "zeros"', b'"fill": "end"')
         ),
         7,
         "changed after it was written",
