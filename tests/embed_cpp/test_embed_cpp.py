@@ -64,10 +64,9 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def careful(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built with clang (g++ without one) under the address and undefined sanitizers."""
-    compiler = shutil.which("clang++") or "g++"
-    return _built(
-        tmp_path_factory.mktemp("careful") / "build", f"-DCMAKE_CXX_COMPILER={compiler}", "-DGEN3D_SANITIZE=ON"
-    )
+    c, cpp = ("clang", "clang++") if shutil.which("clang++") else ("gcc", "g++")
+    compilers = [f"-DCMAKE_C_COMPILER={c}", f"-DCMAKE_CXX_COMPILER={cpp}"]
+    return _built(tmp_path_factory.mktemp("careful") / "build", *compilers, "-DGEN3D_SANITIZE=ON")
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +171,26 @@ def test_a_prompt_makes_the_bytes_that_python_makes(
     assert not np.array_equal(values["ids"], values["neg_ids"])
 
 
+def test_constants_and_scales(careful: Path, text_bundle: Path, tmp_path: Path) -> None:
+    """Guidance away from given numbers in place of the empty prompt's features; weaker noise."""
+    shape = [1, tiny_text.LENGTH, tiny_text.WIDTH]
+    numbers = np.random.default_rng(4).standard_normal(shape[1] * shape[2]).tolist()
+
+    def edit(data: dict[str, Any]) -> None:
+        steps = data["host_steps"]["steps"]
+        made = {name: k for k, step in enumerate(steps) for name in step.get("outputs", {}).values()}
+        steps[made["neg_cond"]] = {"op": "constant", "shape": shape, "numbers": numbers, "output": "neg_cond"}
+        noise = next(k for k, step in enumerate(steps) if step["op"] == "noise")
+        steps[noise] |= {"output": "louder"}
+        steps.insert(noise + 1, {"op": "scale", "value": "louder", "factor": 0.7, "output": "noise"})
+
+    bundle = tiny_text.change(_copy(text_bundle, tmp_path / "bundle"), edit)
+    assets, _ = _by_python(bundle, Request("a chair", 7))
+    done = _gen3d(careful, "run", bundle, "-p", "a chair", "--seed", "7", "-o", tmp_path / "a.ply")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "a.ply").read_bytes() == mesh_files.content(assets["mesh"], ".ply")
+
+
 def test_threads_and_runs_change_nothing(plain: Path, text_bundle: Path, tmp_path: Path) -> None:
     made = set()
     for more in (["--threads", "1"], ["--threads", "2"], ["--runs", "3"]):
@@ -190,7 +209,7 @@ def test_a_kit_holds_it_and_python_agrees(careful: Path, features_bundle: Path, 
     assert {rows[f"{k}/mesh{ending}"]["found"] for k in (0, 1) for ending in (".glb", ".ply")} == {"equal"}
     assert all(row.passed for row in check_kit.check(kit, tmp_path / "kit", tmp_path / "own"))
     values = np.load(tmp_path / "kit" / "0" / "noise.npy")
-    np.save(tmp_path / "kit" / "0" / "noise.npy", values + np.float32(1e-6))
+    np.save(tmp_path / "kit" / "0" / "noise.npy", values * np.float32(1.00001))
     wrong = _gen3d(careful, "check-kit", features_bundle, tmp_path / "kit")
     assert wrong.returncode == 5 and "NO  0/noise.npy" in wrong.stdout
 
@@ -277,7 +296,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], int, str]] = {
     "the manifest gone": (lambda b: (b / "manifest.json").unlink(), 7, "missing"),
     "the manifest changed": (
         lambda b: _replace(
-            b, "manifest.json", (b / "manifest.json").read_bytes().replace(b'"weight": 1.0', b'"weight": 1.5')
+            b, "manifest.json", (b / "manifest.json").read_bytes().replace(b'"fill": "zeros"', b'"fill": "end"')
         ),
         7,
         "changed after it was written",

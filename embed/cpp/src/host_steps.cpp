@@ -1,6 +1,7 @@
 #include "host_steps.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 namespace gen3d {
@@ -116,6 +117,15 @@ Operation read_operation(const std::string& op, Fields& fields) {
     return MakeNoise{fields.shape("shape"), fields.text("output")};
   }
   if (op == "zeros") return MakeZeros{fields.shape("shape"), fields.text("output")};
+  if (op == "constant") {
+    MakeConstant step{fields.shape("shape"), {}, fields.text("output")};
+    if (const Json* numbers = fields.get("numbers"))
+      for (const Json& number : numbers->items) step.numbers.push_back(static_cast<float>(number.as_number().value_or(HUGE_VAL)));
+    const bool finite = std::all_of(step.numbers.begin(), step.numbers.end(), [](float number) { return std::isfinite(number); });
+    if (!finite || static_cast<int64_t>(step.numbers.size()) != elements(step.shape)) fields.fail("numbers");
+    return step;
+  }
+  if (op == "scale") return ScaleValue{fields.text("value"), fields.number("factor"), fields.text("output")};
   if (op == "features") {
     const Json* row = fields.object.find("row");
     const bool alone = row == nullptr || row->kind == Json::Kind::null;
@@ -125,7 +135,7 @@ Operation read_operation(const std::string& op, Fields& fields) {
   return read_flow(fields);
 }
 
-constexpr const char* operations[] = {"tokenize", "noise", "zeros", "features", "call", "flow_euler"};
+constexpr const char* operations[] = {"tokenize", "noise", "zeros", "constant", "scale", "features", "call", "flow_euler"};
 
 template <class Some>
 bool has(const Some& some, const std::string& name) {
@@ -247,6 +257,7 @@ std::vector<std::string> takes(const Operation& operation) {
     for (const auto& member : names) out.push_back(member.second);
   };
   if (const auto* call = std::get_if<CallProgram>(&operation)) add(call->inputs);
+  if (const auto* scale = std::get_if<ScaleValue>(&operation)) out.push_back(scale->value);
   if (const auto* flow = std::get_if<FlowEuler>(&operation)) {
     out.push_back(flow->noise);
     add(flow->inputs), add(flow->conditional), add(flow->unconditional);
@@ -258,6 +269,8 @@ std::vector<std::string> makes(const Operation& operation) {
   if (const auto* step = std::get_if<Tokenize>(&operation)) return step->mask.empty() ? std::vector{step->ids} : std::vector{step->ids, step->mask};
   if (const auto* step = std::get_if<MakeNoise>(&operation)) return {step->output};
   if (const auto* step = std::get_if<MakeZeros>(&operation)) return {step->output};
+  if (const auto* step = std::get_if<MakeConstant>(&operation)) return {step->output};
+  if (const auto* step = std::get_if<ScaleValue>(&operation)) return {step->output};
   if (const auto* step = std::get_if<TakeFeatures>(&operation)) return {step->output};
   if (const auto* step = std::get_if<FlowEuler>(&operation)) return {step->output};
   std::vector<std::string> out;

@@ -31,6 +31,16 @@ struct MakeZeros {
   Shape shape;
   std::string output;
 };
+struct MakeConstant {
+  Shape shape;
+  std::vector<float> numbers;
+  std::string output;
+};
+struct ScaleValue {
+  std::string value;
+  double factor = 1;
+  std::string output;
+};
 struct TakeFeatures {
   int64_t row = -1;  // -1: they are [L, C] alone
   std::string output;
@@ -49,7 +59,7 @@ struct FlowEuler {
   std::map<std::string, int64_t> join;
   std::vector<FlowStep> steps;
 };
-using Operation = std::variant<Tokenize, MakeNoise, MakeZeros, TakeFeatures, CallProgram, FlowEuler>;
+using Operation = std::variant<Tokenize, MakeNoise, MakeZeros, MakeConstant, ScaleValue, TakeFeatures, CallProgram, FlowEuler>;
 
 // How an asset is made of a value.
 struct AssetRule {

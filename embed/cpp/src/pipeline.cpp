@@ -95,6 +95,14 @@ Status Pipeline::tokenize(const Tokenize& step, const Request& request, Values& 
   return Done{};
 }
 
+Status Pipeline::scale(const ScaleValue& step, Values& values) const {
+  Array scaled = values.at(step.value);
+  if (!scaled.is_float) return verification_error(bundle_->path() + ": host step scale: " + step.value + " is not float32; build the bundle again");
+  for (float& value : scaled.floats) value *= static_cast<float>(step.factor);
+  values[step.output] = std::move(scaled);
+  return Done{};
+}
+
 Status Pipeline::call(const CallProgram& step, Values& values, const KeepOn& keep_on) {
   auto loaded = program(step.component);
   if (!loaded) return loaded.error();
@@ -142,6 +150,8 @@ Result<Values> Pipeline::run(const Request& request, const RunOptions& options) 
     if (const auto* step = std::get_if<Tokenize>(&operation)) status = tokenize(*step, request, values);
     if (const auto* step = std::get_if<MakeNoise>(&operation)) values[step->output] = Array::of(step->shape, noise.normal(static_cast<size_t>(elements(step->shape))));
     if (const auto* step = std::get_if<MakeZeros>(&operation)) values[step->output] = Array::of(step->shape, std::vector<float>(static_cast<size_t>(elements(step->shape))));
+    if (const auto* step = std::get_if<MakeConstant>(&operation)) values[step->output] = Array::of(step->shape, step->numbers);
+    if (const auto* step = std::get_if<ScaleValue>(&operation)) status = scale(*step, values);
     if (const auto* step = std::get_if<TakeFeatures>(&operation)) values[step->output] = features_of(*request.features, step->row);
     if (const auto* step = std::get_if<CallProgram>(&operation)) status = call(*step, values, keep_on);
     if (const auto* step = std::get_if<FlowEuler>(&operation)) status = flow(*step, values, keep_on);

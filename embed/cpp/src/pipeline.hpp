@@ -57,6 +57,7 @@ class Pipeline {
   void drop_after(size_t step);
   Result<std::vector<int64_t>> tokens(const Tokenize& step, const std::string& text);
   Status tokenize(const Tokenize& step, const Request& request, Values& values);
+  Status scale(const ScaleValue& step, Values& values) const;
   Status call(const CallProgram& step, Values& values, const KeepOn& keep_on);
   Status flow(const FlowEuler& step, Values& values, const KeepOn& keep_on);
   Error with_place(const Error& error) const;
