@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gen3dexport import models
 from gen3dexport.bundle.manifest import Manifest, own_digest, write_manifest
 from gen3dexport.bundle.program import ProgramRecord, TensorSpec
 from gen3dexport.plan import Plan
@@ -28,7 +29,7 @@ def write_paper_bundle(plan: Plan, folder: Path) -> Manifest:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"{name} of {plan.recipe.name}")
     (folder / "host").mkdir()
-    (folder / "host" / "words.txt").write_text("a chair\n")
+    (folder / "host" / "tokenizer.json").write_text("a chair\n")
     spec = TensorSpec(shape=(1, 2), dtype="float32")
     programs = [
         ProgramRecord(
@@ -53,6 +54,7 @@ def write_paper_bundle(plan: Plan, folder: Path) -> Manifest:
         "calls": dict.fromkeys(names, 1),
         "versions": versions(),
         "host": host(),
+        "host_steps": models.host_steps(plan.family, plan.settings),
     }
     return write_manifest(folder, fields)
 

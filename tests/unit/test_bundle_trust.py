@@ -161,6 +161,29 @@ CRAFTED: dict[str, Change] = {
     "a number of 400 digits": _set("parameters", "flow", to=10**400),
     "a control character": _set("host", "machine", to="x\x1b[2J"),
     "facts without a bottom": _set("programs", 0, "facts", to=json.loads("[" * 60 + "]" * 60)),
+    "host steps that are a list": _set("host_steps", to=[]),
+    "host steps of a later version": _set("host_steps", "version", to=2),
+    "an unknown operation": _set("host_steps", "steps", 0, to={"op": "divine"}),
+    "an operation without a name": _set("host_steps", "steps", 0, to={"shape": [1]}),
+    "an operation's unknown field": _set("host_steps", "steps", 0, "evil", to=1),
+    "an unknown rule": _set("host_steps", "assets", "mesh", "rule", to="divine"),
+    "noise beyond all memory": _set("host_steps", "steps", 0, "shape", to=[2**20, 2**20]),
+    "noise of no shape": _set("host_steps", "steps", 0, "shape", to=[]),
+    "a tokenizer outside": _set("host_steps", "steps", 1, "file", to="host/../../evil"),
+    "a tokenizer that is not there": _set("host_steps", "steps", 1, "file", to="host/evil.json"),
+    "a value that nothing makes": _set("host_steps", "assets", "mesh", "value", to="nothing"),
+    "a value before it is made": _set("host_steps", "steps", 3, "inputs", "ids", to="logits"),
+    "a value made twice": _set("host_steps", "steps", 6, "outputs", "logits", to="noise"),
+    "a value with a strange name": _set("host_steps", "steps", 0, "output", to="../noise"),
+    "a call of no component": _set("host_steps", "steps", 6, "component", to="nothing"),
+    "a call with another input": _set("host_steps", "steps", 6, "inputs", to={"x": "z"}),
+    "a call with another output": _set("host_steps", "steps", 6, "outputs", to={"x": "logits"}),
+    "a sampler without steps": _set("host_steps", "steps", 5, "steps", to=[]),
+    "a step of a text": _set("host_steps", "steps", 5, "steps", 0, "dt", to="0.1"),
+    "branches that differ": _set("host_steps", "steps", 5, "unconditional", to={"context": "cond"}),
+    "a join of one branch": _set("host_steps", "steps", 5, "join", to={"cond": 0}),
+    "a prompt that nobody asks for": _set("host_steps", "request", "prompt", to=False),
+    "noise without a seed": _set("host_steps", "request", "seed", to=False),
     "an unknown field": _set("evil", to=1),
     "a schema that is true": _set("schema", to=True),
     "a schema that is a list": _set("schema", to=[2]),
@@ -176,6 +199,18 @@ def test_a_crafted_manifest_is_refused(case: str, command: str, bundle: Path, cl
     code, _, error = cli(command, bundle)
     assert code == VerificationError.exit_code, error
     assert "Traceback" not in error and "build" in error
+
+
+def test_an_unknown_operation_is_named(bundle: Path) -> None:
+    rewrite(bundle, CRAFTED["an unknown operation"])
+    with pytest.raises(VerificationError, match=r"host_steps\.steps\.0: .*'divine'.*upgrade gen3dexport"):
+        read_manifest(bundle)
+
+
+def test_a_manifest_without_host_steps_is_one(bundle: Path) -> None:
+    assert read_manifest(bundle).host_steps is not None
+    rewrite(bundle, lambda data: data.pop("host_steps"))
+    assert read_manifest(bundle).host_steps is None
 
 
 @pytest.mark.parametrize("target", ["cpu-aoti", "tpu-v5e", "onnx"])

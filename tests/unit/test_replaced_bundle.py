@@ -66,8 +66,8 @@ def test_host_files_are_not_read_from_the_bundle_that_came_between(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = load(bundle)
-    monkeypatch.setattr(loaded.family, "begin", lambda *_: _replace(bundle, "host/words.txt"))
-    with pytest.raises(VerificationError, match=r"load it again:\n  host/words.txt"):
+    monkeypatch.setattr(loaded.family, "begin", lambda *_: _replace(bundle, "host/tokenizer.json"))
+    with pytest.raises(VerificationError, match=r"load it again:\n  host/tokenizer.json"):
         loaded.begin(Request("a chair"), None)
 
 

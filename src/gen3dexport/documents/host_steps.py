@@ -91,6 +91,38 @@ class Zeros(Record):
     output: Value
 
 
+class Constant(Record):
+    """Float32 numbers that the settings determine.
+
+    Attributes:
+        numbers: in row-major order.
+    """
+
+    op: Literal["constant"] = "constant"
+    shape: Shape
+    numbers: tuple[Number, ...] = Field(max_length=2**14)
+    output: Value
+
+    @model_validator(mode="after")
+    def _fill_the_shape(self) -> Self:
+        if len(self.numbers) != math.prod(self.shape):
+            raise ValueError(f"numbers: {len(self.numbers)} of them, and the shape is {list(self.shape)}")
+        return self
+
+
+class Scale(Record):
+    """A value times a number.
+
+    Attributes:
+        value: what is scaled.
+    """
+
+    op: Literal["scale"] = "scale"
+    value: Value
+    factor: Number
+    output: Value
+
+
 class Features(Record):
     """Given condition features, float32 [1, L, C].
 
@@ -175,10 +207,11 @@ class FlowEuler(Record):
         return self
 
 
-Operation = Tokenize | Noise | Zeros | Features | CallProgram | FlowEuler
+Operation = Tokenize | Noise | Zeros | Constant | Scale | Features | CallProgram | FlowEuler
 
 OPERATIONS: Mapping[str, type[Record]] = {
-    model.model_fields["op"].default: model for model in (Tokenize, Noise, Zeros, Features, CallProgram, FlowEuler)
+    model.model_fields["op"].default: model
+    for model in (Tokenize, Noise, Zeros, Constant, Scale, Features, CallProgram, FlowEuler)
 }
 """The operations by name."""
 
@@ -197,6 +230,8 @@ def makes(step: Operation) -> tuple[str, ...]:
 def takes(step: Operation) -> tuple[str, ...]:
     """Values that an operation reads."""
     match step:
+        case Scale():
+            return (step.value,)
         case CallProgram():
             return tuple(step.inputs.values())
         case FlowEuler():
@@ -222,9 +257,27 @@ class MarchingCubes(Record):
     level: Number = 0.0
 
 
-Rule = Positive | MarchingCubes
+class SinhHeights(Record):
+    """A height field of the value, [H, W] with leading axes of 1, whose numbers are fine near the ground.
 
-RULES: Mapping[str, type[Record]] = {model.model_fields["rule"].default: model for model in (Positive, MarchingCubes)}
+    Attributes:
+        knee: height up to which numbers are about linear in it; span: inverse hyperbolic sine of `highest` / `knee`;
+            highest: the greatest height. extent: edge of the field in the same unit.
+    """
+
+    rule: Literal["sinh_heights"] = "sinh_heights"
+    value: Value
+    knee: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    span: Annotated[float, Field(gt=0, le=100)]
+    highest: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    extent: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+Rule = Positive | MarchingCubes | SinhHeights
+
+RULES: Mapping[str, type[Record]] = {
+    model.model_fields["rule"].default: model for model in (Positive, MarchingCubes, SinhHeights)
+}
 """How assets are made of values, by name."""
 
 

@@ -1,1 +1,1 @@
-"""Host steps, which a manifest has as data (`documents.host_steps`): their reference interpreter and conformance kits."""
+"""Host steps, which a manifest has as data (`documents.host_steps`): their interpreter, and conformance kits."""

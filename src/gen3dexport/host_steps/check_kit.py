@@ -103,7 +103,7 @@ def _asset(kind: str, arrays: dict[str, str], folder: Path, own: Path, floor: fl
         if array is not None:
             found[key] = array
     try:
-        score = kinds.of(kind).scores(kinds.of(kind).from_arrays(found), kinds.of(kind).from_arrays(expected))[0].value
+        score = first_score(kind, kinds.of(kind).from_arrays(found), kinds.of(kind).from_arrays(expected))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         return Compared(name, None, floor, False, f"cannot be compared: {error}")
     if not score >= floor:
@@ -111,6 +111,19 @@ def _asset(kind: str, arrays: dict[str, str], folder: Path, own: Path, floor: fl
     if exact and (wrong := [key for key, array in found.items() if not _near(array, expected[key])]):
         return Compared(name, score, floor, False, f"made of the kit's own value, and {', '.join(wrong)} are others")
     return Compared(name, score, floor, True)
+
+
+def first_score(kind: str, found: Any, expected: Any) -> float:
+    """The first score of an asset's kind; 1 where every array of both is equal (a mesh's is of points drawn on it).
+
+    Raises:
+        ValueError: when the two cannot be compared.
+    """
+    ours, theirs = kinds.of(kind).arrays(found), kinds.of(kind).arrays(expected)
+    if ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in ours):
+        return 1.0
+    value: float = kinds.of(kind).scores(found, expected)[0].value
+    return value
 
 
 _OPTIONAL = ("normals", "colors", "cell", "unit")

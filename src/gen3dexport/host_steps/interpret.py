@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from gen3dexport.assets.height_field import HeightField
 from gen3dexport.assets.mesh import Mesh, from_occupancy_logits
 from gen3dexport.assets.voxels import Voxels
 from gen3dexport.documents.host_steps import (
     CallProgram,
+    Constant,
     Features,
     FlowEuler,
     HostSteps,
@@ -24,6 +26,8 @@ from gen3dexport.documents.host_steps import (
     Positive,
     Requested,
     Rule,
+    Scale,
+    SinhHeights,
     Tokenize,
     Zeros,
 )
@@ -114,6 +118,10 @@ def _made(
             return {step.output: rng.standard_normal(step.shape, dtype=np.float32)}
         case Zeros():
             return {step.output: np.zeros(step.shape, np.float32)}
+        case Constant():
+            return {step.output: np.array(step.numbers, np.float32).reshape(step.shape)}
+        case Scale():
+            return {step.output: np.float32(step.factor) * values[step.value]}
         case Features():
             given = np.asarray(request.features, np.float32)
             return {step.output: (given if step.row is None else given[step.row])[None]}
@@ -164,16 +172,37 @@ def _flow(step: FlowEuler, values: Arrays, programs: Programs, on_latent: OnLate
 
 
 def _asset(kind: str, rule: Rule, value: np.ndarray) -> Any:
-    if value.ndim < 3 or any(length != 1 for length in value.shape[:-3]) or len({*value.shape[-3:]}) != 1:
-        raise VerificationError(
-            f"host_steps.assets.{kind}: {rule.value!r} has shape {list(value.shape)}, and {rule.rule} takes a cube "
-            "[R, R, R]; build the bundle again"
-        )
-    grid = value.reshape(value.shape[-3:])
     match rule:
         case Positive():
-            return Voxels(grid > 0)
+            return Voxels(_cube(kind, rule, value) > 0)
         case MarchingCubes():
+            grid = _cube(kind, rule, value)
             if not (grid > np.float32(rule.level)).any():
                 return Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int64))
             return from_occupancy_logits(grid, rule.level)
+        case SinhHeights():
+            grid = _last_axes(kind, rule, value, 2).astype(np.float64)
+            raised = np.clip(rule.knee * np.sinh((grid + 1) / 2 * rule.span), 0, rule.highest)
+            heights = (raised - raised.min()).astype(np.float32)
+            return HeightField(heights / np.float32(rule.extent))
+
+
+def _cube(kind: str, rule: Rule, value: np.ndarray) -> np.ndarray:
+    grid = _last_axes(kind, rule, value, 3)
+    if len({*grid.shape}) != 1:
+        raise _misshapen(kind, rule, value, "a cube [R, R, R]")
+    return grid
+
+
+def _last_axes(kind: str, rule: Rule, value: np.ndarray, count: int) -> np.ndarray:
+    """A value without the axes of 1 before its last ones."""
+    if value.ndim < count or any(length != 1 for length in value.shape[:-count]):
+        raise _misshapen(kind, rule, value, f"{count} axes")
+    return value.reshape(value.shape[-count:])
+
+
+def _misshapen(kind: str, rule: Rule, value: np.ndarray, taken: str) -> VerificationError:
+    return VerificationError(
+        f"host_steps.assets.{kind}: {rule.value!r} has shape {list(value.shape)}, and {rule.rule} takes {taken}; build "
+        "the bundle again"
+    )

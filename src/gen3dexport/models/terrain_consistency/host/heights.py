@@ -11,13 +11,15 @@ from gen3dexport.models.terrain_consistency.host.conditioning import SIGMA_MAX, 
 
 HIGHEST = 22.16864013671875
 """The greatest height, in metres."""
-_KNEE = 0.1  # metres up to which values are about linear in height
-_SPAN = float(np.arcsinh(HIGHEST / _KNEE))
+KNEE = 0.1
+"""Metres up to which values are about linear in height."""
+SPAN = float(np.arcsinh(HIGHEST / KNEE))
+"""What a value of 1 has as its inverse hyperbolic sine."""
 
 
 def heights(values: NDArray[Any]) -> NDArray[np.float32]:
     """Metres above the lowest point, of values [..., H, W] in [-1, 1]."""
-    raised = _KNEE * np.sinh((values.astype(np.float64) + 1) / 2 * _SPAN)
+    raised = KNEE * np.sinh((values.astype(np.float64) + 1) / 2 * SPAN)
     found = np.clip(raised, 0, HIGHEST)
     result: NDArray[np.float32] = (found - found.min((-2, -1), keepdims=True)).astype(np.float32)
     return result
@@ -26,7 +28,7 @@ def heights(values: NDArray[Any]) -> NDArray[np.float32]:
 def values_of(metres: NDArray[Any]) -> NDArray[np.float32]:
     """Values in [-1, 1] of heights [..., H, W] in metres, the lowest of which becomes the ground."""
     raised = metres.astype(np.float64) - metres.min()
-    found: NDArray[np.float32] = np.clip(2 * np.arcsinh(raised / _KNEE) / _SPAN - 1, -1, 1).astype(np.float32)
+    found: NDArray[np.float32] = np.clip(2 * np.arcsinh(raised / KNEE) / SPAN - 1, -1, 1).astype(np.float32)
     return found
 
 
