@@ -13,6 +13,7 @@ const ARRAYS = {
     normals: ({ normals }) => [normals, [normals.length / 3, 3]],
     faces: ({ faces }) => [BigInt64Array.from(faces, BigInt), [faces.length / 3, 3]],
   },
+  height_field: { heights: ({ heights, shape }) => [heights, shape] },
   voxels: { occupancy: ({ data, resolution: r }) => [data, [r, r, r], '|b1'] },
 };
 
