@@ -160,6 +160,27 @@ def test_the_command_in_node_makes_what_python_makes(
         assert done.returncode == code and words in done.stderr, (arguments, done.stderr)
 
 
+@pytest.mark.skipif(not shutil.which("node"), reason="needs Node.js: apt-get install nodejs")
+def test_the_command_in_node_passes_the_kit(bundle: Path, npm_packages: Path, tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "node_modules").symlink_to(npm_packages)
+    assert cli("embed-kit", bundle, "-o", tmp_path / "kit")[0] == 0
+    command = [
+        "node",
+        packages.sources() / "bin/gen3d-run.js",
+        bundle,
+        "--runtime",
+        "wasm",
+        "--kit",
+        "kit",
+        "-o",
+        "mine",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    code, out, error = cli("embed-kit", tmp_path / "kit", "--check", tmp_path / "mine")
+    assert code == 0 and "noise/9223372036854775807.npy" in out, out + error
+
+
 def _get(where: str, method: str = "GET", headers: dict[str, str] | None = None) -> tuple[int, Any, bytes]:
     try:
         with urllib.request.urlopen(urllib.request.Request(where, method=method, headers=headers or {})) as answer:

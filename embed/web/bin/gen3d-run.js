@@ -63,6 +63,7 @@ async function main() {
   }
   const onWarning = (text) => console.error(`warning: ${text}`);
   const made = await bundle.generate({ prompt: given.prompt, seed: given.seed }, { onWarning });
+  if (!made.assets.mesh) throw new RequestError(`${folder}: makes ${Object.keys(made.assets).join(', ')}, and files are of meshes`);
   for (const name of given.out) await writeWhole(name, meshFile(made.assets.mesh, name));
   const { vertices, faces } = made.assets.mesh;
   const counts = { vertices: vertices.length / 3, faces: faces.length / 3 };

@@ -13,12 +13,15 @@ const ARRAYS = {
     normals: ({ normals }) => [normals, [normals.length / 3, 3]],
     faces: ({ faces }) => [BigInt64Array.from(faces, BigInt), [faces.length / 3, 3]],
   },
+  height_field: { heights: ({ heights, shape }) => [heights, shape] },
   voxels: { occupancy: ({ data, resolution: r }) => [data, [r, r, r], '|b1'] },
 };
 
 /** Write what `bundle` makes of the kit's requests into the folder `out`. */
 export async function followKit(bundle, kit, out) {
-  const index = JSON.parse(await readFile(path.join(kit, 'kit.json'), 'utf8'));
+  // Seeds go up to 2^63 - 1, more than JSON.parse keeps: they are read as texts.
+  const text = (await readFile(path.join(kit, 'kit.json'), 'utf8')).replace(/"seed": *(\d+)/g, '"seed": "$1"');
+  const index = JSON.parse(text);
   if (index.version !== 1) throw new UnsupportedError(`${kit}: kit of version ${index.version}; this package follows 1`);
   const write = async (file, bytes) => {
     await mkdir(path.dirname(path.join(out, file)), { recursive: true });

@@ -5,7 +5,12 @@ import { BundleError, RequestError } from './errors.js';
 import { checkHostSteps, countCalls, followSteps, makeAssets, seedOf } from './host_steps.js';
 import { readFile, readManifest } from './manifest.js';
 
-const DTYPES = { float32: 'float32', int64: 'int64' };
+/** What a value may be for a program's input of that type, and how its numbers become the input's. */
+const INPUTS = {
+  float32: ['float32', (data) => data],
+  int64: ['int64', (data) => data],
+  int32: ['int64', (data) => Int32Array.from(data, Number)],
+};
 
 /**
  * Read and check a bundle, and load its programs.
@@ -101,12 +106,12 @@ export class Bundle {
     const feeds = {};
     for (const [name, value] of Object.entries(inputs)) {
       const wanted = record.inputs[name];
-      const fits = wanted && wanted.dtype === DTYPES[value.type] && wanted.shape.join() === value.shape.join();
-      if (!fits) {
+      const [type, converted] = INPUTS[wanted?.dtype] ?? [];
+      if (type !== value.type || wanted.shape.join() !== value.shape.join()) {
         const asked = wanted ? `${wanted.dtype} [${wanted.shape}]` : 'no such input';
         throw new BundleError(`${component}: input ${name} is ${value.type} [${value.shape}], and the program takes ${asked}`);
       }
-      feeds[name] = new this.#ort.Tensor(value.type, value.data, value.shape);
+      feeds[name] = new this.#ort.Tensor(wanted.dtype, converted(value.data), value.shape);
     }
     const made = await session.run(feeds);
     const outputs = {};

@@ -3,6 +3,7 @@
 import { float32, int64, size } from './array.js';
 import { BundleError, RequestError, UnsupportedError } from './errors.js';
 import { callsOf, flowEuler } from './flow_euler.js';
+import { heightsOf } from './height_field.js';
 import { meshOfLogits } from './mesh.js';
 import { Generator } from './noise.js';
 import { voxelsOf } from './voxels.js';
@@ -11,8 +12,8 @@ import { WordPiece } from './wordpiece.js';
 export const VERSION = 1;
 const LARGEST_SEED = 2n ** 63n - 1n;
 
-const OPERATIONS = { tokenize, noise, zeros, features, call, flow_euler: flow };
-const RULES = { marching_cubes_lorensen: meshOfLogits, positive: voxelsOf };
+const OPERATIONS = { tokenize, noise, zeros, constant, scale, features, call, flow_euler: flow };
+const RULES = { marching_cubes_lorensen: meshOfLogits, positive: voxelsOf, sinh_heights: heightsOf };
 
 /** Refuse host steps that this package cannot follow, by the name of what it lacks, before anything runs. */
 export function checkHostSteps(hostSteps) {
@@ -114,6 +115,16 @@ function noise(step, { generator }) {
 
 function zeros(step) {
   return { [step.output]: float32(step.shape) };
+}
+
+function constant(step) {
+  return { [step.output]: float32(step.shape, Float32Array.from(step.numbers)) };
+}
+
+function scale(step, { values }) {
+  const { shape, data } = values[step.value];
+  const factor = Math.fround(step.factor);
+  return { [step.output]: float32(shape, data.map((x) => factor * x)) };
 }
 
 function features(step, { hostSteps, request }) {

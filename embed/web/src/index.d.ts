@@ -47,7 +47,15 @@ export interface Voxels {
   count: number;
 }
 
+export interface HeightField {
+  kind: 'height_field';
+  shape: [number, number];
+  /** [H, W] over a square of edge 1, row 0 the far edge */
+  heights: Float32Array;
+}
+
 export interface Assets {
+  height_field?: HeightField;
   mesh?: Mesh;
   voxels?: Voxels;
 }

@@ -1,4 +1,4 @@
-// numpy.random.default_rng(seed).standard_normal(n, dtype=float32), bit for bit.
+// numpy.random.default_rng(seed).standard_normal(n, dtype=float32): docs/host-steps.md.
 //
 // SeedSequence -> PCG64 (XSL-RR, 128 bits) -> its 32-bit halves, low half first -> Ziggurat of 256 layers in float32.
 // Sources: O'Neill 2014, "PCG: a family of simple fast space-efficient statistically good algorithms for random number
@@ -121,7 +121,7 @@ export class Generator {
 
   #tail(negative) {
     for (;;) {
-      // log1p of a float32 in double, rounded to float32, is the float32 function's result.
+      // Rounded correctly; C libraries' float32 functions are not always, which a last bit beyond ±TAIL may tell.
       const x = f(f(-0.27366123732975828) * f(Math.log1p(-this.#uniform())));
       const y = f(-Math.log1p(-this.#uniform()));
       if (f(y + y) > f(x * x)) return negative ? -f(f(TAIL) + x) : f(f(TAIL) + x);

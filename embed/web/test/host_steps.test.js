@@ -80,6 +80,23 @@ test('what is unknown is refused by name before anything runs', () => {
   assert.throws(() => checkHostSteps(changed({ request: { ...REQUEST, image: true } })), { name: 'UnsupportedError', message: /picture/ });
 });
 
+test('constants, scales and heights', async () => {
+  const steps = [
+    { op: 'constant', shape: [1, 1, 2, 2], numbers: [-1, 0.1, 0.5, 1], output: 'one' },
+    { op: 'scale', value: 'one', factor: 0.3, output: 'scaled' },
+  ];
+  const rule = { rule: 'sinh_heights', value: 'one', knee: 5, span: 2, highest: 15, extent: 100 };
+  const declared = { ...STEPS, steps, assets: { height_field: rule } };
+  checkHostSteps(declared);
+  const values = await followSteps(declared, { seed: 0 }, {});
+  const f = Math.fround;
+  assert.deepEqual(Array.from(values.scaled.data), [-1, 0.1, 0.5, 1].map((x) => f(f(0.3) * f(x))));
+  const { shape, heights } = makeAssets(declared, values).height_field;
+  assert.deepEqual(shape, [2, 2]);
+  const expected = [0, 5 * Math.sinh(f(0.1) + 1), 5 * Math.sinh(1.5), 15].map((x) => f(f(x) / 100));
+  heights.forEach((height, k) => assert.ok(Math.abs(height - expected[k]) < 1e-8));
+});
+
 test('requests that do not fit are told', async () => {
   const host = { call: programs([]) };
   await assert.rejects(followSteps(STEPS, { seed: 0, features: [1] }, host), { name: 'RequestError', message: /features/ });

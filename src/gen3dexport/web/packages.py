@@ -95,8 +95,8 @@ def _package(folder: Path, name: str, files: tuple[str, ...]) -> Package:
 
 def _cached() -> Path:
     """The folder `node_modules` of the cache; npm fills it where it is missing, and checks what it gets by the lock."""
-    texts = b"".join((sources() / name).read_bytes() for name in PINNED)
-    folder = private_folder("web") / hashlib.sha256(texts).hexdigest()[:32]
+    lock = (sources() / "package-lock.json").read_bytes()
+    folder = private_folder("web") / hashlib.sha256(lock).hexdigest()[:32]
     if not folder.is_dir():
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
