@@ -17,6 +17,8 @@ from gen3dexport.errors import MissingError
 
 pytest.importorskip("executorch.exir")
 
+from gen3dexport.backends.executorch.loading import _other_threads
+
 SCRIPT = """
 import sys
 sys.modules["torch"] = sys.modules["executorch"] = None  # whoever imports them gets an ImportError
@@ -46,6 +48,14 @@ def test_the_runtime_without_torch_gives_the_same_bytes(scheme: str, tmp_path: P
     assert {*found} == {*expected}
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value)
+
+
+def test_times_of_other_threads_are_not_the_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    for threads, told in (("8", None), ("", None), ("2", "8 threads, a thread a core, and 2 were asked for")):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        found = _other_threads()
+        assert (found is None) if told is None else (found is not None and told in found)
 
 
 @pytest.mark.parametrize(

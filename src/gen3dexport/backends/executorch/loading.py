@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,15 +48,24 @@ def load_program(path: Path, record: ProgramRecord, with_torch: bool = True) -> 
     if forward is None:
         raise VerificationError(f"{path}: has no method `forward`; build the bundle again")
     _check_signature(path, forward, record)
-    return ExecutorchProgram(record, forward)
+    return ExecutorchProgram(record, forward, None if with_torch else _other_threads())
+
+
+def _other_threads() -> str | None:
+    """Why times in the runtime without torch are not those of `$OMP_NUM_THREADS`, or None when they are."""
+    wanted, cores = os.environ.get("OMP_NUM_THREADS", ""), os.cpu_count()
+    if not wanted.isdigit() or int(wanted) == cores:
+        return None
+    return f"executorch-numpy-runtime computes with {cores} threads, a thread a core, and {wanted} were asked for"
 
 
 @dataclass(eq=False)
 class ExecutorchProgram:
-    """A loaded program over NumPy arrays."""
+    """A loaded program over NumPy arrays; `stand_in`: why its times are not the target's, if they are not."""
 
     record: ProgramRecord
     forward: Forward
+    stand_in: str | None = None
     xp: ModuleType = np
 
     def __call__(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
