@@ -71,9 +71,10 @@ def careful(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def features_bundle(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model for ExecuTorch, which takes features."""
+    """The tiny model for ExecuTorch, which takes features; its sampler has steps of every form."""
     folder = tmp_path_factory.mktemp("executorch")
-    (folder / "tiny.yaml").write_text(conftest.TINY_RECIPE.format(weights=tiny_weights))
+    knobs = "knobs: {sampler: {guidance_interval: [0.6, 1.0], order: 2, reuse_guidance: [1]}}\n"
+    (folder / "tiny.yaml").write_text(conftest.TINY_RECIPE.format(weights=tiny_weights) + knobs)
     target = read_target("executorch")
     build(make_plan(read_recipe(str(folder / "tiny.yaml"), target), target), folder / "bundle")
     return folder / "bundle"

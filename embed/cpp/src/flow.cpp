@@ -85,8 +85,9 @@ Result<Array> run_flow(const FlowEuler& flow, Program& program, const Values& va
   }
   if (!noise.is_float || noise.shape.empty()) return refused(flow, "its noise is no float32 array");
   Array x = noise;
+  std::vector<float> difference, before;  // of the branches, and the velocity of the step before
   for (const FlowStep& step : flow.steps) {
-    const bool guided = step.weight != 1;
+    const bool guided = step.weight != 1 && !step.reuse;
     loop.latent = both ? joined(x, x, 0) : x;
     if (!keep_on()) return cancelled();
     auto first = loop.velocity(both && guided ? without : with, step.time);
@@ -104,16 +105,30 @@ Result<Array> run_flow(const FlowEuler& flow, Program& program, const Values& va
         other = std::move(*second);
       }
       const auto weight = static_cast<float>(step.weight), away = static_cast<float>(step.weight - 1);
+      difference.resize(x.floats.size());
       for (size_t i = 0; i < x.floats.size(); ++i) {
         const float toward = weight * v[i], from = away * other[i];
+        difference[i] = v[i] - other[i];
         v[i] = toward - from;
       }
+    } else if (step.reuse) {
+      const auto away = static_cast<float>(step.weight - 1);
+      for (size_t i = 0; i < x.floats.size(); ++i) {
+        const float more = away * difference[i];
+        v[i] = v[i] + more;
+      }
     }
-    const auto dt = static_cast<float>(step.dt);
+    const auto dt = static_cast<float>(step.dt), ahead = static_cast<float>(1 + step.previous), back = static_cast<float>(step.previous);
     for (size_t i = 0; i < x.floats.size(); ++i) {
-      const float move = dt * v[i];
+      float direction = v[i];
+      if (step.previous != 0) {
+        const float toward = ahead * v[i], from = back * before[i];
+        direction = toward - from;
+      }
+      const float move = dt * direction;
       x.floats[i] = x.floats[i] - move;
     }
+    before = std::move(v);
   }
   return x;
 }

@@ -13,7 +13,8 @@ namespace gen3d {
 // Called before each call of a program; false stops the run.
 using KeepOn = std::function<bool()>;
 
-// x after the last step, in float32: v = w * c - (w - 1) * u and x = x - dt * v, every operation rounded on its own.
+// x after the last step, in float32: v = w * c - (w - 1) * u and x = x - dt * v, every operation rounded on its own;
+// docs/host-steps.md has steps that reuse a difference or the velocity before.
 // Source: Lipman et al. 2022, "Flow Matching for Generative Modeling"; Ho and Salimans 2022 (guidance).
 Result<Array> run_flow(const FlowEuler& flow, Program& program, const Values& values, const KeepOn& keep_on);
 

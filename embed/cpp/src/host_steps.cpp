@@ -86,9 +86,17 @@ Operation read_flow(Fields& fields) {
     for (const auto& [port, axis] : join->members) flow.join[port] = axis.as_integer().value_or(-1);
   const Json* steps = fields.get("steps");
   if (steps == nullptr || steps->kind != Json::Kind::list || steps->items.empty() || steps->items.size() > 1000) return fields.fail("steps"), flow;
+  bool difference = false;  // whether a step before has called both branches
   for (const Json& step : steps->items) {
     Fields inner{step};
-    flow.steps.push_back({inner.number("time"), inner.number("dt"), inner.number("weight")});
+    const Json *reuse = step.find("reuse"), *previous = step.find("previous");  // neither is in older bundles
+    FlowStep read{inner.number("time"), inner.number("dt"), inner.number("weight")};
+    if (reuse != nullptr) read.reuse = reuse->as_truth() ? *reuse->as_truth() : (inner.fail("reuse"), false);
+    if (previous != nullptr) read.previous = inner.number("previous");
+    if (read.previous != 0 && flow.steps.empty()) inner.fail("previous");
+    if (read.reuse && !difference) inner.fail("reuse");
+    difference = difference || (read.weight != 1 && !read.reuse);
+    flow.steps.push_back(read);
     if (!inner.wrong.empty()) fields.fail("steps");
   }
   std::set<std::string> ports, others, joined;
@@ -289,7 +297,7 @@ int64_t calls_of(const Operation& operation) {
   const auto* flow = std::get_if<FlowEuler>(&operation);
   if (flow == nullptr) return 0;
   int64_t count = 0;
-  for (const auto& step : flow->steps) count += step.weight != 1 && flow->batch == 1 ? 2 : 1;
+  for (const auto& step : flow->steps) count += step.weight != 1 && !step.reuse && flow->batch == 1 ? 2 : 1;
   return count;
 }
 

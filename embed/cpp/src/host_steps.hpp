@@ -51,6 +51,8 @@ struct CallProgram {
 };
 struct FlowStep {
   double time = 0, dt = 0, weight = 0;
+  bool reuse = false;   // the conditional branch alone, and the last step's difference of the branches
+  double previous = 0;  // weight of the velocity before
 };
 struct FlowEuler {
   std::string component, noise, latent_input, time_input, velocity_output, output;

@@ -8,7 +8,7 @@ const f = Math.fround;
 
 /** How many calls of its program a `flow_euler` step makes. */
 export const callsOf = (step) =>
-  step.steps.reduce((all, one) => all + (step.batch === 2 || one.weight === 1 ? 1 : 2), 0);
+  step.steps.reduce((all, one) => all + (step.batch === 2 || one.weight === 1 || one.reuse ? 1 : 2), 0);
 
 /**
  * x after the last step.
@@ -37,28 +37,36 @@ export async function flowEuler(step, values, call) {
     Object.fromEntries(Object.entries(step.join).map(([input, axis]) => [input, concat([one[input], other[input]], axis)]));
 
   const { conditional, unconditional } = branches;
-  for (const { time, dt, weight } of step.steps) {
-    let v;
+  let difference; // of the branches
+  let before; // velocity of the step before
+  for (const { time, dt, weight, reuse = false, previous = 0 } of step.steps) {
+    const alone = weight === 1 || reuse;
+    let v, other;
     if (step.batch === 2) {
-      // A step without guidance fills the batch with a copy of its one branch.
-      const both = await velocity(time, joined(conditional, weight === 1 ? conditional : unconditional));
-      v = weight === 1 ? row(both, 0) : guided(row(both, 0), row(both, 1), weight);
+      // A step that calls one branch fills the batch with a copy of it.
+      const both = await velocity(time, joined(conditional, alone ? conditional : unconditional));
+      [v, other] = [row(both, 0), row(both, 1)];
     } else {
       v = await velocity(time, conditional);
-      if (weight !== 1) v = guided(v, await velocity(time, unconditional), weight);
+      if (!alone) other = await velocity(time, unconditional);
     }
-    const moved = new Float32Array(x.data.length);
-    const d = f(dt);
-    for (let k = 0; k < moved.length; k++) moved[k] = x.data[k] - f(d * v.data[k]);
-    x = float32(x.shape, moved);
+    if (!alone) {
+      difference = combined(1, v, 1, other);
+      v = combined(weight, v, weight - 1, other);
+    } else if (reuse) {
+      v = combined(1, v, 1 - weight, difference);
+    }
+    const direction = previous === 0 ? v : combined(1 + previous, v, previous, before);
+    x = combined(1, x, dt, direction);
+    before = v;
   }
   return x;
 }
 
-/** weight * conditional - (weight - 1) * unconditional. */
-function guided(conditional, unconditional, weight) {
-  const [w, less] = [f(weight), f(weight - 1)];
-  const data = new Float32Array(conditional.data.length);
-  for (let k = 0; k < data.length; k++) data[k] = f(w * conditional.data[k]) - f(less * unconditional.data[k]);
-  return float32(conditional.shape, data);
+/** a * x - b * y, every operation rounded. */
+function combined(a, x, b, y) {
+  const [p, q] = [f(a), f(b)];
+  const data = new Float32Array(x.data.length);
+  for (let k = 0; k < data.length; k++) data[k] = f(p * x.data[k]) - f(q * y.data[k]);
+  return float32(x.shape, data);
 }

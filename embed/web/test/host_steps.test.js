@@ -54,6 +54,29 @@ test('a sampler walks by guidance, in float32', async () => {
   assert.equal(voxels.count, values.logits.data.filter((x) => x > 0).length);
 });
 
+test('a step may reuse the difference of the branches, and the velocity before', async () => {
+  const steps = [
+    { time: 1000, dt: 0.4, weight: 3 },
+    { time: 600, dt: 0.35, weight: 3, reuse: true, previous: 0.25 },
+    { time: 250, dt: 0.25, weight: 1, previous: 0.5 },
+  ];
+  const some = { ...STEPS, steps: STEPS.steps.map((step) => (step === flow ? { ...flow, steps } : step)) };
+  const calls = [];
+  const values = await followSteps(some, { seed: 3, features: [2, 5] }, { call: programs(calls) });
+  assert.equal(calls.length, countCalls(some));
+  assert.equal(calls.length, 5); // two, one, one; the decoder
+  const f = Math.fround;
+  const v1 = f(f(3 * 3) - f(2 * 6));
+  const v2 = f(f(2 + f(f(600) / 1000)) + f(2 * -3));
+  const v3 = f(2 + f(f(250) / 1000));
+  const direction2 = f(f(f(1.25) * v2) - f(f(0.25) * v1));
+  const direction3 = f(f(f(1.5) * v3) - f(f(0.5) * v2));
+  values.noise.data.forEach((x, k) => {
+    const moved = f(f(x - f(f(0.4) * v1)) - f(f(0.35) * direction2));
+    assert.equal(values.z.data[k], f(moved - f(f(0.25) * direction3)));
+  });
+});
+
 test('both branches in one call give the same', async () => {
   const joined = { ...flow, batch: 2, join: { cond: 0 } };
   const both = { ...STEPS, steps: STEPS.steps.map((step) => (step === flow ? joined : step)) };

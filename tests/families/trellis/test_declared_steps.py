@@ -25,6 +25,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "held context, one call of two": {"guidance": "batched", "cache_context": True},
     "no time table": {"tabulate_time": False},
     "guidance to the end": {"guidance_interval": (0.0, 1.0), "guidance_scale": 7.5},
+    "second order, reused guidance": {"order": 2, "reuse_guidance": (1, 2), "guidance_interval": (0.6, 1.0)},
+    "given times, in one call": {"step_times": (1.0, 0.6, 0.2), "reuse_guidance": (1,), "guidance": "batched"},
     "guidance nowhere": {"guidance_interval": (0.2, 0.2), "guidance": "batched"},
 }
 
