@@ -154,6 +154,7 @@ Result<std::vector<Array>> Program::call(const std::vector<const Array*>& inputs
 }
 
 bool set_threads(uint32_t count) {
+  listen_to_runtime();  // it tells what it finds of the processor
   auto* pool = executorch::extension::threadpool::get_threadpool();
   return pool != nullptr && pool->_unsafe_reset_threadpool(count);
 }
