@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,7 +47,7 @@ def embed_kit(
     loaded = load(folder)
     declared_steps(loaded)
     kit = make_kit(loaded, place)
-    said = {"kit": str(place), "bundle": str(folder), "requests": [r.prompt for r in kit.requests]}
+    said: dict[str, Any] = {"kit": str(place), "bundle": str(folder), "requests": [r.prompt for r in kit.requests]}
     said |= {"steps": [step.op for step in kit.host_steps.steps], "values": len(kit.tolerances)}
     counts = (f"{len(kit.requests)} requests", f"{len(kit.host_steps.steps)} steps", f"{len(kit.tolerances)} values")
     emit(as_json, said, f"{place}: {', '.join(counts)}; see {place / 'README.md'}")
