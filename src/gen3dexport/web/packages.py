@@ -17,7 +17,7 @@ from gen3dexport.documents.shipped import shipped
 from gen3dexport.errors import MissingError, UsageError
 
 PINNED = ("package.json", "package-lock.json")
-_LICENCES = ("LICENSE", "LICENSE.md", "LICENSE.txt", "ThirdPartyNotices.txt")
+_LICENCES = ("LICENSE", "LICENSE.txt", "ThirdPartyNotices.txt")
 _WASM = ("dist/ort.wasm.min.mjs", "dist/ort-wasm-simd-threaded.mjs", "dist/ort-wasm-simd-threaded.wasm")
 _WEBGPU = (
     "dist/ort.webgpu.min.mjs",
