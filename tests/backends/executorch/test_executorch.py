@@ -271,6 +271,29 @@ def test_half_precision_layer_norm_is_right(tmp_path: Path) -> None:
     assert relative_l2(found, F.layer_norm(x.float(), (64,)).numpy()) < 2e-3
 
 
+class Enlarging(nn.Module):
+    """Two enlargings by whole numbers between convolutions; with `others`, too, one that is by no such number."""
+
+    def __init__(self, others: bool) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 5, 3, padding=1), nn.Conv2d(5, 2, 3, padding=1)
+        self.others = others
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.interpolate(self.first(x), scale_factor=2.0, mode="nearest")
+        x = self.second(F.interpolate(x, size=(24, 36), mode="nearest"))
+        return F.interpolate(x, size=(31, 48), mode="nearest") if self.others else x
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_enlarging_stays_in_the_delegate(others: bool, tmp_path: Path) -> None:
+    x, network = torch.randn(1, 3, 4, 6), Enlarging(others).eval()
+    lowered, (found,) = made_by(network, tmp_path, x)
+    torch.testing.assert_close(torch.from_numpy(found), network(x).detach())
+    outside = sum(n for name, n in lowered.facts["delegation"]["outside"].items() if "upsample_nearest" in name)
+    assert outside == others and lowered.facts["delegation"]["delegates"] == 1
+
+
 class Attention(nn.Module):
     def forward(self, q: Tensor, k: Tensor) -> Tensor:
         return F.scaled_dot_product_attention(q, k, k)

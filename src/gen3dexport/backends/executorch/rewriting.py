@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from torch._ops import OpOverload
 from torch.export import ExportedProgram
 
-from gen3dexport.backends.executorch import attention, convolution, graphs, normalization, shapes
+from gen3dexport.backends.executorch import attention, convolution, graphs, normalization, resizing, shapes
 from gen3dexport.backends.executorch.sites import Rule, Site
 from gen3dexport.backends.executorch.unsupported import UNSUPPORTED
 from gen3dexport.errors import ExportError
@@ -22,7 +22,13 @@ from gen3dexport.export import export_module
 CAPTURED = "captured."
 """What the names of a captured program's weights begin with after rewriting."""
 
-_RULES: dict[object, Rule] = {**attention.RULES, **convolution.RULES, **normalization.RULES, **shapes.RULES}
+_RULES: dict[object, Rule] = {
+    **attention.RULES,
+    **convolution.RULES,
+    **normalization.RULES,
+    **resizing.RULES,
+    **shapes.RULES,
+}
 
 
 def rewrite(program: ExportedProgram, attention_chunk: int, name: str) -> ExportedProgram:
@@ -82,6 +88,8 @@ class _Rewritten(nn.Module):
             return convolution.constants(node.name, _attribute(self.captured, weight))
         if node.target in normalization.RULES:
             return normalization.constants(node)
+        if node.target in resizing.RULES:
+            return resizing.constants(node)
         return {}
 
 

@@ -1,0 +1,1 @@
+"""depth-mini on the host. No torch."""
