@@ -173,7 +173,7 @@ def surface_queries(content: Content) -> str:
         )
         for row in content["rows"]
     ]
-    return table(("field", "coarse", "queries", "saved ×", "s", "faces", "off"), rows)
+    return table(("field", "coarse", "queries", "saved ×", "CPU s", "faces", "off"), rows)
 
 
 def cli_start(content: Content) -> str:

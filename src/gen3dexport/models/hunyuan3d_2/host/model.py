@@ -17,7 +17,15 @@ CONFIG = "config.yaml"
 """The file that every checkpoint folder has."""
 
 _WHAT = "a Hunyuan3D-2 configuration"
-SCHEDULERS = {"FlowMatchEulerDiscreteScheduler": "flow", "ConsistencyFlowMatchEulerDiscreteScheduler": "consistency"}
+
+Kind = Literal["flow", "consistency"]
+"""Evenly spread times, or those that a distilled model was taught."""
+
+SCHEDULERS: Mapping[str, Kind] = {
+    "FlowMatchEulerDiscreteScheduler": "flow",
+    "ConsistencyFlowMatchEulerDiscreteScheduler": "consistency",
+}
+"""Times by the name of the release's class, the last word of `scheduler.target`."""
 
 Size = Annotated[int, Field(ge=1, le=2**16)]
 """A width, or an edge."""
@@ -118,7 +126,7 @@ class Scheduler(Record):
         shift: h in s = h s / (1 + (h - 1) s) of even ones; pcm_timesteps: how many a distilled model was taught.
     """
 
-    kind: Literal["flow", "consistency"] = "flow"
+    kind: Kind = "flow"
     shift: float = Field(default=1.0, gt=0, le=1000)
     pcm_timesteps: int = Field(default=50, ge=1, le=1000)
 

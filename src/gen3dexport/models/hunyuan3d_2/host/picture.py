@@ -32,7 +32,7 @@ def pixels(source: Any, size: int) -> NDArray[np.float32]:
         MissingError: when its background must be removed first and the package or model for that is not here.
     """
     square = centred(cut_out(read_image(source))).resize((_SIZE, _SIZE), Image.Resampling.BICUBIC)
-    values = np.asarray(square, np.float32) / 255
+    values = np.asarray(square, np.float32) / np.float32(255)
     scaled = np.clip(tent(tent(values, size, axis=1), size, axis=0), 0, 1)
     return np.ascontiguousarray(((scaled - _MEAN) / _STD).transpose(2, 0, 1)[None])
 

@@ -109,7 +109,8 @@ class DoubleBlock(nn.Module):
         mlp = self.get_submodule(f"{stream}_mlp")
         x = x + (gate * self.get_submodule(f"{stream}_attn.proj")(attended)).to(x.dtype)
         inner = F.gelu(mlp.get_submodule("0")(modulated(x, scale, shift)), approximate="tanh")
-        return x + (gate_2 * mlp.get_submodule("2")(inner)).to(x.dtype)
+        made: Tensor = gate_2 * mlp.get_submodule("2")(inner)
+        return x + made.to(x.dtype)
 
 
 class SingleBlock(nn.Module):
@@ -130,7 +131,7 @@ class SingleBlock(nn.Module):
         q, k, v = (by_head(part, self.heads) for part in made[..., : 3 * width].chunk(3, -1))
         attended = attend(self.norm["query_norm"](q), self.norm["key_norm"](k), v)
         h = self.linear2(torch.cat([attended, F.gelu(made[..., 3 * width :], approximate="tanh")], -1))
-        return y + (gate * h).to(y.dtype)
+        return y + (gate * h).to(y.dtype)  # type: ignore[no-any-return]
 
 
 class FinalLayer(nn.Module):

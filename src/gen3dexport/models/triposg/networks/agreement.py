@@ -12,7 +12,7 @@ from gen3dexport.models.flow_sampler import sample
 from gen3dexport.models.golden import Golden
 from gen3dexport.models.triposg.host.settings import schedule
 from gen3dexport.models.triposg.networks.golden_sets import Decoded, read_golden
-from gen3dexport.models.triposg.networks.transformer import Flow, sinusoid
+from gen3dexport.models.triposg.networks.transformer import Flow, TimeEmbedding, sinusoid
 from gen3dexport.networks.point_features import point_features
 
 read = read_golden
@@ -45,7 +45,7 @@ def _flow(golden: Golden, given: Arrays, run: Run) -> Arrays:
     """The velocity, and by themselves, eagerly, what becomes of the timestep."""
     assert golden.component is not None
     flow, t = golden.component.module, golden.component.inputs["t"]
-    assert isinstance(flow, Flow)
+    assert isinstance(flow, Flow) and isinstance(flow.time_proj, TimeEmbedding)
     with torch.no_grad():
         steps = {"time_sinusoid": sinusoid(t, flow.time_proj.width).numpy(), "time_proj": flow.time_proj(t).numpy()}
     return run(given) | steps
