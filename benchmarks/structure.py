@@ -26,7 +26,7 @@ FLOORS = (
     ("children", "disk", "tensor_error", "trajectory"),
     ("documents",),
     ("assets", "bundle"),
-    ("pages", "networks", "registry"),
+    ("pages", "networks", "registry", "web"),
     ("models",),
     ("quantization",),
     ("export",),

@@ -20,6 +20,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import asset_renderers
 import damage_renderers
 import embed_renderers
 import readme_tables
@@ -223,6 +224,14 @@ SECTIONS = (
         "`gen3dexport build --check-reproducible`: two builds with other folders, HOME, TMPDIR, caches and hash seeds."
         " Measured fields are times and memory of the TPU's compiler in the manifest.",
         reliability_renderers.reproducible,
+    ),
+    Section(
+        "asset_turns",
+        "An asset here and at another commit",
+        "One asset after another of held-out captions by two processes with one thread each, in turns; seconds measured,"
+        " ratios of pairs. Scores are means against the true shapes: IoU of the voxels, F-score of the mesh at half a voxel,"
+        " PSNR of unlit pictures.",
+        asset_renderers.asset_turns,
     ),
     Section(
         "embed_cpp",

@@ -1,0 +1,40 @@
+"""Markdown of whole assets: what they take and how good they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cells import DASH
+from markdown_table import table
+
+Content = Mapping[str, Any]
+_SCORES = {
+    "iou": "IoU",
+    "f_0.5": "F-score",
+    "psnr_mesh": "PSNR of the mesh, dB",
+    "psnr_gaussians": "of the Gaussians, dB",
+}
+
+
+def asset_turns(content: Content) -> str:
+    """Assets of two commits' bundles, in turns."""
+    rows = []
+    for row in content["rows"]:
+        for name in ("base", "here"):
+            one = row[name]
+            rows.append(
+                (
+                    row["recipe"],
+                    row["target"],
+                    row["base_commit"] if name == "base" else f"here ({row['commit']})",
+                    f"{one['p50_seconds']:.2f}",
+                    f"{one['cpu_seconds']:.2f}",
+                    "1" if name == "base" else f"{row['ratio_p50']:.2f} ({row['ratio_p90']:.2f})",
+                    f"{one['peak_bytes'] / 1e6:.0f}",
+                    *(f"{one['scores'][k]:.4g}" if k in one["scores"] else DASH for k in _SCORES),
+                )
+            )
+    heads = ("recipe", "target", "commit", "s, median", "CPU s", "ratio p50 (p90)", "peak MB", *_SCORES.values())
+    counts = ", ".join(f"{row['recipe']} {row['captions']}" for row in content["rows"])
+    return f"{table(heads, rows)}\n\nCaptions: {counts}."
