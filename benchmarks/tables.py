@@ -228,9 +228,9 @@ SECTIONS = (
     Section(
         "asset_turns",
         "An asset here and at another commit",
-        "One asset after another of held-out captions by two processes with one thread each, in turns; seconds measured,"
-        " ratios of pairs. Scores are means against the true shapes: IoU of the voxels, F-score of the mesh at half a voxel,"
-        " PSNR of unlit pictures.",
+        "One asset after another of held-out captions by two processes with one thread each, in turns; seconds"
+        " measured, ratios of pairs. Scores are means against the true shapes: IoU of the voxels, F-score of the mesh"
+        " at half a voxel, PSNR of unlit pictures.",
         asset_renderers.asset_turns,
     ),
     Section(
