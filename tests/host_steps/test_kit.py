@@ -58,6 +58,7 @@ def test_every_value_is_in_it(kit: Path, tiny_bundle: Path) -> None:
         "z": 1e-5,
         "logits": 1e-5,
     }
+    assert "- `1/`: features (`features.npy`), seed 1\n" in (kit / "README.md").read_text()
     every = {str(path.relative_to(kit)) for path in kit.rglob("*") if path.is_file()}
     told = {file for r in found.requests for step in r.steps for file in (*step.values.values(), *step.latents)}
     told |= {file for r in found.requests for arrays in r.assets.values() for file in arrays.values()}

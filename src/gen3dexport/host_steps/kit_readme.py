@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gen3dexport.host_steps.kit import Kit
+from gen3dexport.host_steps.kit import Kit, KitRequest
 
 
 def readme(kit: Kit) -> str:
@@ -12,7 +12,7 @@ def readme(kit: Kit) -> str:
         for step in kit.requests[0].steps
         for value in step.values
     ]
-    requests = [f"- `{k}/`: {_request(one.prompt)}, seed {one.seed}" for k, one in enumerate(kit.requests)]
+    requests = [f"- `{k}/`: {_request(one)}" for k, one in enumerate(kit.requests)]
     floors = [f"- {kind}: first score at least {floor}" for kind, floor in kit.scores.items()]
     return "\n".join(
         [
@@ -59,5 +59,7 @@ def _close(far: float) -> str:
     return "nothing: bit for bit" if far == 0 else f"{far:g} (relative L2)"
 
 
-def _request(prompt: str) -> str:
-    return f"prompt {prompt!r}" if prompt else "given features (`features.npy`)"
+def _request(one: KitRequest) -> str:
+    given = [f"prompt {one.prompt!r}"] if one.prompt else []
+    given += ["features (`features.npy`)"] if one.features is not None else []
+    return ", ".join([*given, f"seed {one.seed}"])
