@@ -96,6 +96,36 @@ test('bundles of other targets and formats are told', async () => {
   await assert.rejects(openBundle(old.read, ort), { name: 'BundleError', message: /format 1/ });
 });
 
+test('whole numbers become what a program takes', async () => {
+  const ids = { ids: { shape: [1, 3], dtype: 'int32' } };
+  const tokens = { op: 'tokenize', text: 'empty', file: 'host/t.json', length: 3, fill: 'end', overflow: 'refuse', ids: 'ids', mask: null };
+  const tokenizer = encode(JSON.stringify({
+    added_tokens: [], normalizer: { type: 'BertNormalizer' }, pre_tokenizer: { type: 'BertPreTokenizer' },
+    model: { type: 'WordPiece', vocab: {} },
+    post_processor: { type: 'TemplateProcessing', single: [{ SpecialToken: { id: 'S' } }], special_tokens: { S: { ids: [7] } } },
+  })); // prettier-ignore
+  const { files, read } = bundleOf((manifest) => ({
+    ...manifest,
+    programs: [{ ...manifest.programs[0], inputs: ids }],
+    host_steps: {
+      ...manifest.host_steps,
+      steps: [tokens, { op: 'call', component: 'decoder', inputs: { ids: 'ids' }, outputs: { logits: 'logits' } }],
+    },
+    files: { ...manifest.files, 'host/t.json': { bytes: tokenizer.length, sha256: digest(tokenizer) } },
+  }));
+  files.set('host/t.json', tokenizer);
+  let fed = null;
+  const session = {
+    run: async (feeds) => {
+      fed = feeds.ids;
+      return { logits: new ort.Tensor('float32', Float32Array.from([-1, 1, -1, 1, -1, 1, -1, 1]), [1, 2, 2, 2]) };
+    },
+  };
+  const bundle = await openBundle(read, { Tensor: ort.Tensor, InferenceSession: { create: async () => session } });
+  await bundle.generate({ seed: 0 });
+  assert.deepEqual([fed.type, Array.from(fed.data), fed.data.constructor], ['int32', [7, 7, 7], Int32Array]);
+});
+
 test('a request can be stopped', async () => {
   const bundle = await openBundle(bundleOf().read, ort);
   await assert.rejects(bundle.generate({ seed: 0 }, { signal: AbortSignal.abort() }), { name: 'AbortError' });
