@@ -35,6 +35,8 @@ RECIPES = ("depth-anything-v2-small", "moge-2-small", "depth-anything-3-small")
 EAGER, STATIC = "eager fp32", "executorch int8, convolutions int8-static"
 HEADS = {"depth-anything-v2-small": "head", "depth-anything-3-small": "head.decoder"}
 """Where the recipes' convolutions lie, but for the last one, which stays in float32."""
+TIMES = ("calls", "p50_ms", "p90_ms", "p99_ms", "min_ms", "ratio", "ratio_of_minima")
+"""What a row says of times."""
 CONVOLUTIONS = ("laterals.0", "laterals.1", "fusions", "narrow", "output.0")
 VARIANTS: Mapping[str, Variant] = {
     EAGER: Variant("eager"),
@@ -134,9 +136,10 @@ def measure(
             print(recipe, name, rows[name], flush=True)
         if variant.runs:
             prepared[name] = partial(prepare, variant, folder)
-    timed = take_turns(prepared, given.threads, given.rounds, given.calls)
+    timed = take_turns(prepared, given.threads, given.rounds or 1, given.calls)
     for name, turns in timed.items():
-        rows[name] |= {**turns.row(timed[EAGER]), "bytes": rows[name]["bytes"]}
+        row = {**turns.row(timed[EAGER]), "bytes": rows[name]["bytes"]}
+        rows[name] |= row if given.rounds else {k: v for k, v in row.items() if k not in TIMES}
         rows[name]["peak_memory"] = turns.facts["peak_memory"].get("bytes") if turns.facts else None
     stamp = result_file.stamp()
     return [{"recipe": recipe, "variant": name, **row, "made": stamp} for name, row in rows.items()]
@@ -173,7 +176,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="*", default=list(RECIPES))
     parser.add_argument("--only", action="append", help="variants whose names hold this; others keep their rows")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="0: outputs and memory alone, no times")
     parser.add_argument("--calls", type=int, default=3, help="of a variant in its turn, the first of them to warm up")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--operators", action="store_true")
@@ -190,6 +193,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="gen3dexport-") as scratch:
             rows = measure(recipe, chosen, given, Path(scratch))
         show(rows)
+        if not given.rounds and any((row["recipe"], row["variant"]) == (recipe, EAGER) for row in kept):
+            rows = rows[1:]  # eager's row has times, and this run has none
         fresh = {(row["recipe"], row["variant"]): row for row in rows}
         kept = [fresh.pop((row["recipe"], row["variant"]), row) for row in kept] + [*fresh.values()]
         result_file.write(RESULT, __file__, {"threads": given.threads, "rounds": given.rounds, "rows": kept})

@@ -387,7 +387,9 @@ def depth(content: Content) -> str:
             continue
         built = (megabytes(row["bytes"]), f"{row['build_seconds']:.0f}", megabytes(row["build_peak_bytes"]))
         if "p50_ms" not in row:
-            rows.append((row["recipe"], row["variant"], *built, estimated_ms(row), *[DASH] * 4))
+            far = small(row["relative_l2"]) if "relative_l2" in row else DASH
+            memory = megabytes(row["peak_memory"]) if row.get("peak_memory") else DASH
+            rows.append((row["recipe"], row["variant"], *built, estimated_ms(row), DASH, DASH, far, memory))
             continue
         taken = (f"{row['p50_ms']:.0f}", f"{row['ratio']:.2f}", f"{row['ratio_of_minima']:.2f}")
         memory = megabytes(row["peak_memory"]) if row.get("peak_memory") else DASH

@@ -18,10 +18,15 @@ from gen3dexport.quantization.smoothing import smoothed
 
 
 def through(
-    component: Component, target: Target, scheme: str, folder: Path, rules: Mapping[str, str] | None = None
+    component: Component,
+    target: Target,
+    scheme: str,
+    folder: Path,
+    rules: Mapping[str, str] | None = None,
+    smoothing: float | None = None,
 ) -> tuple[ProgramRecord, Program]:
     """The program of `component` from disk, and its record; takes and raises what `lowered` does."""
-    record = lowered(component, target, scheme, folder, rules)
+    record = lowered(component, target, scheme, folder, rules, smoothing)
     return record, backends.find(target.backend).load(folder, record)
 
 
