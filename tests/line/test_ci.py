@@ -78,7 +78,8 @@ class Repository:
     def environment(self, **more: str) -> dict[str, str]:
         """That of a process in it: this interpreter is `python`, this package `gen3dexport`."""
         kept = {name: os.environ[name] for name in ("PYTHONPATH", "LANG", "OMP_NUM_THREADS") if name in os.environ}
-        return {**kept, "PATH": f"{self.path}:{os.environ['PATH']}", "HOME": str(self.places), **more}
+        own = {"PATH": f"{self.path}:{os.environ['PATH']}", "HOME": str(self.places), "TERM": "dumb"}
+        return {**kept, **own, **more}
 
 
 @pytest.fixture(scope="module")
