@@ -84,7 +84,7 @@ def main() -> None:
     views = [sheet[v // 4 * edge : (v // 4 + 1) * edge, v % 4 * edge : (v % 4 + 1) * edge] for v in VIEWS]
     turned = np.concatenate([np.asarray(Image.fromarray(view).resize((CELL, CELL))) for view in views], 1)
     lines = [np.concatenate(cells, 1) for cells in rows.values()]
-    Image.fromarray(np.concatenate([*lines, turned])).save(PICTURE, optimize=True)
+    Image.fromarray(np.concatenate([*lines, turned[CELL // 5 : -CELL // 5]])).save(PICTURE, optimize=True)
 
 
 if __name__ == "__main__":
