@@ -1,6 +1,6 @@
 """Builds that are killed at random times over a good bundle: what is left, and how long the next build takes.
 
-    python benchmarks/trust/kills.py [--kills eager=66 eager+=8 ...] [--seed 0]
+    python benchmarks/trust/kills.py [--kills eager=66 eager+=8 ...] [--seed 0] [--add]
 
 Every round has another golden seed, so that nothing of it is in the stage cache. It starts `gen3dexport build` over the
 last round's bundle, sends a signal at a random time of the build's whole length, and checks: the bundle verifies and is
@@ -303,9 +303,16 @@ def main() -> int:
     parser.add_argument("--kills", nargs="*", default=[f"{k}={v}" for k, v in KILLS.items()], metavar="TARGET=COUNT")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=120, help="after which no round begins")
+    parser.add_argument("--add", action="store_true", help="keep the rows of other targets that the result has")
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
-    rows: list[dict[str, Any]] = []
+    named = {text.partition("=")[0] for text in options.kills}
+    there = result_file.read(options.out) if options.add else {}
+    rows: list[dict[str, Any]] = [
+        {key: there["made"][key] for key in result_file.stamp()} | row
+        for row in there.get("rows", [])
+        if row["target"] not in named
+    ]
     end = time.monotonic() + 60 * options.minutes
     with tempfile.TemporaryDirectory(prefix="trust-kills-") as scratch:
         copied = [text.partition("=")[0] for text in options.kills]
@@ -314,7 +321,7 @@ def main() -> int:
             target, _, count = text.partition("=")
             at = site(Path(scratch) / target, target)
             if found := many(at, int(count), random.Random(f"{options.seed} {target}"), end):
-                rows.append(summary(target, at, found))
+                rows.append(summary(target, at, found) | result_file.stamp())
                 total = totals(rows)
                 result = {"basis": "measured", "seed": options.seed, "grace_s": _GRACE_S, "total": total, "rows": rows}
                 result_file.write(options.out, __file__, result)
