@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,6 +106,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "another shape": (lambda own: _change(own / "0" / "z.npy", lambda a: a[0]), "0/z.npy: .*cannot be compared"),
     "not a number": (lambda own: _change(own / "0" / "z.npy", lambda a: a * np.float32("nan")), "0/z.npy: .*too far"),
     "no array": (lambda own: (own / "0" / "z.npy").write_bytes(b"z"), "0/z.npy: .*cannot be read"),
+    "an archive cut": (lambda own: (own / "0" / "z.npy").write_bytes(b"PK\3\4 none"), "0/z.npy: .*cannot be read"),
+    "a header cut": (
+        lambda own: (own / "0" / "z.npy").write_bytes(b"\x93NUMPY\1\0\6\0{'de(\n"),
+        "0/z.npy: .*cannot be read",
+    ),
     "a pickle": (lambda own: np.save(own / "0" / "z.npy", np.array([{}])), "0/z.npy: .*cannot be read"),
     "other voxels": (lambda own: _change(own / "0" / "voxels.occupancy.npy", _flipped), "0/voxels: .*too far"),
     "vertices in another frame": (
@@ -149,10 +155,23 @@ def test_what_is_no_kit_or_no_folder_is_told(kit: Path, tiny_bundle: Path, tmp_p
     assert not (tmp_path / "out").exists()
 
 
-def test_a_damaged_index_is_told(own: Path, cli: Cli) -> None:
-    (own / "kit.json").write_text((own / "kit.json").read_text().replace('"version": 1', '"version": 9'))
+INDEXES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "another version": (lambda index: index.update(version=9), "version"),
+    "no tolerances": (lambda index: index.update(tolerances={}), "tolerances: cond: missing"),
+    "no scores": (lambda index: index.update(scores={}), "assets: mesh: has no score"),
+    "no arrays": (lambda index: index["requests"][0]["assets"].update(mesh={}), "assets: mesh: has no array"),
+    "another kind": (lambda index: index["requests"][0]["assets"].update(bogus={"a": "0/z.npy"}), "assets: bogus"),
+}
+
+
+@pytest.mark.parametrize("damage", INDEXES)
+def test_a_damaged_index_is_told(damage: str, own: Path, cli: Cli) -> None:
+    change, said = INDEXES[damage]
+    index = json.loads((own / "kit.json").read_text())
+    change(index)
+    (own / "kit.json").write_text(json.dumps(index))
     code, _, error = cli("embed-kit", own, "--check", own)
-    assert code == 7 and "kit.json: damaged: version" in error and "make the kit again" in error
+    assert code == 7 and "kit.json: damaged" in error and said in error and "make the kit again" in error
 
 
 def test_a_bundle_without_host_steps_is_told(tiny_bundle: Path, tmp_path: Path, cli: Cli) -> None:

@@ -202,11 +202,15 @@ def test_the_server(served: str, site: Path) -> None:
     assert status == 200 and not content and int(headers["Content-Length"]) == (site / "index.html").stat().st_size
     (site.parent / "secret").write_text("secret")
     (site / "link").symlink_to(site.parent / "secret")
-    for path in ("../secret", "..%2fsecret", "%2e%2e/secret", "link", "bundle/", "vendor", "no-such", "/../../secret"):
+    (site / "linked").mkdir()
+    (site / "linked" / "index.html").symlink_to(site.parent / "secret")
+    outside = ("../secret", "..%2fsecret", "%2e%2e/secret", "link", "linked/", "/../../secret")
+    for path in (*outside, "%00", "bundle/", "vendor", "no-such"):
         status, _, content = _get(served + path)
         assert status == 404 and b"secret" not in content.replace(b"no-such", b""), path
     assert _get(served, "POST")[0] == 501
     (site / "link").unlink()
+    shutil.rmtree(site / "linked")
 
 
 def test_serve_ends_on_ctrl_c(site: Path, cli: Cli) -> None:

@@ -34,6 +34,7 @@ if where == "between renames":
 if where == "after the exchange":
     drafts.remove = lambda path: os.kill(os.getpid(), signal.SIGKILL)
 with drafts.writing(out) as draft:
+    (draft / "programs").mkdir()
     (draft / "manifest.json").write_text("new")
     if where == "in the block":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -44,7 +45,7 @@ with drafts.writing(out) as draft:
 def out(tmp_path: Path) -> Path:
     """A folder that counts as a bundle."""
     path = tmp_path / "a [bundle]"
-    path.mkdir()
+    (path / "programs").mkdir(parents=True)
     (path / "manifest.json").write_text("old")
     return path
 
@@ -115,3 +116,14 @@ def test_another_thing_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a bundle"), drafts.writing(tmp_path / "precious"):
         pass
     assert os.listdir(tmp_path) == ["precious"]
+
+
+@pytest.mark.parametrize("marker", ["manifest.json", "site.json", "kit.json"])
+def test_files_of_other_programs_under_our_names_are_no_leave_to_replace(marker: str, tmp_path: Path) -> None:
+    app = tmp_path / "app"
+    app.mkdir()
+    (app / marker).write_text('{"title": "a web app"}')
+    (app / "thesis.txt").write_text("words")
+    with pytest.raises(UsageError, match="exists and is not a bundle"), drafts.writing(app, marker):
+        pass
+    assert sorted(os.listdir(app)) == sorted([marker, "thesis.txt"])

@@ -69,14 +69,23 @@ def writing(out: Path, marker: str = MANIFEST, what: str = "bundle") -> Iterator
 
 
 def check_out(out: Path, marker: str = MANIFEST, what: str = "bundle") -> None:
-    """Refuse an output that is there and is neither a bundle (a folder with `marker`) nor an empty folder.
+    """Refuse an output that is there and is neither a bundle (a folder with a `marker` of ours) nor an empty folder.
 
     Raises:
         UsageError: for such an output.
     """
     out = out.absolute()
-    if out.exists() and not (out / marker).is_file() and not (out.is_dir() and not any(out.iterdir())):
+    if out.exists() and not _is_ours(out, marker) and not (out.is_dir() and not any(out.iterdir())):
         raise UsageError(f"{out}: exists and is not a {what}; choose another output with -o")
+
+
+def _is_ours(out: Path, marker: str) -> bool:
+    """Whether gen3dexport wrote the marker: other programs have files of these names (a web app its manifest.json)."""
+    path = out / marker
+    try:
+        return path.is_file() and (b"gen3dexport" in path.read_bytes() or (out / "programs").is_dir())
+    except OSError:
+        return False
 
 
 def recover(out: Path) -> None:

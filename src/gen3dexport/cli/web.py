@@ -30,12 +30,14 @@ def web(
     npm is needed once, for the browser's runtime and viewer, which are kept in the cache; the page needs no network.
     The bundle must be of a target with ONNX programs.
     """
+    from gen3dexport.bundle.drafts import check_out
     from gen3dexport.web.packages import packages
-    from gen3dexport.web.site import BUNDLE, check_bundle, write_site
+    from gen3dexport.web.site import BUNDLE, SITE, check_bundle, write_site
 
     if out.resolve().is_relative_to(bundle.resolve()):
         raise UsageError(f"{out}: lies in the bundle, whose files are fixed; name a place outside, e.g. site")
     check_bundle(bundle)  # before npm is asked
+    check_out(out, SITE, "site")
     write_site(bundle, out, packages(webgpu, node_modules), webgpu)
     files = {path.relative_to(out): path.stat().st_size for path in out.rglob("*") if path.is_file()}
     bundled = sum(size for path, size in files.items() if path.parts[0] == BUNDLE)

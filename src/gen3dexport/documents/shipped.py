@@ -10,6 +10,7 @@ from gen3dexport.errors import UsageError
 
 _PACKAGE = Path(__file__).parents[1]
 _MOST_WORDS = 20
+_HARDLY_LONGER = 0.8
 _NEAR = 0.6
 _SHORTEST_BEGINNING = 3
 
@@ -34,10 +35,11 @@ def documents(kind: str) -> dict[str, Path]:
 def did_you_mean(word: str, known: Collection[str], see: str = "") -> str:
     """`; did you mean X?`, or the known words when none is near: of many the first, and the command `see` for the rest.
 
-    What begins with the word is near; of several such, the first.
+    What begins with the word is near; of several such, one that is hardly longer, else the first.
     """
     words = sorted(set(known))
     near = [other for other in words if len(word) >= _SHORTEST_BEGINNING and other.startswith(word)]
+    near = difflib.get_close_matches(word, near, n=1, cutoff=_HARDLY_LONGER) or near
     near = near or difflib.get_close_matches(word, words, n=1, cutoff=_NEAR)
     if near or not words:
         return f"; did you mean {near[0]!r}?" if near else ""

@@ -6,7 +6,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -156,6 +158,6 @@ def _array(path: Path) -> tuple[np.ndarray | None, str]:
         return None, "missing"
     try:
         found: Any = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError, SyntaxError, BadZipFile, TokenError) as error:
         return None, f"cannot be read as .npy: {error}"
     return (found, "") if isinstance(found, np.ndarray) else (None, "cannot be read: no single array")

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from gen3dexport.documents.host_steps import HostSteps, Value
 from gen3dexport.documents.record import Record, told
@@ -106,6 +106,20 @@ class Kit(Record):
     tokens: tuple[TokenCase, ...]
     tolerances: dict[Value, Tolerance]
     scores: dict[str, _Share]
+
+    @model_validator(mode="after")
+    def _every_value_has_its_limit(self) -> Self:
+        made = {value for request in self.requests for step in request.steps for value in step.values}
+        assets = [(kind, files) for request in self.requests for kind, files in request.assets.items()]
+        known = self.scores.keys() & self.host_steps.assets.keys()
+        problems = [f"tolerances: {value}: missing" for value in sorted(made - self.tolerances.keys())]
+        problems += [
+            f"assets: {kind}: has no score or no rule" for kind in sorted({kind for kind, _ in assets} - known)
+        ]
+        problems += [f"assets: {kind}: has no array" for kind, files in assets if not files]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
 
 
 def read_kit(folder: Path) -> Kit:

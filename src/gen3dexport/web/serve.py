@@ -48,7 +48,12 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def send_head(self) -> Any:
         root = Path(self.directory).resolve()
-        if not Path(self.translate_path(self.path)).resolve().is_relative_to(root):
+        try:
+            place = Path(self.translate_path(self.path)).resolve()
+            inside = place.is_relative_to(root) and (place / "index.html").resolve().is_relative_to(root)
+        except (ValueError, OSError, RuntimeError):  # a NUL, a link to itself
+            inside = False
+        if not inside:
             self.send_error(404, "File not found")  # through a link
             return None
         return super().send_head()
@@ -72,7 +77,7 @@ def server(site: Path, host: str, port: int) -> ThreadingHTTPServer:
         return ThreadingHTTPServer((host, port), partial(_Handler, directory=str(site)))
     except (OSError, OverflowError) as error:
         raise UsageError(
-            f"{host}:{port}: cannot be served at ({error}); choose another --port, or 0 for any"
+            f"{host}:{port}: cannot be served at ({error}); choose another --host or --port (0 for any)"
         ) from error
 
 

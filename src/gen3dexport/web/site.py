@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from gen3dexport import __version__
 from gen3dexport.bundle.drafts import writing
 from gen3dexport.bundle.manifest import Manifest, verify
 from gen3dexport.bundle.notices import NOTICES
@@ -75,7 +76,7 @@ def write_site(bundle: Path, out: Path, packages: Sequence[Package], webgpu: boo
         taken = [name for name in manifest.files if name.split("/")[0] in (*_TAKEN, NOTICES)]
         for name in (MANIFEST, *taken):
             _copy(bundle / name, draft / BUNDLE / name)
-        (draft / SITE).write_text(json.dumps({"webgpu": webgpu}) + "\n", encoding="utf-8")
+        (draft / SITE).write_text(json.dumps({"gen3dexport": __version__, "webgpu": webgpu}) + "\n", encoding="utf-8")
         (draft / NOTICES).write_text(_notices(packages), encoding="utf-8")
 
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from gen3dexport.documents.record import Record
+from gen3dexport.documents.record import Record, told
+from gen3dexport.errors import UsageError
 from gen3dexport.models.flow_sampler import Schedule
 from gen3dexport.models.hunyuan3d_2.host.model import CONFIG, Model, read_model
 from gen3dexport.models.hunyuan3d_2.host.times import schedule
@@ -84,8 +85,11 @@ def read_settings(folder: Path, knobs: Knobs, random_weights: bool) -> Settings:
     """Settings of a checkpoint folder with the recipe's knobs on top.
 
     Raises:
-        UsageError: when the configuration is missing, or is not one of this family.
+        UsageError: when the configuration is missing, or is not one of this family, or the knobs do not fit it.
     """
     model = read_model(folder)
     steps = 5 if model.scheduler.kind == "consistency" else 50
-    return Settings(**{"model": model, "steps": steps, **knobs.model_dump(exclude_none=True)})
+    try:
+        return Settings(**{"model": model, "steps": steps, **knobs.model_dump(exclude_none=True)})
+    except ValidationError as error:
+        raise UsageError(f"knobs: {told(error)}; change them, or leave them to {folder}") from error

@@ -80,7 +80,7 @@ class Sampling(Record):
     @model_validator(mode="after")
     def _steps_fit(self) -> Self:
         if self.step_times is not None and len(self.step_times) != self.steps:
-            raise ValueError(f"step_times: has {len(self.step_times)} times for {self.steps} steps")
+            raise ValueError(f"step_times: has {len(self.step_times)} times, and steps is {self.steps}")
         guided = [i for i, weight in enumerate(self.schedule.weights) if weight != 1.0]
         if wrong := [i for i in self.reuse_guidance if i not in guided[1:]]:
             after = ", ".join(map(str, guided[1:])) or "none"
@@ -204,6 +204,9 @@ def read_settings(folder: Path, knobs: Knobs | None = None, random_weights: bool
     try:
         return _settings(folder, path, knobs or Knobs(), random_weights)
     except ValidationError as error:
+        whole = [str(e["ctx"]["error"]) for e in error.errors() if not e["loc"] and "error" in e.get("ctx", {})]
+        if whole:  # of fields that the recipe sets
+            raise UsageError.of([f"knobs: a sampler's {problem}" for problem in whole]) from error
         problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {shown(e['input'])})" for e in error.errors()]
         said = [f"{path}: not in the released layout: {problem}; copy it again" for problem in problems]
         raise UsageError.of(said) from error
@@ -322,7 +325,7 @@ def _knobs(released: Mapping[str, Any], chosen: Sampler | None) -> dict[str, Any
     """The released knobs of a sampler, with the recipe's on top."""
     params = released["params"]
     wanted = {} if chosen is None else chosen.model_dump(exclude_none=True)
-    if chosen is not None and chosen.steps is None and chosen.step_times is not None:
+    if chosen is not None and chosen.step_times is not None:
         wanted["steps"] = len(chosen.step_times)
     return {
         "steps": params["steps"],
