@@ -1,12 +1,13 @@
 """Whole assets of two commits' bundles on held-out captions, in turns: time, peak memory, and quality against truth.
 
-    python benchmarks/asset_turns.py --base FOLDER BUNDLE --here BUNDLE [--captions 64] [--name trellis-mini-color]
+    python benchmarks/asset_turns.py --base FOLDER BUNDLE --here BUNDLE [--captions 64]
 
 `FOLDER` is a checkout of the commit to compare with, whose `src` its bundle runs on. Either bundle has a process of its
 own, started once, with one thread; they make the assets of a caption one after the other, first the one, then the
 other, and the seconds are those of `generate_assets` after a first asset that does not count. Quality is against the
 true shapes (`training/trellis_mini`): IoU of the voxels; F-score of the mesh at half a voxel and PSNR of unlit pictures
-where the bundle makes coloured meshes and Gaussians. Writes its rows into benchmarks/results/asset_turns.json.
+where the bundle makes coloured meshes and Gaussians. Writes its row into
+benchmarks/results/asset_turns.json after every eight captions.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ sys.path.insert(0, str(ROOT))
 from gen3dexport.assets.gaussians import Gaussians  # noqa: E402
 from gen3dexport.assets.mesh import Mesh  # noqa: E402
 from gen3dexport.assets.metrics import occupancy_iou  # noqa: E402
-from gen3dexport.bundle.manifest import read_manifest  # noqa: E402
+from gen3dexport.bundle.manifest import Manifest, read_manifest  # noqa: E402
 from training.trellis_mini.color_dataset import held_out_items  # noqa: E402
 from training.trellis_mini.evaluate_color import mean_scores, scores_of  # noqa: E402
 from training.trellis_mini.sampler import load_held_out  # noqa: E402
@@ -128,25 +129,34 @@ def main() -> None:
             made[name].append(row)
         ratio = made["here"][-1]["seconds"] / made["base"][-1]["seconds"]
         print(f"{number + 1}/{len(items)} {ratio:.2f} {caption}", flush=True)
+        if number % 8 == 7 or number + 1 == len(items):
+            row = _row(manifest, asked.base[0], made)
+            kept = [r for r in result_file.read(RESULT).get("rows", []) if _of(r) != _of(row)]
+            result_file.write(RESULT, __file__, {"basis": "measured", "rows": [*kept, row]})
     for worker in workers.values():
         worker.end()
+    print(json.dumps(row, indent=1))
+
+
+def _of(row: Mapping[str, Any]) -> tuple[str, str]:
+    return row["recipe"], row["target"]
+
+
+def _row(manifest: Manifest, base: Path, made: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """What a result says of the assets so far."""
     ratios = [here["seconds"] / base["seconds"] for here, base in zip(made["here"], made["base"], strict=True)]
-    row = {
+    commit = ["git", "-C", str(base), "rev-parse", "--short", "HEAD"]
+    return {
         "recipe": manifest.recipe["name"],
         "target": manifest.target["name"],
-        "captions": len(items),
-        "base_commit": subprocess.run(
-            ["git", "-C", asked.base[0], "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip(),
+        "captions": len(ratios),
+        "base_commit": subprocess.run(commit, capture_output=True, text=True, check=True).stdout.strip(),
         "calls": manifest.calls,
         "ratio_p50": float(np.percentile(ratios, 50)),
         "ratio_p90": float(np.percentile(ratios, 90)),
         **{name: _summary(rows) for name, rows in made.items()},
+        **result_file.stamp(),
     }
-    rows = result_file.read(RESULT).get("rows", [])
-    kept = [r for r in rows if (r["recipe"], r["target"]) != (row["recipe"], row["target"])]
-    result_file.write(RESULT, __file__, {"basis": "measured", "rows": [*kept, row | result_file.stamp()]})
-    print(json.dumps(row, indent=1))
 
 
 if __name__ == "__main__":
