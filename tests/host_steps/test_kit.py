@@ -145,6 +145,7 @@ def test_what_is_no_kit_or_no_folder_is_told(kit: Path, tiny_bundle: Path, tmp_p
         ([kit, "--check", tmp_path / "empty"], 2, "has none of the kit's files"),
         ([kit, "--check", kit, "-o", tmp_path / "out"], 2, "leave -o out"),
         ([tmp_path / "empty", "-o", tmp_path / "out"], 2, "not a bundle"),
+        ([kit], 2, "a kit, not a bundle"),
         ([tiny_bundle, "-o", tmp_path / "file"], 2, "exists and is not a kit"),
         ([tiny_bundle, "-o", tiny_bundle / "kit"], 2, "lies in the bundle"),
         ([tiny_bundle, "-o", tiny_bundle], 2, "lies in the bundle"),

@@ -37,6 +37,10 @@ def embed_kit(
     from gen3dexport.bundle.drafts import check_out
     from gen3dexport.host_steps.kit import INDEX
 
+    if (folder / INDEX).is_file():
+        raise UsageError(
+            f"{folder}: a kit, not a bundle; compare with it: gen3dexport embed-kit {folder} --check FOLDER"
+        )
     place = out or folder.absolute().with_name(f"{folder.absolute().name}-kit")
     if place.resolve().is_relative_to(folder.resolve()):
         raise UsageError(f"{place}: lies in the bundle, whose files are fixed; name a place outside, e.g. kit")
