@@ -18,71 +18,20 @@ pytest.importorskip("executorch", reason="needs the extra: pip install 'gen3dexp
 if not (shutil.which("cmake") and shutil.which("g++")):
     pytest.skip("needs cmake and g++ (Debian: apt-get install cmake g++ clang)", allow_module_level=True)
 
-import conftest
-import executorch
 import tiny_text
 
 from gen3dexport import backends
 from gen3dexport.assets import mesh_files
-from gen3dexport.build import build
 from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.documents.host_steps import HostSteps
 from gen3dexport.host_steps import check_kit, interpret
 from gen3dexport.host_steps.make_kit import make_kit
 from gen3dexport.models import Request
-from gen3dexport.plan import make_plan, read_recipe, read_target
 from gen3dexport.runtime import load
 
-SOURCES = Path(__file__).parents[2] / "embed" / "cpp"
-RUNTIME = Path(executorch.__path__[0])
-QUICK = ["-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_CXX_FLAGS_RELEASE=-O1", "-DGEN3D_WERROR=ON"]
+pytest_plugins = ("built",)
 LARGEST = 5_000_000
 """Bytes of libraries beside libc that an application may have to ship."""
-
-
-def _built(folder: Path, *options: str) -> Path:
-    """The library, its tool and its tests."""
-    configure = ["cmake", "-S", str(SOURCES), "-B", str(folder), f"-DGEN3D_EXECUTORCH={RUNTIME}", *QUICK, *options]
-    for command in (configure, ["cmake", "--build", str(folder), "--parallel", "2"]):
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-    return folder
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built with g++ and installed; the installed tool alone is what an application ships."""
-    folder = _built(tmp_path_factory.mktemp("gcc") / "build", "-DCMAKE_CXX_COMPILER=g++")
-    subprocess.run(
-        ["cmake", "--install", str(folder), "--prefix", str(folder.parent / "out")],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    return folder
-
-
-@pytest.fixture(scope="module")
-def careful(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built with clang (g++ without one) under the address and undefined sanitizers."""
-    c, cpp = ("clang", "clang++") if shutil.which("clang++") else ("gcc", "g++")
-    compilers = [f"-DCMAKE_C_COMPILER={c}", f"-DCMAKE_CXX_COMPILER={cpp}"]
-    return _built(tmp_path_factory.mktemp("careful") / "build", *compilers, "-DGEN3D_SANITIZE=ON")
-
-
-@pytest.fixture(scope="module")
-def features_bundle(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model for ExecuTorch, which takes features; its sampler has steps of every form."""
-    folder = tmp_path_factory.mktemp("executorch")
-    knobs = "knobs: {sampler: {guidance_interval: [0.6, 1.0], order: 2, reuse_guidance: [1]}}\n"
-    (folder / "tiny.yaml").write_text(conftest.TINY_RECIPE.format(weights=tiny_weights) + knobs)
-    target = read_target("executorch")
-    build(make_plan(read_recipe(str(folder / "tiny.yaml"), target), target), folder / "bundle")
-    return folder / "bundle"
-
-
-@pytest.fixture(scope="module")
-def text_bundle(features_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_text.write(features_bundle, tmp_path_factory.mktemp("text") / "bundle")
 
 
 def _gen3d(build_: Path, *words: str | Path, text: str = "") -> subprocess.CompletedProcess[str]:
@@ -206,13 +155,17 @@ def test_a_kit_holds_it_and_python_agrees(careful: Path, features_bundle: Path, 
     done = _gen3d(careful, "check-kit", features_bundle, tmp_path / "kit", "--write", tmp_path / "own", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     rows = {row["name"]: row for row in json.loads(done.stdout)["rows"]}
-    assert {row["found"] for name, row in rows.items() if name.endswith("logits.npy")} == {"0.0"}
+    assert {row["found"] for name, row in rows.items() if name.endswith("logits.npy")} == {0.0}
     assert {rows[f"{k}/mesh{ending}"]["found"] for k in (0, 1) for ending in (".glb", ".ply")} == {"equal"}
     assert all(row.passed for row in check_kit.check(kit, tmp_path / "kit", tmp_path / "own"))
     values = np.load(tmp_path / "kit" / "0" / "noise.npy")
     np.save(tmp_path / "kit" / "0" / "noise.npy", values * np.float32(1.00001))
     wrong = _gen3d(careful, "check-kit", features_bundle, tmp_path / "kit")
     assert wrong.returncode == 5 and "NO  0/noise.npy" in wrong.stdout
+    told = _gen3d(careful, "check-kit", features_bundle, tmp_path / "kit", "--json")
+    assert (told.returncode, told.stderr) == (5, "")
+    noise = next(row for row in json.loads(told.stdout)["rows"] if row["name"] == "0/noise.npy")
+    assert noise["passed"] is False and isinstance(noise["found"], float) and noise["limit"] == 0.0
 
 
 def test_tokens_are_those_of_the_tokenizers_library(plain: Path, text_bundle: Path) -> None:
@@ -409,6 +362,19 @@ def test_wrong_requests_are_told(
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, said in done.stderr) == (code, True), done.stderr
     assert not any(tmp_path.iterdir())
+
+
+def test_errors_are_one_object_of_json(careful: Path, text_bundle: Path, tmp_path: Path) -> None:
+    for words, code, kind in (
+        (["run", text_bundle, "-p", "a", "--seed", "-1"], 2, "UsageError"),
+        (["run", tmp_path / "none", "-p", "a"], 2, "UsageError"),
+        (["info", text_bundle / "programs"], 2, "UsageError"),
+        (["fly"], 2, "UsageError"),
+    ):
+        done = _gen3d(careful, *words, "--json")
+        assert (done.returncode, done.stderr) == (code, ""), done.stderr
+        told = json.loads(done.stdout)
+        assert told["error"] == kind and told["message"]
 
 
 def test_info_says_what_a_bundle_needs(plain: Path, text_bundle: Path) -> None:
