@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gen3dexport import backends
+from gen3dexport.cli.doctor import examine
 from gen3dexport.documents.target import read_target
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.plan import make_plan, read_recipe
@@ -116,6 +118,14 @@ def test_only_arm64_gives_times_of_its_target() -> None:
     reason = foreign(target, "x86_64")
     assert reason is not None and "x86_64" in reason and "--device ssh://HOST" in reason
     assert foreign(read_target("executorch").model_dump(), "riscv64") is None
+
+
+def test_doctor_says_that_no_such_machine_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends.find("executorch"), "check", lambda options: [])
+    for machine, absent in (("aarch64", None), ("x86_64", "no aarch64 CPU")):
+        monkeypatch.setattr(platform, "machine", lambda machine=machine: machine)
+        assert examine("executorch-arm64")["targets"][0]["absent"] == absent
+        assert examine("executorch")["targets"][0]["absent"] is None
 
 
 def test_its_programs_are_executorch_s() -> None:
