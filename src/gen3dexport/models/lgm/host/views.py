@@ -6,7 +6,7 @@ No torch. Values are colours in [0, 1] until `inputs` normalises them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -92,10 +92,11 @@ def film(request: Request, settings: Settings) -> Film:
             )
         made = np.stack([area(on_white(one), size) for one in pictures]).reshape(-1, count, 3, size, size)
         return Film(made[:, 0], made[:, 1:], np.arange(len(made)) / rate)
+    image_of(replace(request, image=()), _FILM)  # refuses a prompt and features
     if request.image is None and count > 1:
         raise UsageError(
             f"image: missing; a film shows one side, and this model needs the {count - 1} others of its first frame, "
-            f"{_degrees(count)[4:]} degrees around it (drawn of its Gaussians by LGM, or made by a multi-view model): "
+            f"{_degrees(count)[3:]} degrees around it (drawn of its Gaussians by LGM, or made by a multi-view model): "
             "give them in a folder (run --video FILM --image FOLDER)"
         )
     front = np.stack([area(on_white(one), size) for one in request.video] or _nothing())
