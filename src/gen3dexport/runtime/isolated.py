@@ -14,7 +14,7 @@ import sys
 import threading
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ from gen3dexport.disk import scratch
 from gen3dexport.errors import UsageError, VerificationError, of_kind
 from gen3dexport.models.image_preparation import read_image
 from gen3dexport.models.run_fields import with_run_fields
+from gen3dexport.models.several_pictures import is_many, listed
 from gen3dexport.runtime import child_end, isolated_child
 from gen3dexport.runtime.pipeline import LoadedBundle, require_mesh
 
@@ -117,7 +118,13 @@ class IsolatedBundle:
         return mesh
 
     def generate_assets(
-        self, prompt: str = "", seed: int = 0, features: np.ndarray | None = None, image: str | Path | Any = None
+        self,
+        prompt: str = "",
+        seed: int = 0,
+        features: np.ndarray | None = None,
+        image: str | Path | Any = None,
+        video: Iterable[Any] | None = None,
+        rate: float | None = None,
     ) -> dict[str, Any]:
         """Make one asset in every kind of this pipeline; see `LoadedBundle.generate_assets`.
 
@@ -128,11 +135,15 @@ class IsolatedBundle:
         """
         arrays = {} if features is None else {"features": np.asarray(features, np.float32, order="C")}
         if image is not None:
-            arrays["image"] = np.asarray(read_image(image), order="C")
+            many = is_many(image) or (isinstance(image, (str, Path)) and Path(image).is_dir())
+            every = {f"image.{k}": one for k, one in enumerate(listed(image))} if many else {"image": image}
+            arrays |= {name: np.asarray(read_image(one), order="C") for name, one in every.items()}
+        if video is not None:
+            arrays |= {f"video.{k}": np.asarray(read_image(one), order="C") for k, one in enumerate(video)}
         with self._lock:
             folder = self._running().folder
             save_file(arrays, folder / isolated_child.REQUEST)
-            self._ask({"do": "make", "prompt": prompt, "seed": operator.index(seed)})
+            self._ask({"do": "make", "prompt": prompt, "seed": operator.index(seed), "rate": rate})
             found = golden.read_assets(folder / golden.ASSETS)[0]
         return {kind: kinds.of(kind).from_arrays(made) for kind, made in found.items()}
 
