@@ -118,6 +118,8 @@ def first_run(folder: Path, manifest: Manifest, prompt: str) -> tuple[str, str]:
     grey = np.full((64, 64, 4), 128, np.uint8)
     asked = "--features FILE.npy"
     requests = {f'--prompt "{prompt}"': Request(prompt=prompt), "--image FILE": Request(image=grey)}
+    if (takes := getattr(loaded.settings, "asked", None)) is not None:  # arrays by name, if any
+        asked, requests = "--input FILE.npz" if takes else "", {}
     for text, request in requests.items():
         with suppress(GenExportError):
             loaded.begin(request, xp)

@@ -36,6 +36,7 @@ class Request:
             [H, W, 3 or 4], or a Pillow image.
         stand_in: that golden data is made: the family makes up, from the seed, what the request lacks (a picture,
             token ids, features), and with `random` also what networks without trained weights cannot decide.
+        inputs: arrays by name, where the pipeline takes such (a model of one's own).
     """
 
     prompt: str = ""
@@ -43,6 +44,7 @@ class Request:
     features: Any = None
     image: Any = None
     stand_in: Literal["", "trained", "random"] = ""
+    inputs: Mapping[str, Any] | None = None
 
 
 class KnobsModel(Protocol):

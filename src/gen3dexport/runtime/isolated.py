@@ -23,6 +23,7 @@ from typing import IO, Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from gen3dexport.arrays import on_host
 from gen3dexport.assets import kinds
 from gen3dexport.assets.mesh import Mesh
 from gen3dexport.bundle import golden
@@ -105,7 +106,12 @@ class IsolatedBundle:
         self._ask({"do": "load_programs"})
 
     def generate(
-        self, prompt: str = "", seed: int = 0, features: np.ndarray | None = None, image: str | Path | Any = None
+        self,
+        prompt: str = "",
+        seed: int = 0,
+        features: np.ndarray | None = None,
+        image: str | Path | Any = None,
+        inputs: Mapping[str, Any] | None = None,
     ) -> Mesh:
         """Make the mesh of one asset; see `LoadedBundle.generate`.
 
@@ -113,11 +119,16 @@ class IsolatedBundle:
             GenExportError: as there, and where the process ends.
         """
         require_mesh(self.folder, self.settings.asset_kinds)
-        mesh: Mesh = self.generate_assets(prompt, seed, features, image)["mesh"]
+        mesh: Mesh = self.generate_assets(prompt, seed, features, image, inputs)["mesh"]
         return mesh
 
     def generate_assets(
-        self, prompt: str = "", seed: int = 0, features: np.ndarray | None = None, image: str | Path | Any = None
+        self,
+        prompt: str = "",
+        seed: int = 0,
+        features: np.ndarray | None = None,
+        image: str | Path | Any = None,
+        inputs: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Make one asset in every kind of this pipeline; see `LoadedBundle.generate_assets`.
 
@@ -129,10 +140,12 @@ class IsolatedBundle:
         arrays = {} if features is None else {"features": np.asarray(features, np.float32, order="C")}
         if image is not None:
             arrays["image"] = np.asarray(read_image(image), order="C")
+        named = {f"inputs.{name}": np.asarray(on_host(value), order="C") for name, value in (inputs or {}).items()}
         with self._lock:
             folder = self._running().folder
-            save_file(arrays, folder / isolated_child.REQUEST)
-            self._ask({"do": "make", "prompt": prompt, "seed": operator.index(seed)})
+            save_file({**arrays, **named}, folder / isolated_child.REQUEST)
+            asked = {"do": "make", "prompt": prompt, "seed": operator.index(seed), "inputs": inputs is not None}
+            self._ask(asked)
             found = golden.read_assets(folder / golden.ASSETS)[0]
         return {kind: kinds.of(kind).from_arrays(made) for kind, made in found.items()}
 
