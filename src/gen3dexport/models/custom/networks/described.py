@@ -179,10 +179,7 @@ def outputs_of(part: Part, inputs: Mapping[str, Tensor], where: str) -> tuple[di
         raise UsageError(f"{where}: fails on {shapes}: {user_code.told(error)}") from error
     for name, value in inputs.items():
         if not torch.equal(given[name], value):
-            raise UsageError(
-                f"{where}: changes its input {name} in place, which runtimes do in ways of their own; begin forward with "
-                f"{name} = {name}.clone()"
-            )
+            raise UsageError(f"{where}: changes its input {name} in place; begin forward with {name} = {name}.clone()")
     for name, value in found:
         if value.is_complex():
             raise UsageError(f"{where}: output {name} is complex, which no target gives; return its view_as_real")
