@@ -22,6 +22,7 @@ COMMANDS = {
     "web": "Write a page that makes assets in the browser",
     "serve": "Serve such a page on this machine",
     "plan": "Show what would be built",
+    "init": "Try a model of one's own, write its recipe",
     "ls": "List recipes, targets, families and schemes",
     "show": "Print a shipped recipe or target",
     "cp": "Copy a shipped recipe or target to change it",

@@ -124,6 +124,8 @@ def first_run(folder: Path, manifest: Manifest, prompt: str) -> tuple[str, str]:
     requests += [("--video FILM --image FOLDER", Request(image=[grey] * n, video=[grey])) for n in range(_MOST_VIEWS)]
     if getattr(loaded.settings, "takes_film", False):
         requests.reverse()
+    if (takes := getattr(loaded.settings, "asked", None)) is not None:  # arrays by name, if any
+        asked, requests = "--input FILE.npz" if takes else "", []
     for text, request in requests:
         with suppress(GenExportError):
             loaded.begin(request, xp)
