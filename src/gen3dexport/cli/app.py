@@ -17,6 +17,7 @@ from gen3dexport.errors import UsageError
 
 COMMANDS = {
     "build": "Build a bundle for a target and validate it",
+    "matrix": "Build recipes on targets, one report",
     "validate": "Run a bundle's programs and judge them",
     "run": "Make an asset with a bundle",
     "web": "Write a page that makes assets in the browser",
