@@ -1,7 +1,7 @@
 """The extension in Blender, headless: installed from its archive, an asset made, cancelled, refused, imported.
 
-Needs a Python with bpy (374 MB): $GEN3DEXPORT_BPY_PYTHON, or `make embed`, which makes one. A bundle that gen3dexport
-itself runs is taken from $GEN3DEXPORT_BPY_BUNDLE, one of trellis-mini-color.
+Needs a Python with bpy (374 MB): `make embed` makes one, or $GEN3DEXPORT_BPY_PYTHON. So it is with a bundle of
+trellis-mini-color, which gen3dexport itself runs: $GEN3DEXPORT_BPY_BUNDLE.
 """
 
 from __future__ import annotations
@@ -24,14 +24,12 @@ from gen3dexport.assets.colour import linear_light
 from gen3dexport.assets.mesh import Mesh
 
 ZIP = Path(__file__).parents[2] / "embed" / "blender_zip.py"
-BPY = os.environ.get("GEN3DEXPORT_BPY_PYTHON", "")
-TOOL = os.environ.get("GEN3DEXPORT_GEN3D", "") or shutil.which("gen3d") or ""
-BUNDLE = os.environ.get("GEN3DEXPORT_BPY_TINY", "")
-CLI_BUNDLE = os.environ.get("GEN3DEXPORT_BPY_BUNDLE", "")
+MADE = Path(__file__).parents[2] / "out" / "embed"  # by make embed
+BPY = Path(os.environ.get("GEN3DEXPORT_BPY_PYTHON") or MADE / "bpy" / "bin" / "python")
+CLI_BUNDLE = Path(os.environ.get("GEN3DEXPORT_BPY_BUNDLE") or MADE / "color")
 PROMPT = "a long green bench with a thin seat, no backrest, a solid orange base and no armrests, facing the front"
-if not (BPY and TOOL and BUNDLE):
-    names = "GEN3DEXPORT_BPY_PYTHON (a Python with bpy), GEN3DEXPORT_GEN3D and GEN3DEXPORT_BPY_TINY"
-    pytest.skip(f"needs {names}: make embed", allow_module_level=True)
+if not BPY.is_file():
+    pytest.skip("needs a Python with bpy: make embed, or $GEN3DEXPORT_BPY_PYTHON", allow_module_level=True)
 
 
 def _mesh() -> Mesh:
@@ -44,7 +42,7 @@ def _mesh() -> Mesh:
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def found(installed: Path, text_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the script in Blender found."""
     folder = tmp_path_factory.mktemp("blender")
     made = subprocess.run(
@@ -56,18 +54,19 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     mesh, points = folder / "box.glb", folder / "points.ply"
     mesh.write_bytes(mesh_files.content(_mesh(), ".glb"))
     points.write_bytes(gaussian_files.content(test_blender_parts._gaussians(), ".ply"))
-    damaged = Path(shutil.copytree(BUNDLE, folder / "damaged"))
+    damaged = Path(shutil.copytree(text_bundle, folder / "damaged"))
     program = damaged / "programs" / "flow.pte"
     content = bytearray(program.read_bytes())
     content[len(content) // 2] ^= 1
     program.write_bytes(content)
-    settings = {"tool": TOOL, "bundle": BUNDLE, "damaged": str(damaged), "mesh": str(mesh), "gaussians": str(points)}
-    settings |= {"cli": sys.executable, "cli_bundle": CLI_BUNDLE, "prompt": PROMPT}
+    settings = {"tool": str(installed / "bin" / "gen3d"), "bundle": str(text_bundle), "damaged": str(damaged)}
+    settings |= {"mesh": str(mesh), "gaussians": str(points), "cli": sys.executable, "prompt": PROMPT}
+    settings["cli_bundle"] = str(CLI_BUNDLE) if CLI_BUNDLE.is_dir() else ""
     settings["saved"] = os.environ.get("GEN3DEXPORT_BPY_SAVED", "")
     (folder / "settings.json").write_text(json.dumps(settings))
     environment = {**os.environ, "BLENDER_USER_RESOURCES": str(folder / "user")}
     script = Path(__file__).parent / "in_blender.py"
-    command = [BPY, str(script), made.stdout.strip(), str(folder / "settings.json")]
+    command = [str(BPY), str(script), made.stdout.strip(), str(folder / "settings.json")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
@@ -133,7 +132,7 @@ def test_a_broken_file_leaves_nothing(found: dict[str, Any]) -> None:
     assert "\n" not in found["broken mesh"] and found["nothing left"]
 
 
-@pytest.mark.skipif(not CLI_BUNDLE, reason="needs GEN3DEXPORT_BPY_BUNDLE: a bundle of trellis-mini-color")
+@pytest.mark.skipif(not CLI_BUNDLE.is_dir(), reason="needs a bundle of trellis-mini-color: make embed")
 def test_mesh_and_gaussians_of_the_command_line_coincide(found: dict[str, Any]) -> None:
     mesh, points = found["by cli"]["mesh"], found["by cli"]["gaussians"]
     assert mesh[0] == points[0] == ["FINISHED"] and mesh[2] > 100 and points[2] > 100
