@@ -62,22 +62,9 @@ namespace Gen3d
                          CancellationToken cancel = default(CancellationToken))
         {
             cancel.ThrowIfCancellationRequested();
-            Exception thrown = null;
-            Native.Progress step = (context, component, done) =>
-            {
-                try
-                {
-                    if (cancel.IsCancellationRequested) return 1;
-                    if (progress != null) progress(Native.Read(component), done);
-                    return cancel.IsCancellationRequested ? 1 : 0;
-                }
-                catch (Exception error)  // must not leave through the library's frames
-                {
-                    thrown = error;
-                    return 1;
-                }
-            };
             var text = GCHandle.Alloc(Native.Text(prompt, nameof(prompt)), GCHandleType.Pinned);
+            var watch = new Watch { Progress = progress, Cancel = cancel };
+            var context = GCHandle.Alloc(watch);
             try
             {
                 var request = new Native.Request
@@ -86,20 +73,48 @@ namespace Gen3d
                     Prompt = text.AddrOfPinnedObject(),
                     Seed = seed,
                     KeepPrograms = keepPrograms ? 1 : 0,
-                    Progress = Marshal.GetFunctionPointerForDelegate(step)
+                    Progress = Marshal.GetFunctionPointerForDelegate(Step),
+                    Context = GCHandle.ToIntPtr(context)
                 };
                 var code = Native.gen3d_run(handle, ref request, out var asset, out var message);
                 string said = Native.Take(message);
                 if (code == Code.Ok) return new Asset(asset);
                 asset.Dispose();
-                if (thrown != null) throw new InvalidOperationException("the progress callback failed: " + thrown.Message, thrown);
+                if (watch.Thrown != null) throw new InvalidOperationException("the progress callback failed: " + watch.Thrown.Message, watch.Thrown);
                 if (code == Code.Cancelled) throw new OperationCanceledException(said, cancel);
                 throw new Gen3dException(code, said);
             }
             finally
             {
+                context.Free();
                 text.Free();
-                GC.KeepAlive(step);
+            }
+        }
+
+        /// <summary>What a run's callback needs.</summary>
+        private sealed class Watch
+        {
+            internal Action<string, double> Progress;
+            internal CancellationToken Cancel;
+            internal Exception Thrown;
+        }
+
+        private static readonly Native.Progress Step = OnStep;  // held: the library has no reference that counts
+
+        [MonoPInvokeCallback(typeof(Native.Progress))]
+        private static int OnStep(IntPtr context, IntPtr component, double done)
+        {
+            var watch = (Watch)GCHandle.FromIntPtr(context).Target;
+            try
+            {
+                if (watch.Cancel.IsCancellationRequested) return 1;
+                if (watch.Progress != null) watch.Progress(Native.Read(component), done);
+                return watch.Cancel.IsCancellationRequested ? 1 : 0;
+            }
+            catch (Exception error)  // must not leave through the library's frames
+            {
+                watch.Thrown = error;
+                return 1;
             }
         }
 

@@ -110,6 +110,13 @@ namespace Gen3d
         }
     }
 
+    /// <summary>IL2CPP, which knows it by its name, lets native code call a static method that has it.</summary>
+    [AttributeUsage(AttributeTargets.Method)]
+    internal sealed class MonoPInvokeCallbackAttribute : Attribute
+    {
+        internal MonoPInvokeCallbackAttribute(Type type) { }
+    }
+
     /// <summary>Owns a gen3d_bundle.</summary>
     internal sealed class BundleHandle : SafeHandle
     {
