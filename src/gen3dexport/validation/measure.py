@@ -58,7 +58,7 @@ def measure_bundle(folder: Path, out: Path) -> Measurement:
     """
     loaded = verified(folder, reports=False)
     measure = Measure(**loaded.manifest.target["measure"])
-    _warm_runtime(loaded)
+    warm_runtime(loaded)
     programs = {p.name: _measure_program(loaded, p, measure) for p in loaded.manifest.programs}
     first = next(iter(loaded.programs.values()), None)
     device = getattr(first, "device_name", None) or host()["processor"] or platform.machine()
@@ -72,7 +72,7 @@ def measure_bundle(folder: Path, out: Path) -> Measurement:
     return Measurement(device=device, programs=programs, pipeline=pipeline)
 
 
-def _warm_runtime(loaded: LoadedBundle) -> None:
+def warm_runtime(loaded: LoadedBundle) -> None:
     """Load the smallest program and forget it, so that the first one's memory is not that of importing the runtime."""
     programs = [loaded.manifest.component(name) for name in loaded.manifest.components]
     try:
