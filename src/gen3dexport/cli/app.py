@@ -31,6 +31,7 @@ COMMANDS = {
     "inspect": "Show a bundle's programs, sizes and operators",
     "doctor": "Say what is missing here and how to mend it",
     "parity": "Compare a network with golden data",
+    "profile": "Show where a bundle's time and memory go",
     "compare": "Compare two bundles or reports",
     "sensitivity": "Show what quantizing each layer costs",
     "tune": "Search which layers to quantize",
