@@ -38,7 +38,6 @@ from gen3dexport.validation.remote.session import on_device
 from gen3dexport.validation.remote.ssh import SshMachine
 from gen3dexport.validation.validate import judge
 
-pytest_plugins = ("built",)
 ssh_server = pytest.mark.skipif(
     sshd.SSHD is None or shutil.which("ssh") is None,
     reason="needs sshd and ssh (Debian: apt-get install openssh-server)",

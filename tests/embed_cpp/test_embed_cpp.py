@@ -18,6 +18,7 @@ pytest.importorskip("executorch", reason="needs the extra: pip install 'gen3dexp
 if not (shutil.which("cmake") and shutil.which("g++")):
     pytest.skip("needs cmake and g++ (Debian: apt-get install cmake g++ clang)", allow_module_level=True)
 
+import embed_cpp_builds
 import tiny_text
 
 from gen3dexport import backends
@@ -29,9 +30,16 @@ from gen3dexport.host_steps.make_kit import make_kit
 from gen3dexport.models import Request
 from gen3dexport.runtime import load
 
-pytest_plugins = ("built",)
 LARGEST = 5_000_000
 """Bytes of libraries beside libc that an application may have to ship."""
+
+
+@pytest.fixture(scope="module")
+def careful(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built with clang (g++ without one) under the address and undefined sanitizers."""
+    c, cpp = ("clang", "clang++") if shutil.which("clang++") else ("gcc", "g++")
+    compilers = [f"-DCMAKE_C_COMPILER={c}", f"-DCMAKE_CXX_COMPILER={cpp}"]
+    return embed_cpp_builds.built(tmp_path_factory.mktemp("careful") / "build", *compilers, "-DGEN3D_SANITIZE=ON")
 
 
 def _gen3d(build_: Path, *words: str | Path, text: str = "") -> subprocess.CompletedProcess[str]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 EXAMPLE = "gen3dexport validate trellis-mini-executorch-xnnpack"
 
+_MOST_VIEWS = 9  # pictures that a pipeline of several is tried with, and one more
+
 
 def validate(
     bundle: Bundle,
@@ -133,11 +135,17 @@ def first_run(folder: Path, manifest: Manifest, prompt: str) -> tuple[str, str]:
     loaded = LoadedBundle(folder, manifest)
     grey = np.full((64, 64, 4), 128, np.uint8)
     asked = "--features FILE.npy"
-    requests = {f'--prompt "{prompt}"': Request(prompt=prompt), "--image FILE": Request(image=grey)}
-    for text, request in requests.items():
+    requests = [(f'--prompt "{prompt}"', Request(prompt=prompt)), ("--image FILE", Request(image=grey))]
+    requests += [("--image FOLDER", Request(image=[grey] * n)) for n in range(2, _MOST_VIEWS)]
+    requests += [("--video FILM --image FOLDER", Request(image=[grey] * n, video=[grey])) for n in range(_MOST_VIEWS)]
+    if getattr(loaded.settings, "takes_film", False):
+        requests.reverse()
+    if (takes := getattr(loaded.settings, "asked", None)) is not None:  # arrays by name, if any
+        asked, requests = "--input FILE.npz" if takes else "", []
+    for text, request in requests:
         with suppress(GenExportError):
             loaded.begin(request, xp)
             asked = text
             break
     known, made = files.endings(), {*loaded.settings.asset_kinds}
-    return asked, next(f"asset{ending}" for ending in (".glb", ".png", ".npz") if made & {*known[ending]})
+    return asked, next(f"asset{ending}" for ending in (".glb", ".png", ".zip", ".npz") if made & {*known[ending]})

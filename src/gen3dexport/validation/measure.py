@@ -79,14 +79,14 @@ def measure_loaded(loaded: LoadedBundle, out: Path, device: str = "") -> Measure
         device: its name; of the first program's device when none is given.
     """
     measure = Measure(**loaded.manifest.target["measure"])
-    _warm_runtime(loaded)
+    warm_runtime(loaded)
     programs = {p.name: _measure_program(loaded, p, measure) for p in loaded.manifest.programs}
     first = next(iter(loaded.programs.values()), None)
     device = device or getattr(first, "device_name", None) or host()["processor"] or platform.machine()
     return Measurement(device=device, programs=programs, pipeline=_measure_pipeline(loaded, measure, programs, out))
 
 
-def _warm_runtime(loaded: LoadedBundle) -> None:
+def warm_runtime(loaded: LoadedBundle) -> None:
     """Load the smallest program and forget it, so that the first one's memory is not that of importing the runtime."""
     programs = [loaded.manifest.component(name) for name in loaded.manifest.components]
     try:
