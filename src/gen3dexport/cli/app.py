@@ -17,6 +17,7 @@ from gen3dexport.errors import UsageError
 
 COMMANDS = {
     "build": "Build a bundle for a target and validate it",
+    "matrix": "Build recipes on targets, one report",
     "validate": "Run a bundle's programs and judge them",
     "run": "Make an asset with a bundle",
     "web": "Write a page that makes assets in the browser",
@@ -30,6 +31,7 @@ COMMANDS = {
     "inspect": "Show a bundle's programs, sizes and operators",
     "doctor": "Say what is missing here and how to mend it",
     "parity": "Compare a network with golden data",
+    "profile": "Show where a bundle's time and memory go",
     "compare": "Compare two bundles or reports",
     "sensitivity": "Show what quantizing each layer costs",
     "tune": "Search which layers to quantize",

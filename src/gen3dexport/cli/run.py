@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from gen3dexport.runtime import LoadedBundle
+    from gen3dexport.runtime.frames import Film
     from gen3dexport.runtime.isolated import IsolatedBundle
     from gen3dexport.runtime.outputs import Chosen, Outputs
 
@@ -66,7 +67,10 @@ def run(
         Path | None, typer.Option(help="A .npy file of condition features [L, C] instead of a prompt.")
     ] = None,
     image: Annotated[
-        Path | None, typer.Option(help="A picture instead of a prompt, best with a transparent background.")
+        Path | None,
+        typer.Option(
+            help="A picture instead of a prompt, best with a transparent background; a folder of them for several."
+        ),
     ] = None,
     arrays: Annotated[
         Path | None,
@@ -78,7 +82,8 @@ def run(
         Path | None,
         typer.Option(
             metavar="FOLDER_OR_FILE",
-            help="A film instead of a picture: each frame makes files of its own (-o depth.exr: depth.0001.exr, ...).",
+            help="A film instead of a picture: each frame makes files of its own (-o depth.exr: depth.0001.exr, ...). "
+            "A model of films makes one asset of it, and --image names views of its first frame.",
         ),
     ] = None,
     cache: Annotated[
@@ -124,13 +129,16 @@ def run(
     _check_text(prompt)
     sources = {"--prompt": prompt, "--features": features, "--image": image, "--input": arrays, "--video": video}
     given = [option for option, value in sources.items() if value]
-    if len(given) > 1 and given != ["--prompt", "--features"]:
+    if len(given) > 1 and given not in (["--prompt", "--features"], ["--image", "--video"]):
         raise UsageError(f"{given[-1]}: assets are made of one thing; leave {' and '.join(given[:-1])} out")
     outputs.check()  # before the bundle, which may be large, is read
     if video is not None:
-        made = film(bundle, video, seed, outputs, changed, isolate)
-        lines = [f"{first} to {last}" for first, last in zip(made["first"], made["last"], strict=True)]
+        made = film(bundle, video, seed, outputs, changed, isolate, image)
         told = f"{made['frames']} frames, {made['frames_per_second']:.2f} a second"
+        if "assets" in made:
+            lines = [_told(file) for file in made["assets"]]
+        else:
+            lines = [f"{first} to {last}" for first, last in zip(made["first"], made["last"], strict=True)]
     else:
         made = generate(bundle, prompt, seed, features, outputs, image, cache, changed, isolate, arrays)
         lines = [_told(file) for file in made["assets"]]
@@ -183,7 +191,7 @@ def generate(
 
     def make(loaded: AnyBundle, chosen: Chosen) -> tuple[Mapping[str, Any], float, Mapping[str, Any], Chosen]:
         start = time.perf_counter()
-        made = loaded.generate_assets(prompt, seed, array, picture_of, named)
+        made = loaded.generate_assets(prompt, seed, array, picture_of, inputs=named)
         return made, time.perf_counter() - start, loaded.encoders, chosen
 
     conditions = condition_cache.folder() if cache else None
@@ -202,11 +210,15 @@ def film(
     outputs: Outputs,
     fields: Mapping[str, str] | None = None,
     isolate: bool = False,
+    views: Path | None = None,
 ) -> dict[str, Any]:
     """Make the assets of every frame of a film and write them, frame by frame; arguments as of `generate`.
 
+    Where the model is of films, one asset of the whole film.
+
     Args:
         path: a folder of pictures, or a video file.
+        views: of the film's first frame, for a model of films.
 
     Raises:
         UsageError: for a film that cannot be read, or whose pictures the outputs would replace.
@@ -224,6 +236,12 @@ def film(
         source.spare(output, numbered)
 
     def make(loaded: AnyBundle, chosen: Chosen) -> dict[str, Any]:
+        if getattr(loaded.settings, "takes_film", False):
+            return _of_a_film(loaded, chosen, source, seed, outputs, views)
+        if views is not None:
+            raise UsageError(
+                "--image: this bundle makes an asset of every frame by itself; leave --image or --video out"
+            )
         numbers: list[int] = []
         seconds: list[float] = []
         factor, start = None, time.perf_counter()
@@ -247,6 +265,26 @@ def film(
 
     found, loading = _with(bundle, None, fields or {}, isolate, outputs, make)
     return found | loading
+
+
+def _of_a_film(
+    loaded: AnyBundle, chosen: Chosen, source: Film, seed: int, outputs: Outputs, views: Path | None
+) -> dict[str, Any]:
+    """Make one asset of a film, and write it."""
+    count, start = 0, time.perf_counter()
+
+    def frames() -> Iterator[Any]:
+        nonlocal count
+        for frame in source.frames():
+            count += 1
+            yield frame.image
+
+    made = loaded.generate_assets(seed=seed, image=views, video=frames(), rate=source.rate)
+    whole = time.perf_counter() - start
+    files, picture = outputs.write(made, chosen, source.path.name, outputs.factor(made, chosen))
+    found = {"assets": files, "picture": picture, "video": str(source.path), "seed": seed, "frames": count}
+    found |= {"image": None if views is None else str(views)}
+    return found | {"seconds": whole, "frames_per_second": count / whole, "source_frames_per_second": source.rate}
 
 
 def _with(
