@@ -1,4 +1,4 @@
-"""A model of one's own through the whole line: the example of docs/your-model.md, run as that page says; the bundle works
+"""A model of one's own through the whole line: the example of docs/your-model.md, as that page says. The bundle works
 where its code is not; changed code is built anew; `init` finds what fails by trying."""
 
 from __future__ import annotations
@@ -178,8 +178,10 @@ def test_init_finds_the_block_the_operator_and_the_line(tmp_path: Path) -> None:
     assert bad["line"] == f"nets.py:{lines.index('        if x.sum().item() > 0:') + 1}"
     assert not trials["model"]["works"]
     inverse = _init(folder, "Inverse", "1,4,4", "onnx", 4)
-    one = next(t for t in inverse["trials"] if t["operator"].startswith("aten.linalg_inv"))  # type: ignore[attr-defined]
-    assert one["stage"] == "lower" and one["line"] == f"nets.py:{lines.index('        return torch.linalg.inv(y) * 2') + 1}"
+    tried = inverse["trials"]
+    one = next(t for t in tried if t["operator"].startswith("aten.linalg_inv"))  # type: ignore[attr-defined]
+    number = lines.index("        return torch.linalg.inv(y) * 2") + 1
+    assert (one["stage"], one["line"]) == ("lower", f"nets.py:{number}")
     assert "closed form" in one["rewrite"]
 
 

@@ -124,7 +124,11 @@ SAMPLES: dict[str, tuple[Any, Any, Any]] = {
     "depth_map": (depth(), depth(1.2, 3), DepthMap(np.full((24, 32), np.inf, np.float32))),
     "points": (points(), points(0.03), Points(np.zeros((0, 3), np.float32))),
     "height_field": (heights(), heights(1.02), HeightField(np.full((12, 20), np.nan, np.float32))),
-    "tensors": (tensors(), tensors(0.1), replace(tensors(), arrays={**tensors().arrays, "x": np.full((2, 5), np.nan, np.float32)})),
+    "tensors": (
+        tensors(),
+        tensors(0.1),
+        Tensors({**tensors().arrays, "x": np.full((2, 5), np.nan, np.float32)}),
+    ),
     "feature_map": (features(), features(0.1), FeatureMap(np.full((7, 9, 16), np.nan, np.float32))),
     "importance_map": (importance(), importance(0.02), ImportanceMap(np.full((24, 32), np.nan, np.float32))),
     "sequence": (

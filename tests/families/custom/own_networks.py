@@ -66,7 +66,8 @@ class Ball(nn.Module):
 def ball() -> Pipeline:
     """A field whose surface is a sphere."""
     examples = {"points": torch.rand(1, 700, 3), "radius": torch.full((1, 1), 0.6)}
-    return Pipeline(Part(Ball(), "field"), examples, {"kind": "mesh", "points": "points", "values": "output", "edge": 2})
+    meaning = {"kind": "mesh", "points": "points", "values": "output", "edge": 2}
+    return Pipeline(Part(Ball(), "field"), examples, meaning)
 
 
 class Tied(nn.Module):
