@@ -17,7 +17,7 @@ import numpy as np
 from gen3dexport.assets.colour import linear_light
 from gen3dexport.assets.file_format import FileFormat, written_by
 from gen3dexport.assets.gaussians import Gaussians
-from gen3dexport.assets.mesh import Mesh, always_unit, is_closed, vertex_normals
+from gen3dexport.assets.mesh import Mesh, always_unit, is_closed, vertex_normals, whole_faces
 from gen3dexport.assets.points import Points
 from gen3dexport.disk import write_atomically
 from gen3dexport.errors import MissingError, UsageError
@@ -149,7 +149,7 @@ def _define_mesh(stage: Any, mesh: Any) -> Any:
     prim.CreateFaceVertexCountsAttr()
     prim.CreateFaceVertexIndicesAttr()
     prim.CreateSubdivisionSchemeAttr(UsdGeom.Tokens.none)
-    prim.CreateDoubleSidedAttr(not is_closed(mesh.faces))
+    prim.CreateDoubleSidedAttr(not is_closed(whole_faces(mesh)))
     prim.CreateNormalsAttr()
     prim.SetNormalsInterpolation(UsdGeom.Tokens.vertex)
     prim.CreateExtentAttr()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -71,6 +72,12 @@ def run(
             help="A picture instead of a prompt, best with a transparent background; a folder of them for several."
         ),
     ] = None,
+    arrays: Annotated[
+        Path | None,
+        typer.Option(
+            "--input", metavar="FILE", help="A .npz or .safetensors file of arrays by name (a model of one's own)."
+        ),
+    ] = None,
     video: Annotated[
         Path | None,
         typer.Option(
@@ -120,7 +127,7 @@ def run(
     changed = _assigned(fields or [])
     seed = secrets.randbelow(2**32) if (drawn := seed == -1) else seed
     _check_text(prompt)
-    sources = {"--prompt": prompt, "--features": features, "--image": image, "--video": video}
+    sources = {"--prompt": prompt, "--features": features, "--image": image, "--input": arrays, "--video": video}
     given = [option for option, value in sources.items() if value]
     if len(given) > 1 and given not in (["--prompt", "--features"], ["--image", "--video"]):
         raise UsageError(f"{given[-1]}: assets are made of one thing; leave {' and '.join(given[:-1])} out")
@@ -133,7 +140,7 @@ def run(
         else:
             lines = [f"{first} to {last}" for first, last in zip(made["first"], made["last"], strict=True)]
     else:
-        made = generate(bundle, prompt, seed, features, outputs, image, cache, changed, isolate)
+        made = generate(bundle, prompt, seed, features, outputs, image, cache, changed, isolate, arrays)
         lines = [_told(file) for file in made["assets"]]
         told = f"made in {made['seconds']:.2f} s"
     lines += [f"seed {seed}"] if drawn else []
@@ -158,6 +165,7 @@ def generate(
     cache: bool = True,
     fields: Mapping[str, str] | None = None,
     isolate: bool = False,
+    arrays: Path | None = None,
 ) -> dict[str, Any]:
     """Make the assets of one prompt and write them.
 
@@ -167,9 +175,10 @@ def generate(
         cache: keep what the encoder makes of a prompt or image, and use it when the same comes again.
         fields: what the pipeline lets a run change, by name; the rest is as the recipe has it.
         isolate: run the programs in a process of their own.
+        arrays: a file of arrays by name, for a model that takes such.
 
     Raises:
-        UsageError: for a bad prompt, image, features or output, before any network runs where it can be told.
+        UsageError: for a bad prompt, image, arrays, features or output, before any network runs where it can be told.
         AccuracyError: when nothing came out.
         VerificationError: when the bundle was changed.
     """
@@ -177,11 +186,12 @@ def generate(
     from gen3dexport.runtime import condition_cache
 
     array = _read_features(features) if features else None
+    named = read_arrays(arrays) if arrays else None
     picture_of = image if image is None or image.is_dir() else read_image(image)  # a folder has several views
 
     def make(loaded: AnyBundle, chosen: Chosen) -> tuple[Mapping[str, Any], float, Mapping[str, Any], Chosen]:
         start = time.perf_counter()
-        made = loaded.generate_assets(prompt, seed, array, picture_of)
+        made = loaded.generate_assets(prompt, seed, array, picture_of, inputs=named)
         return made, time.perf_counter() - start, loaded.encoders, chosen
 
     conditions = condition_cache.folder() if cache else None
@@ -333,6 +343,27 @@ def _assigned(fields: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"--set {text}: write NAME=VALUE, e.g. --set on_overflow=coarsen")
         found[name.strip()] = value.strip()
     return found
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a .npz or .safetensors file by name; nothing of a file is run.
+
+    Raises:
+        UsageError: when it is missing, damaged, or of another format.
+    """
+    import numpy as np
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        if path.suffix.lower() == ".safetensors":
+            return dict(load_file(path))
+        if path.suffix.lower() != ".npz":
+            raise UsageError(f"{path}: needs a .npz or .safetensors file of arrays by name")
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, KeyError, SafetensorError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{path}: no readable file of arrays ({error})") from error
 
 
 def _read_features(path: Path) -> np.ndarray:

@@ -37,6 +37,7 @@ class Request:
         video: a film's pictures in order, where the pipeline makes one asset of a film; rate: how many a second.
         stand_in: that golden data is made: the family makes up, from the seed, what the request lacks (a picture,
             token ids, features), and with `random` also what networks without trained weights cannot decide.
+        inputs: arrays by name, where the pipeline takes such (a model of one's own).
     """
 
     prompt: str = ""
@@ -46,6 +47,7 @@ class Request:
     video: Iterable[Any] | None = None
     rate: float | None = None
     stand_in: Literal["", "trained", "random"] = ""
+    inputs: Mapping[str, Any] | None = None
 
 
 class KnobsModel(Protocol):

@@ -23,6 +23,7 @@ from typing import IO, Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from gen3dexport.arrays import on_host
 from gen3dexport.assets import kinds
 from gen3dexport.assets.mesh import Mesh
 from gen3dexport.bundle import golden
@@ -106,7 +107,12 @@ class IsolatedBundle:
         self._ask({"do": "load_programs"})
 
     def generate(
-        self, prompt: str = "", seed: int = 0, features: np.ndarray | None = None, image: str | Path | Any = None
+        self,
+        prompt: str = "",
+        seed: int = 0,
+        features: np.ndarray | None = None,
+        image: str | Path | Any = None,
+        inputs: Mapping[str, Any] | None = None,
     ) -> Mesh:
         """Make the mesh of one asset; see `LoadedBundle.generate`.
 
@@ -114,7 +120,7 @@ class IsolatedBundle:
             GenExportError: as there, and where the process ends.
         """
         require_mesh(self.folder, self.settings.asset_kinds)
-        mesh: Mesh = self.generate_assets(prompt, seed, features, image)["mesh"]
+        mesh: Mesh = self.generate_assets(prompt, seed, features, image, inputs=inputs)["mesh"]
         return mesh
 
     def generate_assets(
@@ -125,6 +131,7 @@ class IsolatedBundle:
         image: str | Path | Any = None,
         video: Iterable[Any] | None = None,
         rate: float | None = None,
+        inputs: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Make one asset in every kind of this pipeline; see `LoadedBundle.generate_assets`.
 
@@ -140,10 +147,12 @@ class IsolatedBundle:
             arrays |= {name: np.asarray(read_image(one), order="C") for name, one in every.items()}
         if video is not None:
             arrays |= {f"video.{k}": np.asarray(read_image(one), order="C") for k, one in enumerate(video)}
+        named = {f"inputs.{name}": np.asarray(on_host(value), order="C") for name, value in (inputs or {}).items()}
+        asked = {"do": "make", "prompt": prompt, "seed": operator.index(seed), "rate": rate}
         with self._lock:
             folder = self._running().folder
-            save_file(arrays, folder / isolated_child.REQUEST)
-            self._ask({"do": "make", "prompt": prompt, "seed": operator.index(seed), "rate": rate})
+            save_file({**arrays, **named}, folder / isolated_child.REQUEST)
+            self._ask({**asked, "inputs": inputs is not None})
             found = golden.read_assets(folder / golden.ASSETS)[0]
         return {kind: kinds.of(kind).from_arrays(made) for kind, made in found.items()}
 

@@ -6,7 +6,7 @@ descriptor ANSWERS; it ends with its standard input.
     {"do": "open", "conditions": FOLDER or null, "fields": {NAME: VALUE}}     first; verifies the bundle
     {"do": "change", "fields": {NAME: VALUE}}
     {"do": "load_programs"}
-    {"do": "make", "prompt": TEXT, "seed": NUMBER, "rate": of a film or null}
+    {"do": "make", "prompt": TEXT, "seed": NUMBER, "rate": of a film or null, "inputs": whether arrays are given}
     an answer: {"warnings": [TEXT], "digest": of the manifest, "encoders": {NAME: [calls, cached]}}
                {"warnings": [TEXT], "error": a class of `errors`, "message": TEXT}
 
@@ -33,7 +33,7 @@ from gen3dexport.errors import GenExportError
 from gen3dexport.runtime.pipeline import LoadedBundle, load
 
 REQUEST = "request.safetensors"
-"""File of a request's arrays: `features`, `image` (`image.0`, ... where there are several), `video.0`, ..."""
+"""File of a request's arrays: `features`, `image` (`image.0`, ... of several), `video.0`, ..., `inputs.NAME`."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -70,8 +70,16 @@ def _do(loaded: LoadedBundle, asked: Mapping[str, Any], scratch: Path) -> None:
     elif asked["do"] == "make":
         arrays = load_file(scratch / REQUEST)
         image = arrays.get("image", _several(arrays, "image"))
-        video, rate = _several(arrays, "video"), asked["rate"]
-        made = loaded.generate_assets(asked["prompt"], asked["seed"], arrays.get("features"), image, video, rate)
+        named = {k.removeprefix("inputs."): v for k, v in arrays.items() if k.startswith("inputs.")}
+        made = loaded.generate_assets(
+            asked["prompt"],
+            asked["seed"],
+            arrays.get("features"),
+            image,
+            _several(arrays, "video"),
+            asked["rate"],
+            named if asked["inputs"] else None,
+        )
         golden.write_assets(
             scratch / golden.ASSETS, [{kind: kinds.of(kind).arrays(asset) for kind, asset in made.items()}]
         )
