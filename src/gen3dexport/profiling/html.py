@@ -84,7 +84,7 @@ def _header(found: Profiles) -> str:
         for label, p in _labelled(found)
     )
     title = " and ".join(escape(f"{p.recipe} on {p.target}") for p in found.profiles)
-    return f"<header><h1>Profile: {title}</h1><dl>{lines}</dl></header>"
+    return f'<header><div class="top"><h1>Profile: {title}</h1></div><dl class="facts">{lines}</dl></header>'
 
 
 def _legend(found: Profiles) -> str:
