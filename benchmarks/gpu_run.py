@@ -4,9 +4,9 @@
     python benchmarks/gpu_run.py --out OUT --device cpu        # the whole of it on a CPU, at the golden sets' size
 
 In order: packages are built in parallel processes, each natively or with the GPU hidden from it; bundles carried in
-`--bundles` are validated meanwhile. Then, with nothing else on the machine, in processes of their own: eager float32 (the
-reference), eager bf16 with torch's and with cuDNN's attention, torch.compile, each package, the bundles' validation and
-profile again, and max-autotune, which may be cut off. Packages whose build was late are timed last.
+`--bundles` are validated meanwhile. Then, with nothing else on the machine, in processes of their own: eager float32
+(the reference), eager bf16 with torch's and with cuDNN's attention, torch.compile, each package, the bundles again with
+their profiles, and max-autotune, which may be cut off. Packages whose build was late are timed last.
 
 It installs nothing but the wheels of `--wheels`, into its work folder. `--check` says what is missing here, without
 working. It ends by itself after `--minutes`. OUT holds rows.jsonl (each row as it is found, with the kernels that took
@@ -193,7 +193,7 @@ def bundles(run: Run, when: str) -> None:
 
 def work(run: Run) -> None:
     """All of it, in the order of the docstring at the top."""
-    cuda, timed = run.given.device == "cuda", set()
+    timed: set[str] = set()
     builds = Builds(run)
 
     def time_packages() -> None:
@@ -201,7 +201,8 @@ def work(run: Run) -> None:
             if package not in timed and run.left > _LEAST_S:
                 timed.add(package)
                 folder, kind = run.work / package.replace(":", "-"), package.split(":")[1]
-                run.child(f"package-{folder.name}", run.command("package", kind=kind, folder=folder), 60 if cuda else 200)
+                most = 60 if run.given.device == "cuda" else 200
+                run.child(f"package-{folder.name}", run.command("package", kind=kind, folder=folder), most)
 
     try:
         bundles(run, "busy")
@@ -235,7 +236,12 @@ def finish(run: Run) -> None:
     path = run.out / gpu_job.ROWS
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     device = torch.cuda.get_device_name(0) if cuda else result_file.cpu()
-    facts = {"device": device, "torch": torch.__version__, "cuda": torch.version.cuda, "python": platform.python_version()}
+    facts = {
+        "device": device,
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "python": platform.python_version(),
+    }
     facts |= {"network": gpu_job.NETWORK if cuda else gpu_job.TINY, "blocks": run.given.blocks, "runs": run.given.runs}
     name = f"gpu_run_{device.replace(' ', '_') if cuda else 'cpu'}.json"
     result_file.write(run.out / name, __file__, {**facts, "rows": rows}, device)
@@ -257,7 +263,9 @@ def table(rows: list[dict[str, Any]]) -> str:
         ratio = f"{row['p50_ms'] / bf16:.2f}" if bf16 else "–"
         error = f"{row['relative_l2_fp32']:.1e}" if "relative_l2_fp32" in row else "–"
         memory = f"{row['device_bytes'] / 1e6:.0f}" if "device_bytes" in row else "–"
-        lines.append((row["program"], *times, ratio, error, memory, f"{row['build_s']:.0f}" if row.get("build_s") else "–"))
+        lines.append(
+            (row["program"], *times, ratio, error, memory, f"{row['build_s']:.0f}" if row.get("build_s") else "–")
+        )
     widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
     return "\n".join("  ".join(f"{c:{w}}" for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 

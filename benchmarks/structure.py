@@ -37,7 +37,7 @@ FLOORS = (
     ("host_steps", "validation"),
     ("observe", "profiling"),
     ("build",),
-    ("search",),
+    ("matrix", "search"),
     ("cli", "testing"),
     ("__main__",),
 )

@@ -61,8 +61,12 @@ def profiled(backend: Any, folder: Path, options: Any) -> tuple[OperatorTimes | 
 def check_measured(
     found: OperatorTimes | Unprofiled, ms: list[float], linear: str, count: int = 2, least: float = 0.7
 ) -> dict[str, Any]:
-    """The calls are those that count, operators of the linear layers' name ran `count` times a call and took most, and the operators' times add up
-    to the call's: so much of it at least, and no more than it took. The operators of the first call by name."""
+    """The calls are those that count; operators of the linear layers' name ran `count` times in each and took a
+    third at least; the operators' times add up to the call's: to the share `least`, and to no more than it took.
+
+    Returns:
+        Operators of the first call by name.
+    """
     assert isinstance(found, OperatorTimes) and found.basis == "measured"
     assert len(found.calls) == CALLS == len(ms)
     for call, took in zip(found.calls, ms, strict=True):

@@ -37,6 +37,7 @@ HARMLESS = (
         "cli",
         "documents",
         "host_steps",
+        "matrix",
         "pages",
         "profiling",
         "registry",

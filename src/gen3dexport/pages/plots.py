@@ -254,6 +254,13 @@ def scene(mesh: Mesh, beside: Sequence[Mesh] = ()) -> Figure:
     }  # fmt: skip
 
 
+def scene_over_time(meshes: Sequence[Mesh]) -> Figure:
+    """Meshes of moments in one place, the first of them shown; one camera sees all of them."""
+    figures = [scene(mesh, meshes) for mesh in meshes]
+    data = [{**figure["data"][0], "visible": k == 0} for k, figure in enumerate(figures)]
+    return {**figures[0], "data": data, "moments": True}
+
+
 def _ball(meshes: Sequence[Mesh]) -> tuple[list[float], float]:
     """Center and radius of a ball around what the faces of all meshes use: that of their bounding box."""
     used = np.concatenate([mesh.vertices[np.unique(mesh.faces)] for mesh in meshes]).astype(np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 
@@ -74,7 +75,7 @@ def _labelled(found: Profiles) -> list[tuple[str, Profile]]:
 
 
 def _place(label: str, program: ProgramProfile) -> str:
-    return f"plot-operators-{label}{program.program}"
+    return "plot-operators-" + re.sub(r"[^\w-]", "_", f"{label}{program.program}")
 
 
 def _header(found: Profiles) -> str:
