@@ -160,35 +160,40 @@ class Rows:
 
 
 def eager(given: argparse.Namespace) -> None:
-    """The reference in float32, and bf16 in torch: eager, with cuDNN's attention, compiled; or `--kind autotune`."""
+    """By `--kind`: the reference in float32, and bf16 with torch's and with cuDNN's attention (`plain`); bf16 through
+    torch.compile (`compile`), or with max-autotune (`autotune`)."""
     import torch
 
     from gen3dexport.backends import aotinductor
 
-    tiny, tuned = given.device == "cpu", given.kind == "autotune"
+    tiny = given.device == "cpu"
     inputs = [value.to(given.device) for value in example(tiny).values()]
-    if not tuned:
-        from safetensors.torch import save_file
-
-        module = component(given.blocks, tiny).module.to(given.device)
-        with torch.inference_mode():
-            save_file({"v": module(*inputs).double().cpu().contiguous()}, given.out / REFERENCE)
-        Rows(given).row("eager fp32", lambda: module(*inputs))
-        del module
-        if given.device == "cuda":
-            torch.cuda.empty_cache()
+    if given.kind == "plain":
+        _reference(given, inputs)
     rows = Rows(given)
     bf16 = aotinductor.quantize(component(given.blocks, tiny), "bf16", options(given)).module.to(given.device)
-    if tuned:
-        compiled = torch.compile(bf16, mode="max-autotune")
-        rows.row("torch.compile bf16, max-autotune", lambda: compiled(*inputs))
+    if given.kind == "plain":
+        rows.row("eager bf16", lambda: bf16(*inputs))
+        with _cudnn(given.device):
+            rows.row("eager bf16, cuDNN attention", lambda: bf16(*inputs))
         return
-    rows.row("eager bf16", lambda: bf16(*inputs))
-    with _cudnn(given.device):
-        rows.row("eager bf16, cuDNN attention", lambda: bf16(*inputs))
-    if given.kind != "short":
-        compiled = torch.compile(bf16)
-        rows.row("torch.compile bf16", lambda: compiled(*inputs))
+    tuned = given.kind == "autotune"
+    compiled = torch.compile(bf16, mode="max-autotune" if tuned else "default")
+    rows.row(f"torch.compile bf16{', max-autotune' if tuned else ''}", lambda: compiled(*inputs))
+
+
+def _reference(given: argparse.Namespace, inputs: list[Any]) -> None:
+    """The float32 network's output, kept for the other jobs, and its row; its memory is free again afterwards."""
+    import torch
+    from safetensors.torch import save_file
+
+    module = component(given.blocks, given.device == "cpu").module.to(given.device)
+    with torch.inference_mode():
+        save_file({"v": module(*inputs).double().cpu().contiguous()}, given.out / REFERENCE)
+    Rows(given).row("eager fp32", lambda: module(*inputs))
+    del module
+    if given.device == "cuda":
+        torch.cuda.empty_cache()
 
 
 @contextmanager

@@ -5,8 +5,8 @@
 
 In order: packages are built in parallel processes, each natively or with the GPU hidden from it; bundles carried in
 `--bundles` are validated meanwhile. Then, with nothing else on the machine, in processes of their own: eager float32
-(the reference), eager bf16 with torch's and with cuDNN's attention, torch.compile, each package, the bundles again with
-their profiles, and max-autotune, which may be cut off. Packages whose build was late are timed last.
+(the reference), eager bf16 with torch's and with cuDNN's attention, each package, the bundles again with their profiles,
+torch.compile, and max-autotune, which may be cut off. Packages whose build was late are timed last.
 
 It installs nothing but the wheels of `--wheels`, into its work folder. `--check` says what is missing here, without
 working. It ends by itself after `--minutes`. OUT holds rows.jsonl (each row as it is found, with the kernels that took
@@ -46,7 +46,10 @@ NEEDED = (
     *("typer", "rich", "trimesh", "plotly"),
 )
 """Modules that it needs; a GPU host without a network gets wheels of those that `--check` names."""
-_BUILDING, _AUTOTUNE_S, _LEAST_S = 0.45, 100.0, 20.0
+_BUILDING, _COMPILING = 0.45, 0.6
+"""Shares of the whole time that builds run undisturbed, and of what is left that torch may compile."""
+_AUTOTUNE_S, _LEAST_S = 60.0, 20.0
+"""Seconds that must be left to begin a compile, and the timing of a package."""
 
 
 def missing() -> list[str]:
@@ -209,12 +212,12 @@ def work(run: Run) -> None:
         builds.wait(60 * run.given.minutes * _BUILDING - (time.monotonic() - run.began))
         builds.pause()
         run.say("quiet; still to be built:", *builds.running or ["nothing"])
-        kind = "short" if run.given.short else "plain"
-        run.child("eager", run.command("eager", kind=kind), run.left - _LEAST_S)
+        run.child("eager", run.command("eager", kind="plain"), run.left / 2)
         time_packages()
         bundles(run, "quiet")
-        if run.left > _AUTOTUNE_S and not run.given.short:
-            run.child("max-autotune", run.command("eager", kind="autotune"), run.left - _LEAST_S)
+        for kind in () if run.given.short else ("compile", "autotune"):
+            if run.left > _AUTOTUNE_S:
+                run.child(f"torch-{kind}", run.command("eager", kind=kind), run.left * _COMPILING)
         if builds.running:
             builds.pause(go_on=True)
             builds.wait(run.left - 3 * _LEAST_S)
