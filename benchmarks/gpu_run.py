@@ -5,7 +5,7 @@
 
 In order: packages are built in parallel processes, each natively or with the GPU hidden from it; bundles carried in
 `--bundles` are validated meanwhile. Then, with nothing else on the machine, in processes of their own: eager float32
-(the reference), eager bf16 with torch's and with cuDNN's attention, each package, the bundles again with their profiles,
+(the reference), eager bf16 with torch's and with cuDNN's attention, each package, the bundles again with profiles,
 torch.compile, and max-autotune, which may be cut off. Packages whose build was late are timed last.
 
 It installs nothing but the wheels of `--wheels`, into its work folder. `--check` says what is missing here, without
