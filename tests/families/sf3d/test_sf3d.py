@@ -16,7 +16,7 @@ from gen3dexport.models import sf3d
 from gen3dexport.models.declaration import AS_STORED
 from gen3dexport.models.sf3d.host.model import Model, read_model
 from gen3dexport.models.sf3d.host.parts import Clip
-from gen3dexport.models.sf3d.networks import loading
+from gen3dexport.models.sf3d.networks import attention, loading
 from gen3dexport.models.sf3d.networks.camera import default_embedding
 from gen3dexport.models.sf3d.networks.clip import ClipPicture, ClipVisual
 from gen3dexport.models.sf3d.networks.golden_sets import read_golden
@@ -235,6 +235,18 @@ def test_half_precision_stays_near_float32(name: str) -> None:
         assert value.dtype == torch.float32
         error = torch.linalg.norm(value - expected[key]) / torch.linalg.norm(expected[key])
         assert 0 < error < 3e-2
+
+
+def test_many_queries_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same tokens, by calls of few scores each."""
+    component = read_golden(GOLDEN / "backbone").component
+    expected = component.run()["hidden_states"]
+    monkeypatch.setattr(attention, "MOST_SCORES", 500)
+    calls = []
+    whole = torch.nn.functional.scaled_dot_product_attention
+    monkeypatch.setattr(attention.F, "scaled_dot_product_attention", lambda *a: calls.append(a) or whole(*a))
+    torch.testing.assert_close(component.run()["hidden_states"], expected, rtol=1e-5, atol=1e-5)
+    assert len(calls) > 30 and all(q.shape[1] * q.shape[2] * k.shape[2] <= 500 for q, k, _ in calls)
 
 
 def test_components_export_with_nothing_unused(weights: Path, settings: sf3d.Settings) -> None:
