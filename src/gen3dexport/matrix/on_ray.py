@@ -45,11 +45,11 @@ class Cluster:
         """
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        check_answers(address)
         try:
             import ray
         except ModuleNotFoundError as error:
             raise MissingError("--ray: ray is not installed; run: pip install 'gen3dexport[ray]'") from error
-        _check_answers(address)
         try:
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -170,7 +170,7 @@ def _sees(path: str) -> bool:
     return Path(path).exists()
 
 
-def _check_answers(address: str) -> None:
+def check_answers(address: str) -> None:
     """Refuse an address at which nothing listens, at once: Ray tries for minutes.
 
     Raises:
