@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 VERSION := import sys; v = "%d.%d" % sys.version_info[:2]; \
 	v in ("3.11", "3.12") or sys.exit("Python " + v + ": needs 3.11 or 3.12; run: make PYTHON=python3.12 demo")
 
-.PHONY: demo check test test-training lint clean
+.PHONY: demo check test test-training embed lint clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
@@ -23,6 +23,10 @@ test-training: $(STAMP)
 # Everything, as many processes at a time as there are cores.
 test: $(STAMP)
 	$(BIN)/python tests/run.py check training rest
+
+# All of embed: C++, ARM64 under qemu, C#, Unreal, Blender, the browser. Says which of Debian's packages are missing.
+embed: $(STAMP)
+	$(BIN)/python embed/run.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .

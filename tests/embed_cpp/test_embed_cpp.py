@@ -18,47 +18,20 @@ pytest.importorskip("executorch", reason="needs the extra: pip install 'gen3dexp
 if not (shutil.which("cmake") and shutil.which("g++")):
     pytest.skip("needs cmake and g++ (Debian: apt-get install cmake g++ clang)", allow_module_level=True)
 
-import conftest
-import executorch
+import embed_cpp_builds
 import tiny_text
 
 from gen3dexport import backends
 from gen3dexport.assets import mesh_files
-from gen3dexport.build import build
 from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.documents.host_steps import HostSteps
 from gen3dexport.host_steps import check_kit, interpret
 from gen3dexport.host_steps.make_kit import make_kit
 from gen3dexport.models import Request
-from gen3dexport.plan import make_plan, read_recipe, read_target
 from gen3dexport.runtime import load
 
-SOURCES = Path(__file__).parents[2] / "embed" / "cpp"
-RUNTIME = Path(executorch.__path__[0])
-QUICK = ["-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_CXX_FLAGS_RELEASE=-O1", "-DGEN3D_WERROR=ON"]
 LARGEST = 5_000_000
 """Bytes of libraries beside libc that an application may have to ship."""
-
-
-def _built(folder: Path, *options: str) -> Path:
-    """The library, its tool and its tests."""
-    configure = ["cmake", "-S", str(SOURCES), "-B", str(folder), f"-DGEN3D_EXECUTORCH={RUNTIME}", *QUICK, *options]
-    for command in (configure, ["cmake", "--build", str(folder), "--parallel", "2"]):
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-    return folder
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built with g++ and installed; the installed tool alone is what an application ships."""
-    folder = _built(tmp_path_factory.mktemp("gcc") / "build", "-DCMAKE_CXX_COMPILER=g++")
-    subprocess.run(
-        ["cmake", "--install", str(folder), "--prefix", str(folder.parent / "out")],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -66,23 +39,7 @@ def careful(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built with clang (g++ without one) under the address and undefined sanitizers."""
     c, cpp = ("clang", "clang++") if shutil.which("clang++") else ("gcc", "g++")
     compilers = [f"-DCMAKE_C_COMPILER={c}", f"-DCMAKE_CXX_COMPILER={cpp}"]
-    return _built(tmp_path_factory.mktemp("careful") / "build", *compilers, "-DGEN3D_SANITIZE=ON")
-
-
-@pytest.fixture(scope="module")
-def features_bundle(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model for ExecuTorch, which takes features; its sampler has steps of every form."""
-    folder = tmp_path_factory.mktemp("executorch")
-    knobs = "knobs: {sampler: {guidance_interval: [0.6, 1.0], order: 2, reuse_guidance: [1]}}\n"
-    (folder / "tiny.yaml").write_text(conftest.TINY_RECIPE.format(weights=tiny_weights) + knobs)
-    target = read_target("executorch")
-    build(make_plan(read_recipe(str(folder / "tiny.yaml"), target), target), folder / "bundle")
-    return folder / "bundle"
-
-
-@pytest.fixture(scope="module")
-def text_bundle(features_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_text.write(features_bundle, tmp_path_factory.mktemp("text") / "bundle")
+    return embed_cpp_builds.built(tmp_path_factory.mktemp("careful") / "build", *compilers, "-DGEN3D_SANITIZE=ON")
 
 
 def _gen3d(build_: Path, *words: str | Path, text: str = "") -> subprocess.CompletedProcess[str]:

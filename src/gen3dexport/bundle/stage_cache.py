@@ -39,6 +39,7 @@ HARMLESS = (
         "host_steps",
         "matrix",
         "pages",
+        "profiling",
         "registry",
         "reports",
         "runtime",

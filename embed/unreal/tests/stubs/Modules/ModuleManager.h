@@ -1,0 +1,5 @@
+#pragma once
+
+#include "CoreMinimal.h"
+
+struct FDefaultModuleImpl {};

@@ -1,0 +1,156 @@
+"""Run by a Python that has bpy: installs the extension's .zip into Blender and does what a user does.
+
+    python in_blender.py ZIP SETTINGS.json
+
+SETTINGS: `tool` (gen3d), `bundle` (that it runs), `mesh` (a coloured .glb), `gaussians` (a .ply), `cli` (gen3dexport)
+and `cli_bundle` where there are some. Writes what it found as JSON to standard output's last line.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+ARCHIVE, SETTINGS = sys.argv[1], json.loads(Path(sys.argv[2]).read_text())
+PACKAGE = "bl_ext.user_default.gen3dexport"
+
+
+def run(**fields: object) -> tuple[set[str], str]:
+    """Press Make, with fields of the panel set; what it gave, and the panel's line."""
+    wish = bpy.context.scene.gen3dexport
+    for name, value in fields.items():
+        setattr(wish, name, value)
+    return bpy.ops.gen3dexport.make(), operator.Run.message
+
+
+def objects() -> dict[str, int]:
+    """The scene's objects and their vertices."""
+    return {o.name: len(o.data.vertices) for o in bpy.context.scene.objects if o.type == "MESH"}
+
+
+def kinds() -> dict[str, int]:
+    """How many of each kind of data there is."""
+    return {name: len(getattr(bpy.data, name)) for name in ("objects", "meshes", "materials", "node_groups")}
+
+
+def evaluated(made: bpy.types.Object) -> tuple[int, float]:
+    """Points that the modifier shows, and their largest radius."""
+    geometry = made.evaluated_get(bpy.context.evaluated_depsgraph_get()).evaluated_geometry()
+    shown = geometry.pointcloud  # lives as long as the geometry
+    radii = np.zeros(len(shown.points), np.float32)
+    shown.attributes["radius"].data.foreach_get("value", radii)
+    return len(radii), float(radii.max())
+
+
+found: dict[str, object] = {"version": list(bpy.app.version)}
+bpy.ops.wm.read_factory_settings(use_empty=True)
+bpy.ops.extensions.package_install_files(filepath=ARCHIVE, repo="user_default", enable_on_install=True)
+operator = importlib.import_module(f"{PACKAGE}.operator")
+import_asset = importlib.import_module(f"{PACKAGE}.import_asset")
+chosen = bpy.context.preferences.addons[PACKAGE].preferences
+found["panel"] = hasattr(bpy.types, "VIEW3D_PT_gen3dexport")
+
+# The C++ tool makes a mesh, by PATH; the next one joins it; the one after replaces both.
+os.environ["PATH"] = f"{Path(SETTINGS['tool']).parent}{os.pathsep}{os.environ['PATH']}"
+found["no bundle"] = run(prompt="a chair")[1]
+first = run(bundle=SETTINGS["bundle"], prompt="a chair", seed=7)
+found["first"] = [sorted(first[0]), first[1], objects()]
+made = bpy.context.view_layer.objects.active
+found["selected"] = [o.name for o in bpy.context.selected_objects]
+found["mark"] = dict(made["gen3dexport"])
+corners = np.array([list(v.co) for v in made.data.vertices])
+found["first box"] = [corners.min(0).tolist(), corners.max(0).tolist()]
+run(seed=8)
+found["second"] = objects()
+run(seed=9, replace=True)
+found["replaced"] = objects()
+
+# What fails leaves the scene as it is.
+before = kinds()
+found["errors"] = {
+    "no prompt": run(prompt="  ")[1],
+    "no picture": run(source="image", image="/none.png")[1],
+    "fields": run(source="prompt", prompt="a chair", fields="steps")[1],
+    "no bundle there": run(fields="", bundle="/none")[1],
+    "wrong file": run(bundle=str(Path(ARCHIVE).parent))[1],
+}
+chosen.executable = "/none/gen3d"
+found["errors"]["no executable"] = run(bundle=SETTINGS["bundle"])[1]
+chosen.executable = SETTINGS["tool"]
+found["errors"]["gaussians by the C++ tool"] = run(kind="gaussians")[1]
+chosen.executable = sys.executable
+found["errors"]["a Python without it"] = run(kind="mesh")[1]
+chosen.executable = ""
+damaged = SETTINGS["damaged"]
+found["errors"]["damaged"] = run(bundle=damaged)[1]
+
+
+# Cancel ends the child; its folder goes.
+def press_cancel() -> None:
+    while operator.Run.job is None or operator.Run.job.progress is None:
+        time.sleep(0.001)
+    found["child"], found["folder"] = operator.Run.job._process.pid, str(operator.Run.job.folder)
+    operator.Run.job.cancel()
+
+
+thread = threading.Thread(target=press_cancel, daemon=True)
+thread.start()
+found["cancelled"] = [sorted(run(bundle=SETTINGS["bundle"])[0]), operator.Run.message]
+thread.join(10)
+found["kept"] = kinds() == before and objects() == found["replaced"]
+
+# Colours, materials and Gaussians, from files that gen3dexport writes.
+colored = import_asset.import_asset(Path(SETTINGS["mesh"]), "mesh", "colored")[0]
+material = colored.data.materials[0]
+shader = next(n for n in material.node_tree.nodes if n.type == "BSDF_PRINCIPLED")
+found["base color"] = shader.inputs["Base Color"].links[0].from_node.type
+found["metallic"] = shader.inputs["Metallic"].default_value
+attribute = colored.data.color_attributes[0]
+colors = np.zeros(4 * len(attribute.data), np.float32)
+attribute.data.foreach_get("color", colors)
+found["mean color"] = colors.reshape(-1, 4).mean(0).tolist()
+corners = np.array([list(colored.matrix_world @ v.co) for v in colored.data.vertices])
+found["mesh box"] = [corners.min(0).tolist(), corners.max(0).tolist()]
+points = import_asset.import_asset(Path(SETTINGS["gaussians"]), "gaussians", "points")[0]
+corners = np.array([list(v.co) for v in points.data.vertices])
+colors = np.array([list(c.color) for c in points.data.color_attributes["color"].data])
+found["points box"] = [corners.min(0).tolist(), corners.max(0).tolist()]
+found["points colors"], found["shown"] = colors.mean(0).tolist(), evaluated(points)
+before = kinds()
+broken = Path(ARCHIVE).parent / "broken.glb"
+broken.write_bytes(Path(SETTINGS["mesh"]).read_bytes()[:300])
+for path, kind in ((broken, "mesh"), (Path(SETTINGS["mesh"]), "gaussians")):
+    try:
+        import_asset.import_asset(path, kind, "broken")
+        found[f"broken {kind}"] = "imported"
+    except import_asset.Refused as refused:
+        found[f"broken {kind}"] = str(refused)
+found["nothing left"] = kinds() == before
+
+# gen3dexport itself, where a bundle of it was given: a coloured mesh and Gaussians.
+if SETTINGS.get("cli_bundle"):
+    chosen.executable = SETTINGS["cli"]
+    by_cli = {}
+    for kind in ("mesh", "gaussians"):
+        wanted = {"bundle": SETTINGS["cli_bundle"], "prompt": SETTINGS["prompt"], "kind": kind}
+        answer, message = run(**wanted, seed=0, replace=False)
+        made = bpy.context.view_layer.objects.active
+        colors = np.array([list(c.color) for c in made.data.color_attributes[0].data])
+        corners = np.array([list(v.co) for v in made.data.vertices])
+        box = [corners.min(0).tolist(), corners.max(0).tolist()]
+        by_cli[kind] = [sorted(answer), message, len(made.data.vertices), box, colors.mean(0).tolist()]
+    found["by cli"] = by_cli
+    found["error of the cli"] = run(fields="steps=3", kind="mesh")[1]
+if SETTINGS.get("saved"):
+    bpy.ops.wm.save_as_mainfile(filepath=SETTINGS["saved"])
+bpy.ops.preferences.addon_disable(module=PACKAGE)
+found["disabled"] = not hasattr(bpy.types.Scene, "gen3dexport")
+print(json.dumps(found), flush=True)
