@@ -143,9 +143,10 @@ class Cluster:
         try:
             from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as At
 
-            sees = self._ray.remote(_sees).options(num_cpus=0, max_retries=0)
+            sees = self._ray.remote(_sees)
             for node in self._nodes():
-                task = sees.options(scheduling_strategy=At(node["NodeID"], soft=False)).remote(str(token))
+                where = At(node["NodeID"], soft=False)
+                task = sees.options(num_cpus=0, max_retries=0, scheduling_strategy=where).remote(str(token))
                 if not self._ray.get(task, timeout=60):
                     raise UsageError(
                         f"{folder}: node {node['NodeManagerHostname']} does not see this folder; name one with -o that "
