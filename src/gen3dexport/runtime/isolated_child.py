@@ -6,7 +6,7 @@ descriptor ANSWERS; it ends with its standard input.
     {"do": "open", "conditions": FOLDER or null, "fields": {NAME: VALUE}}     first; verifies the bundle
     {"do": "change", "fields": {NAME: VALUE}}
     {"do": "load_programs"}
-    {"do": "make", "prompt": TEXT, "seed": NUMBER, "rate": of a film or null, "inputs": whether arrays by name are given}
+    {"do": "make", "prompt": TEXT, "seed": NUMBER, "rate": of a film or null, "inputs": whether arrays are given}
     an answer: {"warnings": [TEXT], "digest": of the manifest, "encoders": {NAME: [calls, cached]}}
                {"warnings": [TEXT], "error": a class of `errors`, "message": TEXT}
 
