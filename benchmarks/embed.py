@@ -1,6 +1,6 @@
-"""One asset of trellis-mini by everything that runs bundles: Python, C++, Node, Chromium, Blender; ARM64 for its numbers.
+"""One asset of trellis-mini by all that runs bundles: Python, C++, Node, Chromium, Blender; ARM64 for its numbers.
 
-    python benchmarks/embed.py --executorch BUNDLE --onnx BUNDLE --gen3d PREFIX [--bpy PYTHON] [--arm64 TOOL] [--rounds 3]
+    python benchmarks/embed.py --executorch BUNDLE --onnx BUNDLE --gen3d PREFIX [--bpy PYTHON] [--arm64 TOOL]
 
 The bundles are trellis-mini's for the two targets; PREFIX is where `cmake --install` put the library; PYTHON has bpy;
 TOOL is gen3d cross-built (embed/cpp/tools/arm64_under_qemu.sh). Sides take turns. Cold is from the start of a process,

@@ -61,7 +61,7 @@ def embed(content: Mapping[str, Any]) -> str:
         for row in content["rows"]
     ]
     first, last = content["load_average"]
-    text = f"{content['rounds']} rounds; load average {first:.1f} before and {last:.1f} after, on a machine that other work"
-    text += " shared: compare times within this table alone."
+    text = f"{content['rounds']} rounds; load average {first:.1f} before and {last:.1f} after, on a machine that other"
+    text += " work shared: compare times within this table alone."
     heads = ("by", "size on disk", "cold start to asset", "memory", "warm asset", "IoU with Python", "size is of")
     return f"{table(heads, rows)}\n\n{text}"

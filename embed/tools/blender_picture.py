@@ -2,7 +2,7 @@
 
     PYTHON_WITH_BPY embed/tools/blender_picture.py EXTENSION.zip GEN3DEXPORT BUNDLE "a prompt" OUT.png
 
-EXTENSION.zip is what `python embed/blender_zip.py` writes; GEN3DEXPORT the executable; BUNDLE one of trellis-mini-color.
+EXTENSION.zip is what `python embed/blender_zip.py` writes; GEN3DEXPORT the executable; BUNDLE of trellis-mini-color.
 """
 
 from __future__ import annotations
