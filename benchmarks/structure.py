@@ -23,7 +23,7 @@ PACKAGE = "gen3dexport"
 
 FLOORS = (
     ("gen3dexport", "arrays", "errors", "plugins"),
-    ("children", "disk", "tensor_error", "trajectory"),
+    ("children", "disk", "operator_times", "tensor_error", "trajectory"),
     ("documents",),
     ("assets", "bundle"),
     ("pages", "networks", "registry", "web"),
@@ -35,9 +35,9 @@ FLOORS = (
     ("plan",),
     ("runtime", "sizing"),
     ("host_steps", "validation"),
-    ("observe",),
+    ("observe", "profiling"),
     ("build",),
-    ("search",),
+    ("matrix", "search"),
     ("cli", "testing"),
     ("__main__",),
 )

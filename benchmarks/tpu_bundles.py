@@ -15,10 +15,6 @@ from pathlib import Path
 from gen3dexport.backends.xla.chips import Chip
 
 DUMP = "--xla_jf_dump_to={folder} --xla_jf_dump_llo_text=true"
-CLOCK = {"v5e": 197e12 / (4 * 128 * 128 * 2), "v6e": 918e12 / (4 * 256 * 256 * 2)}
-"""Hz: the peak over the operations of a cycle. v5e has four matrix units of 128 x 128; for v6e, whose clock is not
-published, four of 256 x 256 are assumed (JAX lists two of that size), which makes 1.75 GHz."""
-
 _BYTES = {"s8": 1, "bf16": 2, "f32": 4, "s32": 4}
 _TILE = 32  # rows of one turn of int8_linear's inner loop
 _BUNDLE = re.compile(r"^\s*(?:0x[0-9a-f]+|0)\s+(?:[A-Z]{2}\s*)?: ?((?:> ?)*)\{", re.MULTILINE)
@@ -42,7 +38,7 @@ class Kernel:
 
     def cycles(self, chip: Chip) -> float:
         """Whichever takes longer: the schedule, or the memory."""
-        return max(self.bundles, self.bytes / chip.bandwidth * CLOCK[chip.name])
+        return max(self.bundles, self.bytes / chip.bandwidth * chip.clock)
 
 
 def kernels(folder: Path) -> list[Kernel]:

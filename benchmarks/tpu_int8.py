@@ -20,7 +20,7 @@ import result_file
 from dit_blocks import BLOCKS, component
 from rich.console import Console
 from rich.table import Table
-from tpu_bundles import CLOCK, DUMP, kernels
+from tpu_bundles import DUMP, kernels
 
 from gen3dexport.backends import find
 from gen3dexport.backends.xla.chips import CHIPS
@@ -52,7 +52,7 @@ def estimates(scheme: str, chip: str) -> list[dict[str, Any]]:
 def _row(program: Lowered, chip: str, kernel_cycles: float) -> dict[str, Any]:
     rows = {row.by.removesuffix(f" {chip}"): row.value for row in program.estimates["latency_ms"]}
     cycles = program.facts["compiler_cycles"] + kernel_cycles
-    rows["libtpu schedule"] = cycles / CLOCK[chip] * 1e3
+    rows["libtpu schedule"] = cycles / CHIPS[chip].clock * 1e3
     return {"weights_bytes": program.facts["weights_bytes"], "milliseconds": rows}
 
 

@@ -16,6 +16,9 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from trellis_tiny import GOLDEN as GOLDEN
+from trellis_tiny import RECIPE as TINY_RECIPE
+from trellis_tiny import checkpoint
 
 from gen3dexport.validation import measure, validate
 
@@ -23,23 +26,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gen3dexport.models.component import Component
-
-GOLDEN = Path(__file__).parent / "golden" / "trellis"
-
-TINY_RECIPE = """\
-schema: 2
-name: trellis-tiny
-summary: the golden sets' networks as a pipeline; features in, mesh out
-family: trellis
-weights: {weights}
-golden:
-  prompts: [first, second]
-budgets:
-  relative_l2: 1.0e-3
-  relative_l2_fp32: 1.0e-3
-  scores: {{voxels: {{iou: 0.99}}}}
-"""
-
 
 FAST_TARGET = """\
 name: eager-fast
@@ -98,16 +84,7 @@ def _stage_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint folder in the released layout, made of the golden sets ss_flow and ss_dec."""
-    folder = tmp_path_factory.mktemp("tiny")
-    (folder / "ckpts").mkdir()
-    for name, source in (("ss_flow_tiny", "ss_flow"), ("ss_dec_tiny", "ss_dec")):
-        shutil.copyfile(GOLDEN / source / "config.json", folder / "ckpts" / f"{name}.json")
-        shutil.copyfile(GOLDEN / source / "weights.safetensors", folder / "ckpts" / f"{name}.safetensors")
-    params = {"steps": 4, "cfg_strength": 2.0, "cfg_interval": [0.5, 1.0], "rescale_t": 3.0}
-    models = {"sparse_structure_flow_model": "ckpts/ss_flow_tiny", "sparse_structure_decoder": "ckpts/ss_dec_tiny"}
-    args = {"models": models, "sparse_structure_sampler": {"params": params}, "text_cond_tokens": 11}
-    (folder / "pipeline.json").write_text(json.dumps({"name": "TrellisTextTo3DPipeline", "args": args}))
-    return folder
+    return checkpoint(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture

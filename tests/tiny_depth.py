@@ -27,7 +27,7 @@ budgets:
 
 def checkpoint(folder: Path, golden: str, source: str = "weights", name: str = "model") -> Path:
     """`folder`, made a checkpoint of a golden set: its configuration, and `NAME.safetensors`."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(GOLDEN / golden / "config.json", folder / "config.json")
     shutil.copyfile(GOLDEN / golden / f"{source}.safetensors", folder / f"{name}.safetensors")
     return folder

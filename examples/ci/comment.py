@@ -9,6 +9,7 @@ not write (that of a pull request from a fork) is told as a warning, and is no e
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -62,20 +63,29 @@ def _ask(service: str, method: str, address: str, token: str, body: Any = None) 
         return json.load(answer)
 
 
-def main(service: str, comments: str, key: str, file: str) -> int:
-    """Write the file as the comment; 1 when the service fails, 0 when it was written or may not be."""
+def main(words: list[str]) -> int:
+    """Write the file as the comment; 0: it was written or may not be, 1: the service fails, 2: wrong words."""
+    if len(words) != 4 or words[0] not in UPDATE:
+        print(f"usage: TOKEN=... comment.py {'|'.join(UPDATE)} COMMENTS_ADDRESS KEY FILE", file=sys.stderr)
+        return 2
+    service, comments, key, file = words
     try:
-        done = post(service, comments, key, Path(file).read_text(encoding="utf-8"), os.environ["TOKEN"])
+        token = os.environ["TOKEN"]
+        done = post(service, comments, key, Path(file).read_text(encoding="utf-8"), token)
     except urllib.error.HTTPError as error:
         allowed = error.code not in (401, 403, 404)
         print(f"::{'error' if allowed else 'warning'}::the comparison is no comment: {comments}: {error}")
         return int(allowed)
-    except OSError as error:
-        print(f"::error::the comparison is no comment: {comments}: {error}")
+    except KeyError as error:
+        missing = "set the variable TOKEN" if error.args == ("TOKEN",) else f"the answer has no {error}"
+        print(f"::error::the comparison is no comment: {comments}: {missing}")
+        return 1
+    except (OSError, ValueError, TypeError, http.client.HTTPException) as error:
+        print(f"::error::the comparison is no comment: {comments}: {type(error).__name__}: {error}")
         return 1
     print(f"comparison: comment {done}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

@@ -2,6 +2,7 @@
 
     GenExportError                1  internal
     ├── UsageError                2  recipe, target or command line is wrong
+    │   └── RefusedError          2  a target does not take what a recipe asks of it
     ├── MissingError              3  a target's package or device is missing
     ├── ExportError               4  export or lowering refused
     ├── AccuracyError             5  accuracy or quality below its floor
@@ -46,6 +47,10 @@ class UsageError(GenExportError):
     def of(cls, problems: Sequence[str]) -> UsageError:
         """One error for all problems found, one per line."""
         return cls("\n".join(problems))
+
+
+class RefusedError(UsageError):
+    """A target does not take what a recipe asks of it: nothing mends that but another choice."""
 
 
 class MissingError(GenExportError):

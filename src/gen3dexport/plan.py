@@ -19,7 +19,7 @@ from gen3dexport.documents.budgets import Budgets, unknown_scores
 from gen3dexport.documents.recipe import Recipe
 from gen3dexport.documents.shipped import did_you_mean, documents
 from gen3dexport.documents.target import Target
-from gen3dexport.errors import MissingError, UsageError
+from gen3dexport.errors import MissingError, RefusedError, UsageError
 from gen3dexport.models import Family
 from gen3dexport.models.declaration import Declaration, Reading
 from gen3dexport.quantization.schemes import CALIBRATED, SCHEMES
@@ -156,7 +156,8 @@ def make_plan(recipe: Recipe, target: Target, allow_pickle: bool = False) -> Pla
     """Check that `recipe` and `target` go together.
 
     Raises:
-        UsageError: with every problem: missing weights, unknown components, schemes that the backend refuses.
+        UsageError: with every problem: missing weights, unknown components, schemes that the backend refuses; a
+            RefusedError where the backend's refusals are all.
     """
     backend = backends.find(target.backend)
     family = models.find(recipe.family)
@@ -184,23 +185,24 @@ def make_plan(recipe: Recipe, target: Target, allow_pickle: bool = False) -> Pla
         allow_pickle=allow_pickle,
         smoothing={name: s for name in declared if (s := recipe.smoothing(name)) is not None},
     )
+    refusals = []
     reason = getattr(backend, "NO_BATCHED_GUIDANCE", None)
     for knob in (d.batched for d in declared.values() if reason and d.batched):
-        problems.append(f"{recipe.name} on {target.name}: {knob}: batched is refused: {reason}")
+        refusals.append(f"{recipe.name} on {target.name}: {knob}: batched is refused: {reason}")
     for key, scheme in _asked(plan):
         where = f"{recipe.name} on {target.name}: {key}"
         if (why := backends.refused_for(backend, scheme, plan.options)) is not None:
             others = [s for s in backend.SCHEMES if backends.refused_for(backend, s, plan.options) is None]
             remedy = "" if "; use " in why else f"; use one of {', '.join(others)}"
-            problems.append(f"{where}: {scheme} is refused: {why}{remedy}")
+            refusals.append(f"{where}: {scheme} is refused: {why}{remedy}")
         elif scheme not in backend.SCHEMES:
             problems.append(f"{where}: unknown {scheme!r}{did_you_mean(scheme, backend.SCHEMES)}")
         elif scheme in CALIBRATED and recipe.calibration is None:
             problems.append(f"{where}: {scheme} needs calibration.prompts, prompts to observe activations with")
     known = {kind: [scale.name for scale in kinds.of(kind).SCALES] for kind in settings.asset_kinds}
     problems += [f"{recipe.name} on {target.name}: {problem}" for problem in unknown_scores(plan.budgets, known)]
-    if problems:
-        raise UsageError.of(problems)
+    if problems or refusals:
+        raise (UsageError if problems else RefusedError).of([*refusals, *problems])
     return plan
 
 

@@ -56,3 +56,30 @@ def test_a_long_comparison_is_cut_at_a_line(comments: Comments, tmp_path: Path) 
     assert write(comments, "github", "one", "a row of a table\n" * 5000, tmp_path)[0] == 0
     body = comments.found[0]["body"]
     assert len(body) < 61_000 and body.endswith("a row of a table\n\n(cut; the job's summary has all of it)\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        ([], 2, "usage: "),
+        (["forge", "A", "key", "FILE"], 2, "github|gitlab"),
+        (["github", "A", "key", "nowhere.md"], 1, "nowhere.md"),
+        (["github", "not an address", "key", "FILE"], 1, "unknown url type"),
+        (["github", "A/page", "key", "FILE"], 1, "JSONDecodeError"),
+        (["github", "A/other", "key", "FILE"], 1, "::error::"),
+    ],
+)
+def test_what_cannot_be_written_is_told(
+    words: list[str], code: int, told: str, comments: Comments, tmp_path: Path
+) -> None:
+    comments.files |= {"/page": b"<html>", "/other": b'{"message": "moved"}'}
+    (tmp_path / "comparison.md").write_text("text")
+    given = [
+        word.replace("FILE", str(tmp_path / "comparison.md")).replace("A/", f"{comments.address}/") for word in words
+    ]
+    command = [sys.executable, str(SCRIPT), *given]
+    done = subprocess.run(command, env={"TOKEN": "a-token"}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code and told in done.stdout + done.stderr and "Traceback" not in done.stderr
+    if len(words) == 4:
+        without = subprocess.run(command, env={}, capture_output=True, text=True, timeout=60)
+        assert without.returncode == code and "Traceback" not in without.stderr

@@ -285,3 +285,22 @@ def test_what_a_page_cannot_run_is_told(
     code, _, error = cli("web", bundle, "-o", tmp_path / "site")
     assert code == MissingError.exit_code and "no network" in error
     assert not (tmp_path / "site").exists() and not any((tmp_path / "cache" / "web").iterdir())
+
+
+def test_a_changed_byte_of_a_kept_package_counts_as_absent(
+    npm_packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in of npm copies what the real one has put there, and counts."""
+    npm, count = tmp_path / "bin" / "npm", tmp_path / "count"
+    npm.parent.mkdir()
+    npm.write_text(f'#!/bin/sh\necho once >> "{count}"; cp -rL "{npm_packages}" node_modules\n')
+    npm.chmod(0o755)
+    monkeypatch.setenv("GEN3DEXPORT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", f"{npm.parent}{os.pathsep}/bin{os.pathsep}/usr/bin")
+    for calls, changed in ((1, False), (1, True), (2, False)):
+        found = {package.name: package for package in packages.packages(webgpu=False)}
+        file = found["three"].folder / "build/three.core.js"
+        assert file.read_bytes() == (npm_packages / "three" / "build/three.core.js").read_bytes()
+        assert len(count.read_text().split()) == calls
+        if changed:
+            file.write_bytes(file.read_bytes()[:-1] + b"x")

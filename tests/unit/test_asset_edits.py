@@ -117,7 +117,7 @@ def test_harmonics_are_asked_for(tmp_path: Path) -> None:
         (Edits(size=0.0), ["mesh"], "needs a length in metres above 0"),
         (Edits(size=float("nan")), ["mesh"], "needs a length"),
         (Edits(sh_degree=4), ["gaussians"], "needs 0 to 3"),
-        (Edits(max_faces=100), ["gaussians"], "--max-faces: is of mesh; a file of this run holds gaussians"),
+        (Edits(max_faces=100), ["gaussians"], "--max-faces: is of mesh, sequence; a file of this run holds gaussians"),
         (Edits(largest_part=True), ["points"], "--largest-part: is of mesh"),
         (Edits(sh_degree=3), ["mesh"], "--sh-degree: is of gaussians"),
         (Edits(size=1.0), ["mesh", "voxels"], "--size: is of .*; a file of this run holds voxels"),

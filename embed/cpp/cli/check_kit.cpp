@@ -18,7 +18,7 @@ namespace {
 
 constexpr double arrays_from_equal_values = 1e-6;  // how far floats of an asset may be when its value is the kit's
 
-// One comparison: what it is of, how far it is, the limit, and whether it holds.
+// One comparison: what it is of, how far it is and the limit (numbers, or words), and whether it holds.
 struct Row {
   std::string name, found, limit;
   bool passed;
@@ -225,11 +225,17 @@ Status check_request(const Json& kit, const Json& asked, Pipeline& pipeline, Che
   return Done{};
 }
 
+// A number as JSON has it; words, and what no JSON number can be, in quotes.
+std::string json_value(const std::string& text) {
+  const bool number = text.find_first_not_of("+-.0123456789e") == std::string::npos && !text.empty() && text != "e";
+  return number ? text : json_quoted(text);
+}
+
 std::string report_of(const std::vector<Row>& rows, bool same_bundle) {
   std::string out;
   for (const Row& row : rows)
-    out += (out.empty() ? "" : ",\n") + std::string("  {\"name\": ") + json_quoted(row.name) + ", \"found\": " + json_quoted(row.found) + ", \"limit\": " +
-           json_quoted(row.limit) + ", \"passed\": " + (row.passed ? "true" : "false") + "}";
+    out += (out.empty() ? "" : ",\n") + std::string("  {\"name\": ") + json_quoted(row.name) + ", \"found\": " + json_value(row.found) + ", \"limit\": " +
+           json_value(row.limit) + ", \"passed\": " + (row.passed ? "true" : "false") + "}";
   return std::string("{\"bundle_is_the_kits\": ") + (same_bundle ? "true" : "false") + ", \"rows\": [\n" + out + "\n]}\n";
 }
 
@@ -262,6 +268,7 @@ Status check_kit(const Words& words) {
     if (!same_bundle) std::printf("the kit was made with another bundle: values of quantised programs may differ\n");
   }
   const auto wrong = std::count_if(check.rows.begin(), check.rows.end(), [](const Row& row) { return !row.passed; });
+  if (wrong > 0 && options->has("--json")) return Error{Code::nothing, ""};  // the report says it
   if (wrong > 0) return Error{Code::nothing, folder + ": " + std::to_string(wrong) + " of " + std::to_string(check.rows.size()) + " are not the kit's"};
   return Done{};
 }

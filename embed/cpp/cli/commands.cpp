@@ -171,7 +171,7 @@ Status mesh(const Words& words) {
 
 const std::vector<Command>& commands() {
   static const std::vector<Command> all = {{"run", run},       {"info", info},   {"verify", verify}, {"check-kit", check_kit},
-                                           {"tokens", tokens}, {"noise", noise}, {"mesh", mesh}};
+                                           {"tokens", tokens}, {"noise", noise}, {"mesh", mesh},     {"answer", answer}};
   return all;
 }
 

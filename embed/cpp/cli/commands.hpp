@@ -36,5 +36,6 @@ class Options {
 };
 
 Status check_kit(const Words& words);
+Status answer(const Words& words);
 
 }  // namespace gen3d

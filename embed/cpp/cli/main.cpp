@@ -1,9 +1,11 @@
 // gen3d: runs, shows and checks bundles of gen3dexport from the command line, without Python.
+#include <algorithm>
 #include <cstdio>
 #include <string>
 #include <vector>
 
 #include "commands.hpp"
+#include "errors_json.hpp"
 #include "gen3d/gen3d.h"
 
 namespace {
@@ -20,11 +22,15 @@ constexpr const char* help =
     "gen3d tokens TOKENIZER.json    token ids of each line of standard input\n"
     "gen3d noise SEED COUNT FILE    float32 noise into a .npy file\n"
     "gen3d mesh LOGITS.npy -o FILE  the surface of logits [R, R, R]\n"
+    "gen3d answer BUNDLE [--threads N]\n"
+    "                               call programs for `gen3dexport validate --device`, over standard input and output\n"
     "gen3d --version\n"
     "Exit codes: 1 internal, 2 usage, 3 missing, 5 nothing generated, 7 verification or program, 130 stopped.\n";
 
-int failed(const gen3d::Error& error) {
-  std::fprintf(stderr, "error: %s\n", error.message.c_str());
+// Tell an error: a line on standard error, or the one JSON object on standard output. One without a message has been told.
+int failed(const gen3d::Error& error, bool as_json) {
+  if (as_json && !error.message.empty()) std::printf("{%s}\n", gen3d::error_fields(error).c_str());
+  if (!as_json && !error.message.empty()) std::fprintf(stderr, "error: %s\n", error.message.c_str());
   return error.code == gen3d::Code::program ? 7 : static_cast<int>(error.code);
 }
 
@@ -41,10 +47,11 @@ int main(int count, char** arguments) {
     return 0;
   }
   const std::vector<std::string> rest(words.begin() + 1, words.end());
+  const bool as_json = std::find(rest.begin(), rest.end(), "--json") != rest.end();
   for (const auto& command : gen3d::commands())
     if (words[0] == command.name) {
       const auto done = command.run(rest);
-      return done ? 0 : failed(done.error());
+      return done ? 0 : failed(done.error(), as_json);
     }
-  return failed(gen3d::usage_error(words[0] + ": unknown command; see gen3d --help"));
+  return failed(gen3d::usage_error(words[0] + ": unknown command; see gen3d --help"), as_json);
 }

@@ -21,7 +21,8 @@ class FileFormat:
 
     Attributes:
         write: (asset, title) -> bytes. The title is what a page shows.
-        up: the file's axis that points up, "y", "z" or "-y"; "" where the file has no axes (pictures, pages).
+        up: the file's axis that points up, "y", "z" or "-y"; "own" where the files in it have theirs; "" where the file
+            has no axes (pictures, pages).
             Frames are right-handed, all of them.
         per_metre: units of the file in a metre, where a size in metres is asked for; files without axes have no size.
         package: import name of what must be installed to write it; "" for nothing beyond the base install.

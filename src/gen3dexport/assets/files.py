@@ -16,7 +16,7 @@ from gen3dexport.errors import UsageError
 
 Formats = Mapping[str, FileFormat]
 _NONE: Formats = {}
-_UP = {"": "", "y": "y up", "z": "z up", "-y": "y down"}
+_UP = {"": "", "y": "y up", "z": "z up", "-y": "y down", "own": "as its files"}
 
 
 def endings(views: Formats = _NONE) -> dict[str, tuple[str, ...]]:

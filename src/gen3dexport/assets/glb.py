@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ def glb(
     indices: NDArray[Any] | None,
     primitive: Mapping[str, Any],
     document: Mapping[str, Any],
+    pictures: Sequence[bytes] = (),
 ) -> bytes:
     """A file with one mesh of one primitive.
 
@@ -35,18 +36,21 @@ def glb(
         attributes: float32 [N] or [N, 2..4] by name; POSITION gets its bounds, as the specification asks.
         indices: uint16 or uint32 [M], or None.
         primitive: further fields of the primitive; document: further fields of the whole, e.g. its materials.
+        pictures: PNG files, the images of the document by their index.
     """
     views: list[dict[str, Any]] = []
     accessors: list[dict[str, Any]] = []
     chunks: list[bytes] = []
 
-    def add(values: NDArray[Any], target: int, bounds: bool) -> int:
-        data = np.ascontiguousarray(values).tobytes()
-        views.append({"buffer": 0, "byteOffset": sum(map(len, chunks)), "byteLength": len(data), "target": target})
+    def add_view(data: bytes, **further: int) -> int:
+        views.append({"buffer": 0, "byteOffset": sum(map(len, chunks)), "byteLength": len(data), **further})
         chunks.append(data + b"\0" * (-len(data) % 4))
+        return len(views) - 1
+
+    def add(values: NDArray[Any], target: int, bounds: bool) -> int:
         width = 1 if values.ndim == 1 else values.shape[1]
         accessor = {
-            "bufferView": len(views) - 1,
+            "bufferView": add_view(np.ascontiguousarray(values).tobytes(), target=target),
             "componentType": next(code for code, name in COMPONENTS.items() if np.dtype(name) == values.dtype),
             "count": len(values),
             "type": next(name for name, w in WIDTHS.items() if w == width),
@@ -60,6 +64,7 @@ def glb(
     inside: dict[str, Any] = {"attributes": names, **primitive}
     if indices is not None:
         inside["indices"] = add(indices, _ELEMENT_ARRAY_BUFFER, False)
+    images = [{"bufferView": add_view(data), "mimeType": "image/png"} for data in pictures]
     whole = {
         "asset": {"version": "2.0", "generator": "gen3dexport"},
         "scene": 0,
@@ -69,6 +74,7 @@ def glb(
         "accessors": accessors,
         "bufferViews": views,
         "buffers": [{"byteLength": sum(map(len, chunks))}],
+        **({"images": images} if images else {}),
         **document,
     }
     text = json.dumps(whole, separators=(",", ":")).encode()

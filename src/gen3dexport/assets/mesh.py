@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gen3dexport.assets.array_checks import check_shapes
+from gen3dexport.assets.texture import Texture
 from gen3dexport.errors import AccuracyError, UsageError
 
 
@@ -26,6 +27,8 @@ class Mesh:
         colors: [V, 3] uint8 RGB as displays take it (sRGB), or None.
         cell: edge of the cells that the surface came from, in edges of the unit cube, or None: what is near for scores.
         unit: metres that 1 is, where that is known.
+        texture: pictures on the surface, or None. Vertices are apart where the pictures have seams; `colors` are then
+            for files without pictures.
     """
 
     kind: ClassVar[str] = "mesh"
@@ -36,6 +39,7 @@ class Mesh:
     colors: NDArray[np.uint8] | None = None
     cell: float | None = None
     unit: float | None = None
+    texture: Texture | None = None
 
     def __post_init__(self) -> None:
         count = len(self.vertices)
@@ -46,6 +50,8 @@ class Mesh:
             raise ValueError(f"faces name vertices {self.faces.min()} to {self.faces.max()}, but there are {count}")
         optional = {"normals": self.normals, "colors": self.colors}
         check_shapes(count, **{name: (values, (3,)) for name, values in optional.items() if values is not None})
+        if self.texture is not None:
+            check_shapes(count, uv=(self.texture.uv, (2,)))
 
     def scaled(self, factor: float) -> Mesh:
         """Times `factor`, about the origin."""
@@ -122,6 +128,15 @@ def always_unit(normals: NDArray[np.floating]) -> NDArray[np.float32]:
     usable = np.isfinite(length) & (length > 1e-12)
     up = np.array([0.0, 0.0, 1.0])
     return np.where(usable, values / np.where(usable, length, 1.0), up).astype(np.float32)
+
+
+def whole_faces(mesh: Mesh) -> NDArray[np.int64]:
+    """The faces [F, 3] without seams: by vertices that are one where their places are equal."""
+    if mesh.texture is None or not len(mesh.faces):
+        return mesh.faces
+    one = np.unique(mesh.vertices, axis=0, return_inverse=True)[1].reshape(-1)
+    found: NDArray[np.int64] = one[mesh.faces].astype(np.int64)
+    return found
 
 
 def is_closed(faces: NDArray[np.int64]) -> bool:

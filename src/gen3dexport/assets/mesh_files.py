@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from gen3dexport.assets.colour import display_light, linear_light
 from gen3dexport.assets.glb import TO_Y_UP, glb
 from gen3dexport.assets.glb_reading import GlbProblem, read_triangles
-from gen3dexport.assets.mesh import Mesh, always_unit, is_closed, vertex_normals
+from gen3dexport.assets.mesh import Mesh, always_unit, is_closed, vertex_normals, whole_faces
+from gen3dexport.assets.texture import Texture, png
 from gen3dexport.disk import write_atomically
 from gen3dexport.errors import UsageError, VerificationError
 
 FORMATS = (".glb", ".obj", ".ply", ".stl")
 _Y_UP = (".glb", ".obj")
 _ROUGHNESS = 0.9
+_LINEAR, _LINEAR_MIPMAPS, _CLAMPED = 9729, 9987, 33071  # OpenGL's numbers, as glTF has them
 # trimesh leaves normals out unless asked, by a name of each format; an STL has none per vertex.
 _NORMALS = {".obj": {"include_normals": True}, ".ply": {"vertex_normal": True}}
 
@@ -29,7 +31,8 @@ def write(mesh: Mesh, path: Path) -> None:
     """Write `mesh` to `path` in the format of its ending: .glb, .obj, .ply or .stl.
 
     Y up means that (x, y, z) becomes (x, z, -y). Normals and colors are stored where the format has them. Missing
-    parent folders are made. The file appears whole or not at all.
+    parent folders are made. A .glb has a mesh's textures and material; other files have its colors alone. The file
+    appears whole or not at all.
 
     Raises:
         UsageError: for an unknown ending or a place that cannot be written.
@@ -50,12 +53,41 @@ def content(mesh: Mesh, ending: str) -> bytes:
 
 def _glb(mesh: Mesh, points: NDArray[np.float32], normals: NDArray[np.float32]) -> bytes:
     attributes = {"POSITION": points, "NORMAL": normals}
+    small = np.uint16 if len(points) < 65535 else np.uint32
+    indices = mesh.faces.reshape(-1).astype(small)
+    surface = {"metallicFactor": 0, "roughnessFactor": _ROUGHNESS}  # without a material, the default is a metal
+    material = {"name": "surface", "pbrMetallicRoughness": surface, "doubleSided": not is_closed(whole_faces(mesh))}
+    if mesh.texture is not None:
+        shown, document, pictures = _textured(mesh.texture, material)
+        return glb({**attributes, **shown}, indices, {"material": 0}, document, pictures)
     if mesh.colors is not None:  # linear light, by the specification; floats, which all readers have right
         attributes["COLOR_0"] = linear_light(mesh.colors / 255).astype(np.float32)
-    small = np.uint16 if len(points) < 65535 else np.uint32
-    surface = {"metallicFactor": 0, "roughnessFactor": _ROUGHNESS}  # without a material, the default is a metal
-    material = {"name": "surface", "pbrMetallicRoughness": surface, "doubleSided": not is_closed(mesh.faces)}
-    return glb(attributes, mesh.faces.reshape(-1).astype(small), {"material": 0}, {"materials": [material]})
+    return glb(attributes, indices, {"material": 0}, {"materials": [material]})
+
+
+def _textured(
+    texture: Texture, material: dict[str, Any]
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any], list[bytes]]:
+    """Further attributes, the document's fields and the pictures of a textured surface."""
+    attributes = {"TEXCOORD_0": texture.uv.astype(np.float32)}
+    if texture.tangents is not None:
+        turned = texture.tangents[:, :3] @ TO_Y_UP.T
+        attributes["TANGENT"] = np.concatenate([turned, texture.tangents[:, 3:]], 1).astype(np.float32)
+    pictures = texture.pictures()
+    place = {name: {"index": i} for i, name in enumerate(pictures)}
+    surface: dict[str, Any] = {"baseColorTexture": place["base_color"]}
+    surface |= {"metallicFactor": texture.metallic, "roughnessFactor": texture.roughness}
+    if "metallic_roughness" in place:
+        surface["metallicRoughnessTexture"] = place["metallic_roughness"]
+    made = {**material, "pbrMetallicRoughness": surface}
+    if "normal" in place:
+        made["normalTexture"] = place["normal"]
+    document = {
+        "materials": [made],
+        "samplers": [{"magFilter": _LINEAR, "minFilter": _LINEAR_MIPMAPS, "wrapS": _CLAMPED, "wrapT": _CLAMPED}],
+        "textures": [{"source": i, "sampler": 0} for i in range(len(pictures))],
+    }
+    return attributes, document, [png(picture) for picture in pictures.values()]
 
 
 def read(path: Path) -> Mesh:

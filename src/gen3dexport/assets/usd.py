@@ -1,4 +1,4 @@
-"""OpenUSD files of assets: 3D Gaussians as `ParticleField3DGaussianSplat` (OpenUSD 26.3 and later), meshes as `Mesh`.
+"""OpenUSD files of assets: 3D Gaussians as `ParticleField3DGaussianSplat` (OpenUSD 26.3 and later), meshes, points.
 
 Stages are z up and right-handed, one unit is a metre; the asset is the default prim. Needs usd-core (extra `usd`).
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,20 @@ import numpy as np
 from gen3dexport.assets.colour import linear_light
 from gen3dexport.assets.file_format import FileFormat, written_by
 from gen3dexport.assets.gaussians import Gaussians
-from gen3dexport.assets.mesh import Mesh, always_unit, is_closed, vertex_normals
+from gen3dexport.assets.mesh import Mesh, always_unit, is_closed, vertex_normals, whole_faces
+from gen3dexport.assets.points import Points
 from gen3dexport.disk import write_atomically
 from gen3dexport.errors import MissingError, UsageError
 
 FORMATS = (".usda", ".usdc", ".usd")
+KINDS = ("gaussians", "mesh", "points")
+"""What a stage can hold here."""
+Drawn = Mesh | Gaussians | Points
 _ROUGHNESS = 0.9
+_WIDTH = 0.004  # of a point
 
 
-def write_usd(asset: Mesh | Gaussians, path: Path) -> None:
+def write_usd(asset: Drawn, path: Path) -> None:
     """Write a text (.usda) or binary (.usdc, .usd) stage with the asset. The file appears whole or not at all.
 
     Raises:
@@ -39,8 +44,17 @@ def write_usd(asset: Mesh | Gaussians, path: Path) -> None:
     write_atomically(path, content(asset, path.suffix.lower()))
 
 
-def content(asset: Mesh | Gaussians, ending: str) -> bytes:
+def content(asset: Drawn, ending: str) -> bytes:
     """The bytes of the stage that `write_usd` writes; needs usd-core."""
+    return stage_bytes(lambda stage: define(stage, asset), ending)
+
+
+def stage_bytes(fill: Callable[[Any], Any], ending: str) -> bytes:
+    """The bytes of a stage.
+
+    Args:
+        fill: gets the stage and returns its default prim.
+    """
     from pxr import Usd, UsdGeom
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -48,51 +62,117 @@ def content(asset: Mesh | Gaussians, ending: str) -> bytes:
         stage = Usd.Stage.CreateNew(str(draft))
         UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.z)
         UsdGeom.SetStageMetersPerUnit(stage, 1.0)
-        define = _define_mesh if isinstance(asset, Mesh) else _define_gaussians
-        stage.SetDefaultPrim(define(stage, asset).GetPrim())
+        stage.SetDefaultPrim(fill(stage).GetPrim())
         stage.GetRootLayer().Save()
         return draft.read_bytes()
 
 
+def define(stage: Any, asset: Drawn) -> Any:
+    """The prim of an asset, with its values."""
+    made = {"mesh": _define_mesh, "gaussians": _define_gaussians, "points": _define_points}[asset.kind](stage, asset)
+    for name, value in values(asset).items():
+        made.GetPrim().GetAttribute(name).Set(value)
+    return made
+
+
+def values(asset: Drawn) -> dict[str, Any]:
+    """What changes with time where an asset does, by the attributes' names."""
+    return {"mesh": _of_mesh, "gaussians": _of_gaussians, "points": _of_points}[asset.kind](asset)
+
+
 def _define_gaussians(stage: Any, gaussians: Any) -> Any:
-    from pxr import Gf, Usd, UsdVol, Vt
+    from pxr import Usd, UsdVol
 
     if not hasattr(UsdVol, "ParticleField3DGaussianSplat"):
         raise MissingError("this usd-core has no 3D Gaussians; run: pip install 'usd-core>=26.3'")
     prim = UsdVol.ParticleField3DGaussianSplat.Define(stage, "/asset")
-    prim.CreatePositionsAttr(_vectors(gaussians.positions))
-    prim.CreateScalesAttr(_vectors(gaussians.scales))
-    prim.CreateOrientationsAttr(Vt.QuatfArray([Gf.Quatf(*map(float, q)) for q in gaussians.rotations]))
-    prim.CreateOpacitiesAttr(Vt.FloatArray.FromNumpy(np.ascontiguousarray(gaussians.opacities, np.float32)))
+    for create in (
+        prim.CreatePositionsAttr,
+        prim.CreateScalesAttr,
+        prim.CreateOrientationsAttr,
+        prim.CreateOpacitiesAttr,
+        prim.CreateExtentAttr,
+    ):
+        create()
     # The colours are those that displays take; a stage that says nothing is read as linear light.
     Usd.ColorSpaceAPI.Apply(prim.GetPrim()).CreateColorSpaceNameAttr("srgb_rec709_scene")
     count = gaussians.sh.shape[1]
     prim.CreateRadianceSphericalHarmonicsDegreeAttr(math.isqrt(count) - 1)
-    coefficients = prim.CreateRadianceSphericalHarmonicsCoefficientsAttr(_vectors(gaussians.sh.reshape(-1, 3)))
-    coefficients.SetMetadata("elementSize", count)
-    reach = 3 * gaussians.scales.max(1, keepdims=True) if len(gaussians.scales) else gaussians.scales
-    prim.CreateExtentAttr(_box(np.concatenate([gaussians.positions - reach, gaussians.positions + reach])))
+    prim.CreateRadianceSphericalHarmonicsCoefficientsAttr().SetMetadata("elementSize", count)
     return prim
+
+
+def _of_gaussians(gaussians: Any) -> dict[str, Any]:
+    from pxr import Gf, Vt
+
+    reach = 3 * gaussians.scales.max(1, keepdims=True) if len(gaussians.scales) else gaussians.scales
+    return {
+        "positions": _vectors(gaussians.positions),
+        "scales": _vectors(gaussians.scales),
+        "orientations": Vt.QuatfArray([Gf.Quatf(*map(float, q)) for q in gaussians.rotations]),
+        "opacities": Vt.FloatArray.FromNumpy(np.ascontiguousarray(gaussians.opacities, np.float32)),
+        "radiance:sphericalHarmonicsCoefficients": _vectors(gaussians.sh.reshape(-1, 3)),
+        "extent": _box(np.concatenate([gaussians.positions - reach, gaussians.positions + reach])),
+    }
+
+
+def _define_points(stage: Any, points: Any) -> Any:
+    from pxr import UsdGeom
+
+    prim = UsdGeom.Points.Define(stage, "/asset")
+    for create in (prim.CreatePointsAttr, prim.CreateWidthsAttr, prim.CreateExtentAttr):
+        create()
+    prim.SetWidthsInterpolation(UsdGeom.Tokens.constant)
+    if points.colors is not None:
+        prim.CreateDisplayColorPrimvar(UsdGeom.Tokens.vertex)
+    return prim
+
+
+def _of_points(points: Any) -> dict[str, Any]:
+    from pxr import Vt
+
+    found = {
+        "points": _vectors(points.positions),
+        "widths": Vt.FloatArray([_WIDTH]),
+        "extent": _box(np.concatenate([points.positions - _WIDTH / 2, points.positions + _WIDTH / 2])),
+    }
+    if points.colors is not None:
+        found["primvars:displayColor"] = _vectors(linear_light(points.colors / 255))
+    return found
 
 
 def _define_mesh(stage: Any, mesh: Any) -> Any:
-    from pxr import UsdGeom, Vt
+    from pxr import UsdGeom
 
     prim = UsdGeom.Mesh.Define(stage, "/asset")
-    prim.CreatePointsAttr(_vectors(mesh.vertices))
-    prim.CreateFaceVertexCountsAttr(Vt.IntArray(len(mesh.faces), 3))
-    prim.CreateFaceVertexIndicesAttr(Vt.IntArray.FromNumpy(np.ascontiguousarray(mesh.faces.ravel(), np.int32)))
+    prim.CreatePointsAttr()
+    prim.CreateFaceVertexCountsAttr()
+    prim.CreateFaceVertexIndicesAttr()
     prim.CreateSubdivisionSchemeAttr(UsdGeom.Tokens.none)
-    normals = vertex_normals(mesh.vertices, mesh.faces) if mesh.normals is None else always_unit(mesh.normals)
-    prim.CreateDoubleSidedAttr(not is_closed(mesh.faces))
-    prim.CreateNormalsAttr(_vectors(normals))
+    prim.CreateDoubleSidedAttr(not is_closed(whole_faces(mesh)))
+    prim.CreateNormalsAttr()
     prim.SetNormalsInterpolation(UsdGeom.Tokens.vertex)
-    prim.CreateExtentAttr(_box(mesh.vertices))
+    prim.CreateExtentAttr()
     if mesh.colors is not None:
-        shown = prim.CreateDisplayColorPrimvar(UsdGeom.Tokens.vertex)
-        shown.Set(_vectors(linear_light(mesh.colors / 255)))  # display colours are linear
+        prim.CreateDisplayColorPrimvar(UsdGeom.Tokens.vertex)
     _bind_surface(stage, prim, mesh.colors is not None)
     return prim
+
+
+def _of_mesh(mesh: Any) -> dict[str, Any]:
+    from pxr import Vt
+
+    normals = vertex_normals(mesh.vertices, mesh.faces) if mesh.normals is None else always_unit(mesh.normals)
+    found = {
+        "points": _vectors(mesh.vertices),
+        "faceVertexCounts": Vt.IntArray(len(mesh.faces), 3),
+        "faceVertexIndices": Vt.IntArray.FromNumpy(np.ascontiguousarray(mesh.faces.ravel(), np.int32)),
+        "normals": _vectors(normals),
+        "extent": _box(mesh.vertices),
+    }
+    if mesh.colors is not None:
+        found["primvars:displayColor"] = _vectors(linear_light(mesh.colors / 255))  # display colours are linear
+    return found
 
 
 def _bind_surface(stage: Any, prim: Any, colored: bool) -> None:

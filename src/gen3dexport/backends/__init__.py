@@ -26,6 +26,9 @@ and, where what is assumed without them is wrong,
                                           without it, programs run on any machine that builds them
     runtime() -> str | None               the package that `load` runs programs with here, and its version; None where
                                           none is installed; without it, nothing is said of it
+    profile(folder, program, inputs, turns) -> OperatorTimes | Unprofiled   each operator's time and memory, of the call
+                                          on `inputs` that it has `turns` run (`operator_times.Turns`), or of a cost
+                                          model; without it, `profile` knows of whole calls alone
 
 Modules import no vendor package (torch, jax, executorch, onnx, ...) at their top: `check`, `Options` and `SCHEMES` must
 be readable without any, and `load` imports only the runtime that the program needs.
@@ -46,6 +49,7 @@ from gen3dexport import plugins
 from gen3dexport.bundle.program import Lowered, ProgramRecord
 from gen3dexport.documents.record import Record
 from gen3dexport.errors import UsageError
+from gen3dexport.operator_times import OperatorTimes, Turns, Unprofiled
 
 if TYPE_CHECKING:
     from gen3dexport.export import Captured
@@ -101,6 +105,16 @@ def runtime(backend: ModuleType) -> str | None:
     """The package that a backend's programs run in here, and its version; its optional `runtime` knows."""
     own: Callable[[], str | None] | None = getattr(backend, "runtime", None)
     return own() if own else None
+
+
+def profile(
+    backend: ModuleType, folder: Path, program: ProgramRecord, inputs: Mapping[str, Any], turns: Turns
+) -> OperatorTimes | Unprofiled:
+    """The operators of a program, as the optional `profile` of its backend finds them."""
+    own: Callable[..., OperatorTimes | Unprofiled] | None = getattr(backend, "profile", None)
+    if own is None:
+        return Unprofiled(f"backend {backend.__name__.rpartition('.')[2]} has no profiler")
+    return own(folder, program, inputs, turns)
 
 
 class Backend(Protocol):

@@ -16,6 +16,7 @@ from gen3dexport.backends._idle_threads import set_openmp
 from gen3dexport.backends._packages import first_installed, missing
 from gen3dexport.bundle.program import Lowered, ProgramRecord
 from gen3dexport.errors import ExportError, MissingError, VerificationError
+from gen3dexport.operator_times import OperatorTimes, Turns
 from gen3dexport.quantization.schemes import described
 
 if TYPE_CHECKING:
@@ -173,6 +174,14 @@ def _spelt_out(program: ExportedProgram, name: str) -> ExportedProgram:
     except Exception as error:  # torch.export raises many types; the cause is kept
         raise ExportError(f"{name}: torch.export cannot spell out the quantized graph: {error}") from error
     return plain
+
+
+def profile(folder: Path, program: ProgramRecord, inputs: Mapping[str, Any], turns: Turns) -> OperatorTimes:
+    """The operators that torch runs."""
+    from gen3dexport.backends import _torch_profiling
+
+    loaded = load(folder, program)
+    return _torch_profiling.profile(lambda: loaded(inputs), turns, on_gpu=False)
 
 
 def runtime() -> str | None:

@@ -28,7 +28,7 @@ VENDORS = {"torch": "torch", "torchao": "torch", "executorch": "executorch", "ja
     "onnxruntime": "onnx",
     **dict.fromkeys(("model_signing", "OpenSSL", "cryptography", "requests"), "trust"),
 }
-RESUMED = ("build", "tune")
+RESUMED = ("build", "matrix", "tune")
 """Commands that keep finished parts in the stage cache."""
 _STDOUT = "standard output"
 _WRONG_ARGUMENTS: type[Exception] = typer.BadParameter.__bases__[0]  # click's UsageError, wherever typer has its click

@@ -17,11 +17,13 @@ from gen3dexport.errors import UsageError
 
 COMMANDS = {
     "build": "Build a bundle for a target and validate it",
+    "matrix": "Build recipes on targets, one report",
     "validate": "Run a bundle's programs and judge them",
     "run": "Make an asset with a bundle",
     "web": "Write a page that makes assets in the browser",
     "serve": "Serve such a page on this machine",
     "plan": "Show what would be built",
+    "init": "Try a model of one's own, write its recipe",
     "ls": "List recipes, targets, families and schemes",
     "show": "Print a shipped recipe or target",
     "cp": "Copy a shipped recipe or target to change it",
@@ -29,6 +31,7 @@ COMMANDS = {
     "inspect": "Show a bundle's programs, sizes and operators",
     "doctor": "Say what is missing here and how to mend it",
     "parity": "Compare a network with golden data",
+    "profile": "Show where a bundle's time and memory go",
     "compare": "Compare two bundles or reports",
     "sensitivity": "Show what quantizing each layer costs",
     "tune": "Search which layers to quantize",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from gen3dexport.runtime import LoadedBundle
+    from gen3dexport.runtime.frames import Film
     from gen3dexport.runtime.isolated import IsolatedBundle
     from gen3dexport.runtime.outputs import Chosen, Outputs
 
@@ -65,13 +67,23 @@ def run(
         Path | None, typer.Option(help="A .npy file of condition features [L, C] instead of a prompt.")
     ] = None,
     image: Annotated[
-        Path | None, typer.Option(help="A picture instead of a prompt, best with a transparent background.")
+        Path | None,
+        typer.Option(
+            help="A picture instead of a prompt, best with a transparent background; a folder of them for several."
+        ),
+    ] = None,
+    arrays: Annotated[
+        Path | None,
+        typer.Option(
+            "--input", metavar="FILE", help="A .npz or .safetensors file of arrays by name (a model of one's own)."
+        ),
     ] = None,
     video: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER_OR_FILE",
-            help="A film instead of a picture: each frame makes files of its own (-o depth.exr: depth.0001.exr, ...).",
+            help="A film instead of a picture: each frame makes files of its own (-o depth.exr: depth.0001.exr, ...). "
+            "A model of films makes one asset of it, and --image names views of its first frame.",
         ),
     ] = None,
     cache: Annotated[
@@ -115,17 +127,20 @@ def run(
     changed = _assigned(fields or [])
     seed = secrets.randbelow(2**32) if (drawn := seed == -1) else seed
     _check_text(prompt)
-    sources = {"--prompt": prompt, "--features": features, "--image": image, "--video": video}
+    sources = {"--prompt": prompt, "--features": features, "--image": image, "--input": arrays, "--video": video}
     given = [option for option, value in sources.items() if value]
-    if len(given) > 1 and given != ["--prompt", "--features"]:
+    if len(given) > 1 and given not in (["--prompt", "--features"], ["--image", "--video"]):
         raise UsageError(f"{given[-1]}: assets are made of one thing; leave {' and '.join(given[:-1])} out")
     outputs.check()  # before the bundle, which may be large, is read
     if video is not None:
-        made = film(bundle, video, seed, outputs, changed, isolate)
-        lines = [f"{first} to {last}" for first, last in zip(made["first"], made["last"], strict=True)]
+        made = film(bundle, video, seed, outputs, changed, isolate, image)
         told = f"{made['frames']} frames, {made['frames_per_second']:.2f} a second"
+        if "assets" in made:
+            lines = [_told(file) for file in made["assets"]]
+        else:
+            lines = [f"{first} to {last}" for first, last in zip(made["first"], made["last"], strict=True)]
     else:
-        made = generate(bundle, prompt, seed, features, outputs, image, cache, changed, isolate)
+        made = generate(bundle, prompt, seed, features, outputs, image, cache, changed, isolate, arrays)
         lines = [_told(file) for file in made["assets"]]
         told = f"made in {made['seconds']:.2f} s"
     lines += [f"seed {seed}"] if drawn else []
@@ -150,6 +165,7 @@ def generate(
     cache: bool = True,
     fields: Mapping[str, str] | None = None,
     isolate: bool = False,
+    arrays: Path | None = None,
 ) -> dict[str, Any]:
     """Make the assets of one prompt and write them.
 
@@ -159,9 +175,10 @@ def generate(
         cache: keep what the encoder makes of a prompt or image, and use it when the same comes again.
         fields: what the pipeline lets a run change, by name; the rest is as the recipe has it.
         isolate: run the programs in a process of their own.
+        arrays: a file of arrays by name, for a model that takes such.
 
     Raises:
-        UsageError: for a bad prompt, image, features or output, before any network runs where it can be told.
+        UsageError: for a bad prompt, image, arrays, features or output, before any network runs where it can be told.
         AccuracyError: when nothing came out.
         VerificationError: when the bundle was changed.
     """
@@ -169,11 +186,12 @@ def generate(
     from gen3dexport.runtime import condition_cache
 
     array = _read_features(features) if features else None
+    named = read_arrays(arrays) if arrays else None
     picture_of = image if image is None or image.is_dir() else read_image(image)  # a folder has several views
 
     def make(loaded: AnyBundle, chosen: Chosen) -> tuple[Mapping[str, Any], float, Mapping[str, Any], Chosen]:
         start = time.perf_counter()
-        made = loaded.generate_assets(prompt, seed, array, picture_of)
+        made = loaded.generate_assets(prompt, seed, array, picture_of, inputs=named)
         return made, time.perf_counter() - start, loaded.encoders, chosen
 
     conditions = condition_cache.folder() if cache else None
@@ -192,11 +210,15 @@ def film(
     outputs: Outputs,
     fields: Mapping[str, str] | None = None,
     isolate: bool = False,
+    views: Path | None = None,
 ) -> dict[str, Any]:
     """Make the assets of every frame of a film and write them, frame by frame; arguments as of `generate`.
 
+    Where the model is of films, one asset of the whole film.
+
     Args:
         path: a folder of pictures, or a video file.
+        views: of the film's first frame, for a model of films.
 
     Raises:
         UsageError: for a film that cannot be read, or whose pictures the outputs would replace.
@@ -214,6 +236,12 @@ def film(
         source.spare(output, numbered)
 
     def make(loaded: AnyBundle, chosen: Chosen) -> dict[str, Any]:
+        if getattr(loaded.settings, "takes_film", False):
+            return _of_a_film(loaded, chosen, source, seed, outputs, views)
+        if views is not None:
+            raise UsageError(
+                "--image: this bundle makes an asset of every frame by itself; leave --image or --video out"
+            )
         numbers: list[int] = []
         seconds: list[float] = []
         factor, start = None, time.perf_counter()
@@ -237,6 +265,26 @@ def film(
 
     found, loading = _with(bundle, None, fields or {}, isolate, outputs, make)
     return found | loading
+
+
+def _of_a_film(
+    loaded: AnyBundle, chosen: Chosen, source: Film, seed: int, outputs: Outputs, views: Path | None
+) -> dict[str, Any]:
+    """Make one asset of a film, and write it."""
+    count, start = 0, time.perf_counter()
+
+    def frames() -> Iterator[Any]:
+        nonlocal count
+        for frame in source.frames():
+            count += 1
+            yield frame.image
+
+    made = loaded.generate_assets(seed=seed, image=views, video=frames(), rate=source.rate)
+    whole = time.perf_counter() - start
+    files, picture = outputs.write(made, chosen, source.path.name, outputs.factor(made, chosen))
+    found = {"assets": files, "picture": picture, "video": str(source.path), "seed": seed, "frames": count}
+    found |= {"image": None if views is None else str(views)}
+    return found | {"seconds": whole, "frames_per_second": count / whole, "source_frames_per_second": source.rate}
 
 
 def _with(
@@ -295,6 +343,27 @@ def _assigned(fields: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"--set {text}: write NAME=VALUE, e.g. --set on_overflow=coarsen")
         found[name.strip()] = value.strip()
     return found
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a .npz or .safetensors file by name; nothing of a file is run.
+
+    Raises:
+        UsageError: when it is missing, damaged, or of another format.
+    """
+    import numpy as np
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        if path.suffix.lower() == ".safetensors":
+            return dict(load_file(path))
+        if path.suffix.lower() != ".npz":
+            raise UsageError(f"{path}: needs a .npz or .safetensors file of arrays by name")
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, KeyError, SafetensorError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{path}: no readable file of arrays ({error})") from error
 
 
 def _read_features(path: Path) -> np.ndarray:

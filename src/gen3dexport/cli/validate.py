@@ -19,17 +19,28 @@ if TYPE_CHECKING:
 
 EXAMPLE = "gen3dexport validate trellis-mini-executorch-xnnpack"
 
+_MOST_VIEWS = 9  # pictures that a pipeline of several is tried with, and one more
+
 
 def validate(
     bundle: Bundle,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A folder for the report (default the bundle itself).")
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Measure on another machine: ssh://[user@]host[:port][/folder], adb[:SERIAL] or qemu:CPU."),
+    ] = None,
+    runner: Annotated[
+        Path | None,
+        typer.Option(help="What runs there: the folder that `cmake --install` of embed/cpp made for the device."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run a bundle's programs from disk in a fresh process and judge them by its budgets.
 
-    The report of a bundle that cannot be written is shown and not kept, unless --out names a place for it.
+    With --device, runner and bundle are copied to that machine, which runs the programs, and are removed again. The
+    report of a bundle that cannot be written is shown and not kept, unless --out names a place for it.
     """
     from gen3dexport.bundle.manifest import read_manifest
     from gen3dexport.reports.judge import exit_code
@@ -39,7 +50,14 @@ def validate(
     place = _writable(bundle) if out is None else out
     if out is not None:
         check_place(out / "report.json")
-    judged = judge(bundle)
+    if device is None and runner is not None:
+        raise UsageError("--runner: is for a device; name one with --device, or leave it out")
+    if device is None:
+        judged = judge(bundle)
+    else:
+        from gen3dexport.validation.remote.judge import judge_on_device
+
+        judged = judge_on_device(bundle, device, runner)
     code = exit_code(judged.report)
     try:
         if place is not None:
@@ -117,11 +135,17 @@ def first_run(folder: Path, manifest: Manifest, prompt: str) -> tuple[str, str]:
     loaded = LoadedBundle(folder, manifest)
     grey = np.full((64, 64, 4), 128, np.uint8)
     asked = "--features FILE.npy"
-    requests = {f'--prompt "{prompt}"': Request(prompt=prompt), "--image FILE": Request(image=grey)}
-    for text, request in requests.items():
+    requests = [(f'--prompt "{prompt}"', Request(prompt=prompt)), ("--image FILE", Request(image=grey))]
+    requests += [("--image FOLDER", Request(image=[grey] * n)) for n in range(2, _MOST_VIEWS)]
+    requests += [("--video FILM --image FOLDER", Request(image=[grey] * n, video=[grey])) for n in range(_MOST_VIEWS)]
+    if getattr(loaded.settings, "takes_film", False):
+        requests.reverse()
+    if (takes := getattr(loaded.settings, "asked", None)) is not None:  # arrays by name, if any
+        asked, requests = "--input FILE.npz" if takes else "", []
+    for text, request in requests:
         with suppress(GenExportError):
             loaded.begin(request, xp)
             asked = text
             break
     known, made = files.endings(), {*loaded.settings.asset_kinds}
-    return asked, next(f"asset{ending}" for ending in (".glb", ".png", ".npz") if made & {*known[ending]})
+    return asked, next(f"asset{ending}" for ending in (".glb", ".png", ".zip", ".npz") if made & {*known[ending]})

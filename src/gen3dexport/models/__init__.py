@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -33,16 +33,21 @@ class Request:
         seed: of the noise.
         features: condition features [L, C] that replace the pipeline's own encoder, e.g. of an image.
         image: what to make an asset of, where the pipeline takes an image: a file's path, an uint8 array
-            [H, W, 3 or 4], or a Pillow image.
+            [H, W, 3 or 4], or a Pillow image; several as a list, an array or a folder.
+        video: a film's pictures in order, where the pipeline makes one asset of a film; rate: how many a second.
         stand_in: that golden data is made: the family makes up, from the seed, what the request lacks (a picture,
             token ids, features), and with `random` also what networks without trained weights cannot decide.
+        inputs: arrays by name, where the pipeline takes such (a model of one's own).
     """
 
     prompt: str = ""
     seed: int = 0
     features: Any = None
     image: Any = None
+    video: Iterable[Any] | None = None
+    rate: float | None = None
     stand_in: Literal["", "trained", "random"] = ""
+    inputs: Mapping[str, Any] | None = None
 
 
 class KnobsModel(Protocol):
@@ -64,6 +69,8 @@ class PipelineSettings(Protocol):
         RUN_FIELDS: what an application may change when it runs a bundle: name -> dotted path of the field.
         asset_kinds: kinds of the assets that the pipeline makes.
         left_out: components that the checkpoint names and whose weights are not here; a recipe may speak of them.
+
+    Settings may have `takes_film`: whether the pipeline makes one asset of a whole film (`Request.video`).
     """
 
     RUN_FIELDS: ClassVar[Mapping[str, str]]

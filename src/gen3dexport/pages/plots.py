@@ -161,6 +161,25 @@ def stages(times: Mapping[str, float]) -> Figure | None:
     return figure
 
 
+def stacked(rows: Mapping[str, Mapping[str, float]], title: str) -> Figure | None:
+    """One bar per row, of parts that have the same colour in every row; the parts in the order of their first row."""
+    if not rows:
+        return None
+    colors = (_BLUE, _GREEN, _AMBER, _VIOLET, _SKY, _RED, _OLIVE, "#c77ba8", "#4d6b8a", "#b8a15a", "#7fb8a4", "#d5785f")
+    names = list(dict.fromkeys(name for parts in rows.values() for name in parts))
+    traces = [
+        {
+            "type": "bar", "orientation": "h", "name": name, "y": list(rows), "hoverinfo": "x+y+name",
+            "x": [parts.get(name, 0.0) for parts in rows.values()],
+            "marker": {"color": colors[k] if k < len(colors) else _GREY},
+        }
+        for k, name in enumerate(names)
+    ]  # fmt: skip
+    figure = _figure(traces, title, rows=len(rows) + 1)
+    figure["layout"]["barmode"] = "stack"
+    return figure
+
+
 def bars(labels: Sequence[str], values: Sequence[float], title: str) -> Figure | None:
     """One bar per label."""
     if not labels:
@@ -233,6 +252,13 @@ def scene(mesh: Mesh, beside: Sequence[Mesh] = ()) -> Figure:
             },
         },
     }  # fmt: skip
+
+
+def scene_over_time(meshes: Sequence[Mesh]) -> Figure:
+    """Meshes of moments in one place, the first of them shown; one camera sees all of them."""
+    figures = [scene(mesh, meshes) for mesh in meshes]
+    data = [{**figure["data"][0], "visible": k == 0} for k, figure in enumerate(figures)]
+    return {**figures[0], "data": data, "moments": True}
 
 
 def _ball(meshes: Sequence[Mesh]) -> tuple[list[float], float]:

@@ -1,25 +1,11 @@
 // 3D Gaussians in a canvas (WebGL 2): rows of a .splat in the pipeline's frame (z up, unit cube), sorted back to front.
-// Each becomes an ellipse by its covariance through the projection's Jacobian, as in gaussian_render.py.
-function splatViewer(canvas, base64) {
-  const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
-  const count = bytes.length / 32, floats = new Float32Array(bytes.buffer);
+// Each becomes an ellipse by its covariance through the projection's Jacobian, as in gaussian_render.py. The rows of several
+// moments are several texts; canvas.showMoment(k) draws another one.
+function splatViewer(canvas, texts) {
+  const moments = texts.map(unpacked), most = Math.max(...moments.map((moment) => moment.count));
   const gl = canvas.getContext("webgl2", { antialias: false, premultipliedAlpha: true, preserveDrawingBuffer: true });
-  if (!gl || !count) return false;
-  // Three texels a Gaussian: x, y, z, opacity; xx, xy, xz, yy; yz, zz, rgb as one number of 24 bits.
-  const width = 3 * 512, height = Math.ceil(count / 512), data = new Float32Array(4 * width * height);
-  for (let n = 0; n < count; n++) {
-    const [x, y, z, sx, sy, sz] = floats.subarray(8 * n, 8 * n + 6), at = 32 * n + 24;
-    const q = [0, 1, 2, 3].map((k) => (bytes[at + 4 + k] - 128) / 128), size = Math.hypot(...q) || 1;
-    const [w, i, j, k] = q.map((v) => v / size);
-    const axes = [
-      [1 - 2 * (j * j + k * k), 2 * (i * j - w * k), 2 * (i * k + w * j)],
-      [2 * (i * j + w * k), 1 - 2 * (i * i + k * k), 2 * (j * k - w * i)],
-      [2 * (i * k - w * j), 2 * (j * k + w * i), 1 - 2 * (i * i + j * j)],
-    ].map((row) => [row[0] * sx, row[1] * sy, row[2] * sz]);
-    const dot = (a, b) => axes[a][0] * axes[b][0] + axes[a][1] * axes[b][1] + axes[a][2] * axes[b][2];
-    const color = bytes[at] + 256 * bytes[at + 1] + 65536 * bytes[at + 2];
-    data.set([x, y, z, bytes[at + 3] / 255, dot(0, 0), dot(0, 1), dot(0, 2), dot(1, 1), dot(1, 2), dot(2, 2), color, 0], 12 * n);
-  }
+  if (!gl || !most) return false;
+  let { count, floats, data, width, height } = moments[0];
   const vertex = `#version 300 es
     precision highp float; precision highp int; precision highp sampler2D;
     layout(location = 0) in vec2 corner; layout(location = 1) in uint row;
@@ -62,13 +48,14 @@ function splatViewer(canvas, base64) {
   gl.linkProgram(program);
   gl.useProgram(program);
   gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
-  gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, width, height, 0, gl.RGBA, gl.FLOAT, data);
+  const upload = () => gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, width, height, 0, gl.RGBA, gl.FLOAT, data);
+  upload();
   for (const which of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_2D, which, gl.NEAREST);
   gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer());
   gl.bufferData(gl.ARRAY_BUFFER, new Float32Array([-1, -1, 1, -1, -1, 1, 1, 1]), gl.STATIC_DRAW);
   gl.enableVertexAttribArray(0);
   gl.vertexAttribPointer(0, 2, gl.FLOAT, false, 0, 0);
-  const order = new Uint32Array(count), rows = gl.createBuffer();
+  const order = new Uint32Array(most), rows = gl.createBuffer();
   gl.bindBuffer(gl.ARRAY_BUFFER, rows);
   gl.bufferData(gl.ARRAY_BUFFER, order.byteLength, gl.DYNAMIC_DRAW);
   gl.enableVertexAttribArray(1);
@@ -77,7 +64,7 @@ function splatViewer(canvas, base64) {
   gl.enable(gl.BLEND);
   gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
   const camera = { azimuth: 35, elevation: 22, zoom: 1 }, half = (13 * Math.PI) / 180;
-  const keys = new Uint16Array(count), slots = new Uint32Array(65537);
+  const keys = new Uint16Array(most), slots = new Uint32Array(65537);
   let asked = false;
   function draw() {
     asked = false;
@@ -106,6 +93,11 @@ function splatViewer(canvas, base64) {
     gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, count);
   }
   const redraw = () => { if (!asked) { asked = true; requestAnimationFrame(draw); } };
+  canvas.showMoment = (k) => {
+    ({ count, floats, data, width, height } = moments[k]);
+    upload();
+    redraw();
+  };
   canvas.addEventListener("pointerdown", (event) => canvas.setPointerCapture(event.pointerId));
   canvas.addEventListener("pointermove", (event) => {
     if (!event.buttons) return;
@@ -122,4 +114,26 @@ function splatViewer(canvas, base64) {
   draw();
   canvas.dataset.drawn = "yes";
   return true;
+}
+
+// The rows of one moment, and a texture of them with three texels a Gaussian: x, y, z, opacity; xx, xy, xz, yy; yz, zz, rgb as
+// one number of 24 bits.
+function unpacked(base64) {
+  const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+  const count = bytes.length / 32, floats = new Float32Array(bytes.buffer);
+  const width = 3 * 512, height = Math.ceil(count / 512), data = new Float32Array(4 * width * height);
+  for (let n = 0; n < count; n++) {
+    const [x, y, z, sx, sy, sz] = floats.subarray(8 * n, 8 * n + 6), at = 32 * n + 24;
+    const q = [0, 1, 2, 3].map((k) => (bytes[at + 4 + k] - 128) / 128), size = Math.hypot(...q) || 1;
+    const [w, i, j, k] = q.map((v) => v / size);
+    const axes = [
+      [1 - 2 * (j * j + k * k), 2 * (i * j - w * k), 2 * (i * k + w * j)],
+      [2 * (i * j + w * k), 1 - 2 * (i * i + k * k), 2 * (j * k - w * i)],
+      [2 * (i * k - w * j), 2 * (j * k + w * i), 1 - 2 * (i * i + j * j)],
+    ].map((row) => [row[0] * sx, row[1] * sy, row[2] * sz]);
+    const dot = (a, b) => axes[a][0] * axes[b][0] + axes[a][1] * axes[b][1] + axes[a][2] * axes[b][2];
+    const color = bytes[at] + 256 * bytes[at + 1] + 65536 * bytes[at + 2];
+    data.set([x, y, z, bytes[at + 3] / 255, dot(0, 0), dot(0, 1), dot(0, 2), dot(1, 1), dot(1, 2), dot(2, 2), color, 0], 12 * n);
+  }
+  return { count, floats, data, width, height };
 }

@@ -199,7 +199,7 @@ def _scene(asset: Any, name: str, title: str, absent: str | None, drawn: plots.F
             drawn[f"scene-{name}"] = plots.scene(asset, meshes)
             return f'<div class="scene" id="scene-{name}"><img alt="{title}" src="{still(asset)}"></div>'
         case Gaussians():
-            return splat_scene(asset, title)
+            return splat_scene([asset], title)
     return f'<div class="scene"><img alt="{title}" src="{still(asset)}"></div>'
 
 

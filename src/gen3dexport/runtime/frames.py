@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image
 
 from gen3dexport.errors import MissingError, UsageError
+from gen3dexport.models.several_pictures import by_number
 
 PACKAGE, EXTRA = "av", "video"
 _HIGH_DEFINITION = 720  # lines from which a video that names no colour matrix is taken as ITU-R BT.709, as players do
@@ -100,11 +101,7 @@ def _pictures(folder: Path) -> list[Path]:
     found = [p for p in folder.iterdir() if p.suffix.lower() in known and not p.name.startswith(".") and p.is_file()]
     if not found:
         raise UsageError(f"--video {folder}: holds no pictures (.png, .jpg, .tif, .exr, ...)")
-    return sorted(found, key=lambda path: ([_by_number(part) for part in re.split(r"(\d+)", path.name)], path.name))
-
-
-def _by_number(part: str) -> tuple[int, str]:
-    return (int(part), "") if part.isdecimal() else (-1, part)
+    return sorted(found, key=by_number)
 
 
 def _numbered(pictures: list[Path]) -> list[tuple[int, Path]]:

@@ -14,7 +14,7 @@ import sys
 import threading
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import IO, Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from gen3dexport.arrays import on_host
 from gen3dexport.assets import kinds
 from gen3dexport.assets.mesh import Mesh
 from gen3dexport.bundle import golden
@@ -32,6 +33,7 @@ from gen3dexport.disk import scratch
 from gen3dexport.errors import UsageError, VerificationError, of_kind
 from gen3dexport.models.image_preparation import read_image
 from gen3dexport.models.run_fields import with_run_fields
+from gen3dexport.models.several_pictures import is_many, listed
 from gen3dexport.runtime import child_end, isolated_child
 from gen3dexport.runtime.pipeline import LoadedBundle, require_mesh
 
@@ -105,7 +107,12 @@ class IsolatedBundle:
         self._ask({"do": "load_programs"})
 
     def generate(
-        self, prompt: str = "", seed: int = 0, features: np.ndarray | None = None, image: str | Path | Any = None
+        self,
+        prompt: str = "",
+        seed: int = 0,
+        features: np.ndarray | None = None,
+        image: str | Path | Any = None,
+        inputs: Mapping[str, Any] | None = None,
     ) -> Mesh:
         """Make the mesh of one asset; see `LoadedBundle.generate`.
 
@@ -113,11 +120,18 @@ class IsolatedBundle:
             GenExportError: as there, and where the process ends.
         """
         require_mesh(self.folder, self.settings.asset_kinds)
-        mesh: Mesh = self.generate_assets(prompt, seed, features, image)["mesh"]
+        mesh: Mesh = self.generate_assets(prompt, seed, features, image, inputs=inputs)["mesh"]
         return mesh
 
     def generate_assets(
-        self, prompt: str = "", seed: int = 0, features: np.ndarray | None = None, image: str | Path | Any = None
+        self,
+        prompt: str = "",
+        seed: int = 0,
+        features: np.ndarray | None = None,
+        image: str | Path | Any = None,
+        video: Iterable[Any] | None = None,
+        rate: float | None = None,
+        inputs: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Make one asset in every kind of this pipeline; see `LoadedBundle.generate_assets`.
 
@@ -128,11 +142,17 @@ class IsolatedBundle:
         """
         arrays = {} if features is None else {"features": np.asarray(features, np.float32, order="C")}
         if image is not None:
-            arrays["image"] = np.asarray(read_image(image), order="C")
+            many = is_many(image) or (isinstance(image, (str, Path)) and Path(image).is_dir())
+            every = {f"image.{k}": one for k, one in enumerate(listed(image))} if many else {"image": image}
+            arrays |= {name: np.asarray(read_image(one), order="C") for name, one in every.items()}
+        if video is not None:
+            arrays |= {f"video.{k}": np.asarray(read_image(one), order="C") for k, one in enumerate(video)}
+        named = {f"inputs.{name}": np.asarray(on_host(value), order="C") for name, value in (inputs or {}).items()}
+        asked = {"do": "make", "prompt": prompt, "seed": operator.index(seed), "rate": rate}
         with self._lock:
             folder = self._running().folder
-            save_file(arrays, folder / isolated_child.REQUEST)
-            self._ask({"do": "make", "prompt": prompt, "seed": operator.index(seed)})
+            save_file({**arrays, **named}, folder / isolated_child.REQUEST)
+            self._ask({**asked, "inputs": inputs is not None})
             found = golden.read_assets(folder / golden.ASSETS)[0]
         return {kind: kinds.of(kind).from_arrays(made) for kind, made in found.items()}
 

@@ -6,7 +6,7 @@ descriptor ANSWERS; it ends with its standard input.
     {"do": "open", "conditions": FOLDER or null, "fields": {NAME: VALUE}}     first; verifies the bundle
     {"do": "change", "fields": {NAME: VALUE}}
     {"do": "load_programs"}
-    {"do": "make", "prompt": TEXT, "seed": NUMBER}
+    {"do": "make", "prompt": TEXT, "seed": NUMBER, "rate": of a film or null, "inputs": whether arrays are given}
     an answer: {"warnings": [TEXT], "digest": of the manifest, "encoders": {NAME: [calls, cached]}}
                {"warnings": [TEXT], "error": a class of `errors`, "message": TEXT}
 
@@ -33,7 +33,7 @@ from gen3dexport.errors import GenExportError
 from gen3dexport.runtime.pipeline import LoadedBundle, load
 
 REQUEST = "request.safetensors"
-"""File of a request's arrays: `features`, `image`."""
+"""File of a request's arrays: `features`, `image` (`image.0`, ... of several), `video.0`, ..., `inputs.NAME`."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -69,10 +69,26 @@ def _do(loaded: LoadedBundle, asked: Mapping[str, Any], scratch: Path) -> None:
         loaded.load_programs()
     elif asked["do"] == "make":
         arrays = load_file(scratch / REQUEST)
-        made = loaded.generate_assets(asked["prompt"], asked["seed"], arrays.get("features"), arrays.get("image"))
+        image = arrays.get("image", _several(arrays, "image"))
+        named = {k.removeprefix("inputs."): v for k, v in arrays.items() if k.startswith("inputs.")}
+        made = loaded.generate_assets(
+            asked["prompt"],
+            asked["seed"],
+            arrays.get("features"),
+            image,
+            _several(arrays, "video"),
+            asked["rate"],
+            named if asked["inputs"] else None,
+        )
         golden.write_assets(
             scratch / golden.ASSETS, [{kind: kinds.of(kind).arrays(asset) for kind, asset in made.items()}]
         )
+
+
+def _several(arrays: Mapping[str, Any], name: str) -> list[Any] | None:
+    """The arrays `NAME.0`, `NAME.1`, ...; None where there is none."""
+    count = sum(key.startswith(f"{name}.") for key in arrays)
+    return [arrays[f"{name}.{k}"] for k in range(count)] or None
 
 
 if __name__ == "__main__":

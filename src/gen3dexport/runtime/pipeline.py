@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -259,11 +259,17 @@ class LoadedBundle:
         return np.asarray(loop.output(to_numpy(state)))
 
     def generate(
-        self, prompt: str = "", seed: int = 0, features: np.ndarray | None = None, image: str | Path | Any = None
+        self,
+        prompt: str = "",
+        seed: int = 0,
+        features: np.ndarray | None = None,
+        image: str | Path | Any = None,
+        inputs: Mapping[str, Any] | None = None,
     ) -> Mesh:
         """Make the mesh of one asset.
 
         Args:
+            inputs: arrays by name, where the model takes such.
             image: what to make it of, where the model takes an image: a file, an uint8 array [H, W, 3 or 4], or a
                 Pillow image. Best with a transparent background; else one is cut out, which needs `rembg`.
 
@@ -272,19 +278,30 @@ class LoadedBundle:
             AccuracyError: when nothing came out.
         """
         require_mesh(self.folder, self.settings.asset_kinds)
-        mesh: Mesh = self.generate_assets(prompt, seed, features, image)["mesh"]
+        mesh: Mesh = self.generate_assets(prompt, seed, features, image, inputs=inputs)["mesh"]
         return mesh
 
     def generate_assets(
-        self, prompt: str = "", seed: int = 0, features: np.ndarray | None = None, image: str | Path | Any = None
+        self,
+        prompt: str = "",
+        seed: int = 0,
+        features: np.ndarray | None = None,
+        image: str | Path | Any = None,
+        video: Iterable[Any] | None = None,
+        rate: float | None = None,
+        inputs: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Make one asset in every kind of this pipeline: Mesh, Gaussians, RadianceField by `mesh`, `gaussians`, ...
+
+        Args:
+            image: as of `generate`; several pictures as a list, an array or a folder, where the model takes those.
+            video: a film's pictures in order, where the model is of films; rate: how many a second.
 
         Raises:
             UsageError: for a prompt or an image that the model cannot take.
             AccuracyError: when nothing came out.
         """
-        request = Request(prompt, seed, features, image=image)
+        request = Request(prompt, seed, features, image=image, video=video, rate=rate, inputs=inputs)
         made = self.family.make_assets(self.run(request), self.settings)
         for kind, asset in made.items():
             if (problem := kinds.of(kind).problem(asset)) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable, Mapping
 from statistics import median
@@ -14,6 +15,7 @@ from gen3dexport.documents.target import Measure
 from gen3dexport.errors import MissingError
 from gen3dexport.reports.records import MeasuredSlowdown, Unmeasured
 from gen3dexport.runtime.pipeline import LoadedBundle, to_numpy
+from gen3dexport.validation.foreign import foreign
 
 
 def time_against_unquantized(
@@ -32,7 +34,7 @@ def time_against_unquantized(
         other = backend.load(loaded.folder / BASELINE, unquantized.program)
     except MissingError as error:
         return Unmeasured(reason=str(error))
-    stand_in = backends.stand_in(own)
+    stand_in = backends.stand_in(own) or foreign(loaded.manifest.target, platform.machine())
     if stand_in is not None:
         return Unmeasured(reason=stand_in)
 

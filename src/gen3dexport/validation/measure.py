@@ -9,7 +9,7 @@ import gc
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -44,35 +44,49 @@ from gen3dexport.runtime.pipeline import LoadedBundle, to_numpy, verified
 from gen3dexport.tensor_error import tensor_error
 from gen3dexport.trajectory import trajectory
 from gen3dexport.validation.drift import Watched, snr_db
+from gen3dexport.validation.foreign import foreign
 from gen3dexport.validation.gates import time_against_unquantized
 from gen3dexport.validation.timing import HostPeak, StageTimes, device_memory, percentiles, time_calls
 
 MEASURED = "measured.json"
 """File of the child process's answer, beside the assets that it made (`golden.ASSETS`)."""
+Timed = Callable[[Mapping[str, np.ndarray], Measure], tuple[Latency, PeakMemory]]
+"""What a program that runs on another machine may have as `timed`: its times and memory, taken there."""
 
 
 def measure_bundle(folder: Path, out: Path) -> Measurement:
-    """Errors, latency and peak memory of every program, and quality and latency of whole assets.
+    """Errors, latency and peak memory of every program, and quality and latency of whole assets, on this machine.
 
     The assets go to `golden.ASSETS` in `out`.
     """
     loaded = verified(folder, reports=False)
     measure = Measure(**loaded.manifest.target["measure"])
-    _warm_runtime(loaded)
-    programs = {p.name: _measure_program(loaded, p, measure) for p in loaded.manifest.programs}
-    first = next(iter(loaded.programs.values()), None)
-    device = getattr(first, "device_name", None) or host()["processor"] or platform.machine()
-    pipeline = _measure_pipeline(loaded, measure, programs, out)
+    measured = measure_loaded(loaded, out)
+    programs = dict(measured.programs)
     for name in loaded.manifest.unquantized:  # last, for it loads further programs
         record = loaded.manifest.component(name)
         if programs[record.name].missing is None:
             inputs = golden_calls(loaded, record)[0].inputs
             slowdown = time_against_unquantized(loaded, name, inputs, measure)
             programs[record.name] = programs[record.name].model_copy(update={"slowdown": slowdown})
-    return Measurement(device=device, programs=programs, pipeline=pipeline)
+    return measured.model_copy(update={"programs": programs})
 
 
-def _warm_runtime(loaded: LoadedBundle) -> None:
+def measure_loaded(loaded: LoadedBundle, out: Path, device: str = "") -> Measurement:
+    """What `measure_bundle` finds of a bundle, wherever its programs run, but for its unquantized ones.
+
+    Args:
+        device: its name; of the first program's device when none is given.
+    """
+    measure = Measure(**loaded.manifest.target["measure"])
+    warm_runtime(loaded)
+    programs = {p.name: _measure_program(loaded, p, measure) for p in loaded.manifest.programs}
+    first = next(iter(loaded.programs.values()), None)
+    device = device or getattr(first, "device_name", None) or host()["processor"] or platform.machine()
+    return Measurement(device=device, programs=programs, pipeline=_measure_pipeline(loaded, measure, programs, out))
+
+
+def warm_runtime(loaded: LoadedBundle) -> None:
     """Load the smallest program and forget it, so that the first one's memory is not that of importing the runtime."""
     programs = [loaded.manifest.component(name) for name in loaded.manifest.components]
     try:
@@ -107,13 +121,21 @@ def _run_program(loaded: LoadedBundle, record: ProgramRecord, measure: Measure) 
                     worst[name] = OutputError(**asdict(found))
     latency: Latency
     peak: PeakMemory
-    if (reason := stand_in(program)) is not None:
+    timed: Timed | None = getattr(program, "timed", None)
+    if (reason := stand_in(program) or _foreign(loaded, program)) is not None:
         latency = peak = Unmeasured(reason=reason)
+    elif timed is not None:
+        latency, peak = timed(calls[0].inputs, measure)
     else:
         inputs = _on_device(calls[0].inputs, program)
         latency = time_calls(lambda: to_numpy(program(inputs)), measure)
         peak = device_memory(program) or memory.read()
     return MeasuredProgram(errors=Errors(**errors), latency=latency, peak_memory=peak)
+
+
+def _foreign(loaded: LoadedBundle, program: Program) -> str | None:
+    """Why times of a program that runs here are not the target's: it is for another architecture."""
+    return None if hasattr(program, "timed") else foreign(loaded.manifest.target, platform.machine())
 
 
 def _real_rows(record: ProgramRecord, name: str, found: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -193,7 +215,7 @@ def _measure_assets(
         scores = {kind: _scores(kind, asset, reference) for kind, asset in made.items()}
         quality.append(Quality(prompt=prompt, scores=scores))
     golden.write_assets(out / golden.ASSETS, generated)
-    reason = next((stand_in(p) for p in loaded.programs.values()), None)
+    reason = next((stand_in(p) or _foreign(loaded, p) for p in loaded.programs.values()), None)
     milliseconds = {name: 1e3 * seconds / len(times) for name, seconds in stages.seconds.items()}
     return Pipeline(
         prompts=asked.prompts,

@@ -6,7 +6,7 @@ import datetime
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from gen3dexport.reports.text import to_junit, to_markdown
 from gen3dexport.runtime import child_end
 from gen3dexport.validation.measure import MEASURED
 
+Measure = Callable[[Path, Manifest], tuple[Measurement, dict[str, Any]]]
+"""What measures a bundle: its measurement, and the assets of the first golden prompt by kind."""
 ANSWER: TypeAdapter[Measurement | Failure] = TypeAdapter(Measurement | Failure)
 
 
@@ -80,32 +82,38 @@ def validate(folder: Path, name: str = "") -> Report:
     return judged.report
 
 
-def judge(folder: Path, name: str = "") -> Judged:
-    """Measure a bundle in a child process; nothing is written.
+def judge(
+    folder: Path, name: str = "", measured: Measure | None = None, runtime_versions: Mapping[str, str] | None = None
+) -> Judged:
+    """Measure a bundle; nothing is written.
 
     Args:
         name: as in `validate`.
+        measured: what measures it; a child process on this machine when none is given.
+        runtime_versions: of what ran its programs, where that is not installed here; read when all is measured.
 
     Raises:
         UsageError: when the folder is not a bundle.
         VerificationError: when it was changed, or its runtime refuses a program.
     """
-    manifest, measured, generated, reference = _measured(folder)
+    manifest, found, generated, reference = _measured(folder, measured or measure_in_child)
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    report = make_report(manifest, name or folder.absolute().name, measured, versions(), created)
+    report = make_report(
+        manifest, name or folder.absolute().name, found, {**versions(), **(runtime_versions or {})}, created
+    )
     page = render_html(report, Shown(report.pipeline.prompts[0], generated, reference))
     texts = {"report.json": report.to_json(), "report.md": to_markdown(report), "junit.xml": to_junit(report)}
     return Judged(report, {**texts, "report.html": page}, folder, manifest.digest)
 
 
-def _measured(folder: Path) -> tuple[Manifest, Measurement, dict[str, Any], dict[str, Any]]:
+def _measured(folder: Path, measure: Measure) -> tuple[Manifest, Measurement, dict[str, Any], dict[str, Any]]:
     """A bundle's manifest, what was measured of it, and the first assets that it made and ought to make; measured again
     where a build has put another bundle there meanwhile."""
     while True:
         manifest = verify(folder, reports=False)
         try:
-            measured, generated = measure_in_child(folder, manifest)
-            reference = _first_assets(folder / golden.FOLDER / golden.ASSETS)
+            measured, generated = measure(folder, manifest)
+            reference = first_assets(folder / golden.FOLDER / golden.ASSETS)
         except (GenExportError, OSError):
             if read_manifest(folder).digest == manifest.digest:
                 raise
@@ -130,13 +138,13 @@ def measure_in_child(folder: Path, manifest: Manifest) -> tuple[Measurement, dic
         if not out.is_file():
             raise child_end.told(str(folder), child.returncode, child.stderr)
         answer = ANSWER.validate_json(out.read_text())
-        generated = _first_assets(place / golden.ASSETS)
+        generated = first_assets(place / golden.ASSETS)
     if isinstance(answer, Failure):
         raise of_kind(answer.error, answer.message)
     return answer, generated
 
 
-def _first_assets(path: Path) -> dict[str, Any]:
+def first_assets(path: Path) -> dict[str, Any]:
     """The first prompt's assets in a file, by kind; none without the file."""
     assets: Mapping[str, golden.Arrays] = golden.read_assets(path)[0] if path.is_file() else {}
     return {kind: kinds.of(kind).from_arrays(arrays) for kind, arrays in assets.items()}

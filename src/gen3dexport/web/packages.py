@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from gen3dexport.bundle.files import digest
 from gen3dexport.disk import remove
 from gen3dexport.documents.caches import private_folder
 from gen3dexport.documents.shipped import shipped
@@ -27,6 +28,7 @@ _WEBGPU = (
 _THREE = ("build/three.module.js", "build/three.core.js", "examples/jsm/controls/OrbitControls.js")
 _NPM = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--omit=peer", "--omit=optional")
 _MINUTES = 10
+_DIGESTS = "digests.json"
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ def _cached() -> Path:
     """The folder `node_modules` of the cache; npm fills it where it is missing, and checks what it gets by the lock."""
     lock = (sources() / "package-lock.json").read_bytes()
     folder = private_folder("web") / hashlib.sha256(lock).hexdigest()[:32]
+    if folder.is_dir() and not _is_whole(folder):
+        remove(folder)
     if not folder.is_dir():
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
@@ -105,6 +109,15 @@ def _cached() -> Path:
         finally:
             remove(draft)
     return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether every file has the digest that it was kept with."""
+    try:
+        kept = json.loads((folder / _DIGESTS).read_text(encoding="utf-8"))
+        return bool(kept) and all(digest(folder / name) == sha256 for name, sha256 in kept.items())
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def _install(draft: Path) -> None:
@@ -129,12 +142,15 @@ def _install(draft: Path) -> None:
 def _keep(draft: Path, folder: Path) -> None:
     """Of what npm got, the files that a site takes, for other builds of these packages are hundreds of megabytes."""
     kept = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    digests = {}
     try:
         for package in packages(True, draft / "node_modules"):
             for name in ("package.json", *package.files, *(name for name, _ in package.texts())):
                 target = kept / package.name / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(package.folder / name, target)
+                digests[f"{package.name}/{name}"] = digest(target)
+        (kept / _DIGESTS).write_text(json.dumps(digests), encoding="utf-8")
         try:
             kept.rename(folder)
         except OSError:

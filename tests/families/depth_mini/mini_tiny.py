@@ -23,6 +23,23 @@ CONFIG: dict[str, Any] = {
     "hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 2, "image_size": 20, "patch_size": 4,
     "out_indices": [1, 2, 3, 4], "neck_hidden_sizes": [8, 8, 8, 8], "fusion_hidden_size": 8, "head_hidden_size": 4,
 }  # fmt: skip
+KNOBS = {"size": [12, 16]}
+
+RECIPE = """\
+schema: 2
+name: depth-mini-tiny
+summary: random weights; a photograph in, relative depth out
+family: depth_mini
+weights: {weights}
+knobs: {knobs}
+golden:
+  prompts: [astronaut, chelsea]
+budgets:
+  relative_l2: 1.0e-3
+  relative_l2_fp32: 1.0e-3
+  scores:
+    depth_map: {{delta1: 0.95}}
+"""
 
 
 def address(scratch: Path) -> str:
@@ -51,8 +68,14 @@ def head() -> dict[str, Tensor]:
 
 def checkpoint(folder: Path, **fields: Any) -> Path:
     """`folder`, made a checkpoint; `fields` of its configuration are set."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     config = {"backbone": address(folder / "package"), **CONFIG, **fields}
     (folder / "config.json").write_text(json.dumps(config))
     save_file(head(), folder / "head.safetensors")
     return folder
+
+
+def recipe(weights: Path, path: Path) -> Path:
+    """The recipe of that checkpoint, written to `path`."""
+    path.write_text(RECIPE.format(weights=weights, knobs=json.dumps(KNOBS)))
+    return path

@@ -21,6 +21,22 @@ ENCODER = {
 }  # fmt: skip
 SETS = {"plain": ("dit", "vae_decoder"), "turbo": ("dit_guidance", "vae_decoder_small_geo")}
 
+RECIPE = """\
+schema: 2
+name: hunyuan3d-2-tiny
+summary: the golden sets' networks as a pipeline; a picture in, a mesh out
+family: hunyuan3d_2
+weights: {weights}
+knobs: {knobs}
+golden:
+  prompts: [first, second]
+budgets:
+  relative_l2: 1.0e-3
+  relative_l2_fp32: 1.0e-3
+  scores:
+    mesh: {{f_score: 0.99}}
+"""
+
 
 def configuration(kind: str) -> dict[str, Any]:
     """The checkpoint's `config.yaml`."""
@@ -57,3 +73,9 @@ def checkpoint(folder: Path, kind: str = "plain") -> Path:
     (folder / "config.yaml").write_text(json.dumps(configuration(kind)))
     save_file(state(kind), folder / FILE)
     return folder
+
+
+def recipe(weights: Path, path: Path) -> Path:
+    """The recipe of that checkpoint, written to `path`."""
+    path.write_text(RECIPE.format(weights=weights, knobs=json.dumps(KNOBS)))
+    return path

@@ -82,3 +82,9 @@ def test_the_notice_comes_before_anything_is_read(cli: Cli, tmp_path: Path) -> N
     assert code == 2
     told = err.index("European Union, the United Kingdom and South Korea")
     assert told < err.index("no folder with a config.yaml")
+
+
+def test_steps_that_were_not_taught_are_the_knobs(cli: Cli, tmp_path: Path) -> None:
+    weights = checkpoint(tmp_path, "turbo")
+    code, _, err = cli("plan", "hunyuan3d-2-mini-turbo", f"weights={weights}", "knobs.steps=500", "-t", "onnx")
+    assert code == 2 and "knobs: " in err and "was taught" in err and "change them, or leave them to" in err

@@ -72,7 +72,7 @@ def write_onnx(state: Mapping[str, np.ndarray], folder: Path, drop: tuple[str, .
         [helper.make_tensor_value_info("output_importance", TensorProto.FLOAT, ["batch", 1, SIZE, SIZE])],
         [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in tensors.items()],
     )
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     onnx.save(helper.make_model(graph), folder / FILE)
     return folder
 

@@ -77,7 +77,7 @@ def write_onnx(state: Mapping[str, np.ndarray], folder: Path) -> Path:
         [helper.make_tensor_value_info("denoised", TensorProto.FLOAT, ["batch", 1, edge, edge])],
         [numpy_helper.from_array(value.copy(), name) for name, value in tensors.items()],
     )
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     onnx.save(helper.make_model(graph), folder / FILE)
     return folder
 

@@ -32,7 +32,7 @@ def checkpoint(folder: Path) -> Path:
     """`folder`, made a checkpoint in the released layout."""
     config = json.loads((GOLDEN / "e2e" / "config.json").read_text())
     del config["image_hw"]  # of the set's picture
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(json.dumps(config))
     shutil.copyfile(GOLDEN / "e2e" / "weights.safetensors", folder / "model.safetensors")
     return folder

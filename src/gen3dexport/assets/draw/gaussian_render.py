@@ -27,6 +27,21 @@ _MOST_ALPHA = 0.99
 _OPAQUE = 1e-4  # what is left of the light where nothing behind is seen any more
 
 
+@dataclass(frozen=True)
+class Lens:
+    """Where a camera stands and what it sees.
+
+    Attributes:
+        distance: from the middle of the unit cube; near, far: depths between which Gaussians are seen.
+        focal: pixels at distance 1.
+    """
+
+    distance: float
+    focal: float
+    near: float = 0.1
+    far: float = math.inf
+
+
 @dataclass(frozen=True, eq=False)
 class _Splats:
     """Ellipses on a picture, nearest first.
@@ -65,14 +80,20 @@ def gaussian_turntable(gaussians: Gaussians, views: int = 8, size: int = 256) ->
 
 
 def splat(
-    gaussians: Gaussians, azimuth: float = 35, elevation: float = 22, size: int = 512, blur: float = 0.3
+    gaussians: Gaussians,
+    azimuth: float = 35,
+    elevation: float = 22,
+    size: int = 512,
+    blur: float = 0.3,
+    lens: Lens | None = None,
 ) -> tuple[Floats, Floats]:
     """Colour [size, size, 3], already times alpha, and alpha [size, size] of Gaussians seen from a camera.
 
     Args:
         blur: variance in pixel^2 that is added to every ellipse, so that none falls between pixels.
+        lens: of the camera; without one, it frames the unit cube's sphere.
     """
-    splats = _project(gaussians, azimuth, elevation, size, blur)
+    splats = _project(gaussians, azimuth, elevation, size, blur, lens or Lens(*framing(math.sqrt(0.75), size)))
     tiles = -(-size // _TILE)
     color, alpha = np.zeros((size, size, 3)), np.zeros((size, size))
     for tile, members in _members(splats, tiles, size):
@@ -85,12 +106,12 @@ def splat(
     return color, alpha
 
 
-def _project(gaussians: Gaussians, azimuth: float, elevation: float, size: int, blur: float) -> _Splats:
+def _project(gaussians: Gaussians, azimuth: float, elevation: float, size: int, blur: float, lens: Lens) -> _Splats:
     right, up, back = camera_axes(azimuth, elevation)
-    distance, focal = framing(math.sqrt(0.75), size)
+    focal = lens.focal
     positions = gaussians.positions.astype(np.float64)
-    depth = distance - positions @ back
-    seen = np.flatnonzero((depth > 0.1) & (gaussians.opacities >= _LEAST_ALPHA))
+    depth = lens.distance - positions @ back
+    seen = np.flatnonzero((depth > lens.near) & (depth < lens.far) & (gaussians.opacities >= _LEAST_ALPHA))
     seen = seen[np.argsort(depth[seen], kind="stable")]
     positions, near = positions[seen], (1 / depth[seen])[:, None]
     x, y = (positions @ right)[:, None] * near, (positions @ up)[:, None] * near

@@ -26,6 +26,7 @@ _TOP, _BOTTOM = np.array([0.90, 0.92, 0.95]), np.array([0.74, 0.76, 0.79])  # ba
 _KEY, _SKY, _EARTH = np.array([1.0, 0.94, 0.86]), np.array([0.80, 0.90, 1.05]), np.array([0.62, 0.55, 0.50])
 _FIELD_OF_VIEW = math.radians(26)
 _SUPERSAMPLING = 2
+_CUBE_RADIUS = math.sqrt(0.75)  # of the sphere around the unit cube
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,14 +113,35 @@ def save_png(pixels: NDArray[np.uint8], path: Path) -> None:
 def depth_map(mesh: Mesh, azimuth: float = 35, elevation: float = 22, size: int = 256) -> Floats:
     """Depth [size, size] of the surface behind the unit cube's sphere as that camera sees it: 0 at the sphere's nearest
     point, in edges of the cube; inf where there is none. Framed by that sphere, so that meshes can be compared."""
-    radius = math.sqrt(0.75)
-    camera = _camera(radius, azimuth, elevation, size)
-    shown = _project(mesh.vertices.astype(np.float64), camera)
-    face, weights = rasterise(shown, mesh.faces, size, size)
+    camera, shown, face, weights = _framed(mesh, azimuth, elevation, size)
     depth = np.full((size, size), np.inf)
     seen = face >= 0
-    depth[seen] = 1 / (weights[seen] * shown[mesh.faces[face[seen]], 2]).sum(1) - (camera.distance - radius)
+    nearness = (weights[seen] * shown[mesh.faces[face[seen]], 2]).sum(1)
+    depth[seen] = 1 / nearness - (camera.distance - _CUBE_RADIUS)
     return depth
+
+
+def base_color_map(mesh: Mesh, azimuth: float = 35, elevation: float = 22, size: int = 256) -> Floats:
+    """The texture's base colour [size, size, 3], in bytes as displays take it, as the camera of `depth_map` sees it
+    without any light; NaN where there is no surface."""
+    assert mesh.texture is not None
+    _, shown, face, weights = _framed(mesh, azimuth, elevation, size)
+    colors = np.full((size, size, 3), np.nan)
+    seen = face >= 0
+    corners = mesh.faces[face[seen]]
+    inside = weights[seen] * shown[corners, 2]  # perspective-correct
+    inside /= inside.sum(1, keepdims=True)
+    colors[seen] = mesh.texture.color_at(np.einsum("nk,nkc->nc", inside, mesh.texture.uv[corners].astype(np.float64)))
+    return colors
+
+
+def _framed(
+    mesh: Mesh, azimuth: float, elevation: float, size: int
+) -> tuple[_Camera, Floats, NDArray[np.int64], Floats]:
+    """A camera that sees the unit cube's sphere; the mesh's vertices there, each pixel's face and its weights."""
+    camera = _camera(_CUBE_RADIUS, azimuth, elevation, size)
+    shown = _project(mesh.vertices.astype(np.float64), camera)
+    return camera, shown, *rasterise(shown, mesh.faces, size, size)
 
 
 def _draw(
@@ -189,7 +211,10 @@ def _shade(
     normals = interpolate(scene.normals)
     normals *= np.where((normals * to_eye).sum(1) < -0.2, -1.0, 1.0)[:, None]  # the inside of an open surface
     normals = _rows_to_unit(normals)
-    albedo = _CLAY if mesh.colors is None else linear_light(interpolate(mesh.colors) / 255)
+    if mesh.texture is not None:
+        albedo = linear_light(mesh.texture.color_at(interpolate(mesh.texture.uv)) / 255)
+    else:
+        albedo = _CLAY if mesh.colors is None else linear_light(interpolate(mesh.colors) / 255)
     lit, open_sky = interpolate(light.vertices), interpolate(sky.vertices)
     lambert = np.maximum(normals @ towards, 0.0) * lit
     gloss = 0.10 * np.maximum((normals * _rows_to_unit(to_eye + towards)).sum(1), 0.0) ** 24 * lit * (lambert > 0)

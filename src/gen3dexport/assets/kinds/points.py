@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gen3dexport.assets import usd
 from gen3dexport.assets.array_checks import not_finite
 from gen3dexport.assets.colour import linear_light
 from gen3dexport.assets.draw.gaussian_render import gaussian_turntable
@@ -75,6 +76,7 @@ FILES: Mapping[str, FileFormat] = {
     ".glb": FileFormat(_glb, up="y", usual=False),
     ".ply": FileFormat(_ply, up="z"),
     ".npz": npz(arrays, up="z"),
+    **usd.FILES,
 }
 
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gen3dexport.assets import kinds
+from gen3dexport.assets import kinds, usd_over_time
 from gen3dexport.assets.asset import Asset
+from gen3dexport.assets.draw.turning import moving_pictures
 from gen3dexport.assets.file_format import FileFormat, npz
+from gen3dexport.assets.film_files import EXTRA, PACKAGE, gif, mp4
 from gen3dexport.assets.score import Scale, Score
 from gen3dexport.assets.sequence import AssetSequence
+from gen3dexport.errors import UsageError
 
 KIND = "sequence"
 
@@ -88,16 +94,71 @@ def _worst(scores: tuple[Score, ...]) -> Score:
     return scores[int(np.argmin([-np.inf if np.isnan(r) else r for r in rank]))]
 
 
-def _gif(sequence: AssetSequence, title: str) -> bytes:
-    from PIL import Image
+def extent(sequence: AssetSequence) -> float:
+    """The longest edge of the first item.
 
-    pictures = [Image.fromarray(kinds.of(item).picture(item)) for item in sequence.items]
-    steps = np.diff(sequence.times)
-    waits = [*steps, steps[-1] if len(steps) else 0.1]
+    Raises:
+        UsageError: where its kind has none.
+    """
+    item = sequence.items[0]
+    _edit(item, "size")
+    found: float = kinds.of(item).extent(item)  # type: ignore[attr-defined]
+    return found
+
+
+def _edit(item: Asset, name: str) -> Callable[[Any, Any], Any]:
+    """A kind's edit of that name.
+
+    Raises:
+        UsageError: where the kind has none.
+    """
+    edits: Mapping[str, Callable[[Any, Any], Any]] = getattr(kinds.of(item), "EDITS", {})
+    if name not in edits:
+        raise UsageError(f"--{name.replace('_', '-')}: this is a sequence of {item.kind}, which cannot be changed so")
+    return edits[name]
+
+
+def _each(name: str) -> Callable[[AssetSequence, Any], AssetSequence]:
+    """The edit of that name, done to every item."""
+    return lambda sequence, value: replace(
+        sequence, items=tuple(_edit(item, name)(item, value) for item in sequence.items)
+    )
+
+
+EDITS: Mapping[str, Callable[[AssetSequence, Any], AssetSequence]] = {
+    name: _each(name) for name in ("largest_part", "max_faces", "sh_degree", "size")
+}
+
+
+def _moving(write: Callable[[Any, Any], bytes]) -> Callable[[AssetSequence, str], bytes]:
+    """What writes moving pictures, as what writes a sequence."""
+    return lambda sequence, title: write(*moving_pictures(sequence, lambda item: kinds.of(item).picture(item)))
+
+
+def _zip(sequence: AssetSequence, title: str) -> bytes:
+    """A file of each item, and `times.json` with the seconds of each file: a .ply where the kind has one, else an .npz.
+
+    Raises:
+        UsageError: for items of a kind that has neither.
+    """
+    formats = kinds.of(sequence.items[0]).FILES
+    ending = next((ending for ending in (".ply", ".npz") if ending in formats), None)
+    if ending is None:
+        raise UsageError(f"a .zip holds a .ply or an .npz of every moment, and {sequence.items[0].kind} has neither")
+    names = [f"moment.{k:04d}{ending}" for k in range(1, len(sequence.items) + 1)]
+    times = dict(zip(names, sequence.times.tolist(), strict=True))
     stream = io.BytesIO()
-    milliseconds = [max(20, round(1000 * float(wait))) for wait in waits]
-    pictures[0].save(stream, format="GIF", save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0)
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, item in zip(names, sequence.items, strict=True):
+            archive.writestr(zipfile.ZipInfo(name), formats[ending](item, title), zipfile.ZIP_DEFLATED)
+        archive.writestr(zipfile.ZipInfo("times.json"), json.dumps(times, indent=1) + "\n")
     return stream.getvalue()
 
 
-FILES: Mapping[str, FileFormat] = {".npz": npz(arrays), ".gif": FileFormat(_gif)}
+FILES: Mapping[str, FileFormat] = {
+    ".npz": npz(arrays),
+    ".zip": FileFormat(_zip, up="own"),
+    ".gif": FileFormat(_moving(gif)),
+    ".mp4": FileFormat(_moving(mp4), package=PACKAGE, extra=EXTRA),
+    **usd_over_time.FILES,
+}

@@ -23,6 +23,7 @@ from gen3dexport.backends.aotinductor.toolchain import installed, missing, relea
 from gen3dexport.bundle.program import Lowered, ProgramRecord, specs
 from gen3dexport.documents.record import Record
 from gen3dexport.errors import ExportError, MissingError, UsageError
+from gen3dexport.operator_times import OperatorTimes, Turns, Unprofiled
 from gen3dexport.quantization import schemes
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ class Options(BaseModel):
             from noise to latent, with its own copy of the weights.
         idle_threads: what the CPU's threads do between pieces of work; spinning is for a machine of its own.
         rest: what the repeated blocks compute in beside integer or float8 linears, where the network has such a form.
+        autotune: whether kernels are tried out while they are compiled, on the device itself, which must be here.
+        kernel_profile: whether the host code marks each kernel for `gen3dexport profile`, which knows of a CPU's
+            kernels by nothing else.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,6 +85,8 @@ class Options(BaseModel):
     march: March = PORTABLE
     min_features: int = Field(default=128, ge=1)
     rest: Literal["fp32", "fp16", "bf16"] = "fp32"
+    autotune: bool = False
+    kernel_profile: bool = False
     sampler: bool = False
     idle_threads: IdleThreads = "sleep"
 
@@ -89,6 +95,12 @@ class Options(BaseModel):
         if (self.device == "cuda") != (self.arch is not None):
             raise ValueError("arch goes with device: cuda, and only with it (e.g. device: cuda, arch: sm_90)")
         return self
+
+    @property
+    def compiler(self) -> dict[str, object]:
+        """What they say to torch's compiler; nothing where they say what it does anyway."""
+        chosen: dict[str, object] = {"max_autotune": True} if self.autotune else {}
+        return chosen | ({"cpp.enable_kernel_profile": True} if self.kernel_profile else {})
 
 
 def check(options: Options) -> list[str]:
@@ -185,7 +197,7 @@ def _package(captured: Captured, options: Options, out: Path) -> Lowered:
     if options.device == "cpu":
         from gen3dexport.backends.aotinductor.retarget import standing
 
-        compiled = compile_package(standing(program), path, options.march, {})
+        compiled = compile_package(standing(program), path, options.march, options.compiler)
     elif native:
         compiled, rewritten = _native(program, path, options)
         facts |= rewritten
@@ -230,6 +242,25 @@ def load(folder: Path, program: ProgramRecord) -> Program:
     return open_program(folder, program)
 
 
+def profile(
+    folder: Path, program: ProgramRecord, inputs: Mapping[str, Any], turns: Turns
+) -> OperatorTimes | Unprofiled:
+    """The kernels of a package; on a CPU, those that it was built to mark (`kernel_profile`)."""
+    from gen3dexport.backends import _torch_profiling
+    from gen3dexport.backends.aotinductor.program import open_program
+
+    package = open_program(folder, program)
+    on_gpu = package.device.type != "cpu"
+    here = {name: package.xp.asarray(value) for name, value in inputs.items()}
+    found = _torch_profiling.profile(lambda: package(here), turns, on_gpu)
+    if not on_gpu and not any(ran.place == _torch_profiling.COMPILED for call in found.calls for ran in call):
+        return Unprofiled(
+            "compiled without marks around its kernels; build it for a copy of the target with `options: "
+            "{device: cpu, kernel_profile: true}`"
+        )
+    return found
+
+
 def requires() -> type[Record]:
     """What `load` needs to know of a program."""
     from gen3dexport.backends.aotinductor.program import Requires
@@ -270,7 +301,7 @@ def _native(program: ExportedProgram, path: Path, options: Options) -> tuple[Any
 
     moved = real_move(program, torch.device("cuda", 0))
     facts = {**for_cuda(moved), "attention": "chosen by torch on the device"}
-    return compile_package(moved, path, options.march, {"max_autotune": False}), facts
+    return compile_package(moved, path, options.march, {"max_autotune": False, **options.compiler}), facts
 
 
 def _offline(program: ExportedProgram, path: Path, options: Options) -> tuple[Any, dict[str, Any]]:
@@ -283,6 +314,10 @@ def _offline(program: ExportedProgram, path: Path, options: Options) -> tuple[An
     from gen3dexport.backends.aotinductor.retarget import fake_move
 
     assert options.arch is not None  # Options holds it
+    if options.autotune:
+        raise MissingError(
+            f"{path.stem}: autotune tries kernels on an {options.arch} GPU, and none is here; leave it out"
+        )
     require_checked_versions()
     gpu = GPUS[options.arch]
     moved, weights = fake_move(program, torch.device("cuda", 0))

@@ -20,6 +20,7 @@ from gen3dexport.backends.executorch.linear_build import CHECKED_VERSIONS
 from gen3dexport.backends.executorch.unsupported import UNSUPPORTED as UNSUPPORTED
 from gen3dexport.bundle.program import Estimate, Lowered, ProgramRecord
 from gen3dexport.errors import MissingError, UsageError
+from gen3dexport.operator_times import OperatorTimes, Turns, Unprofiled
 from gen3dexport.quantization.schemes import described
 
 if TYPE_CHECKING:
@@ -145,6 +146,20 @@ def load(folder: Path, program: ProgramRecord) -> Program:
     from gen3dexport.backends.executorch.loading import load_program
 
     return load_program(folder / program.files[0], program, with_torch=found.startswith("executorch "))
+
+
+def profile(
+    folder: Path, program: ProgramRecord, inputs: Mapping[str, Any], turns: Turns
+) -> OperatorTimes | Unprofiled:
+    """The operators of a program, inside delegates and outside."""
+    if not (runtime() or "").startswith("executorch "):
+        return Unprofiled(
+            "executorch-numpy-runtime has no event tracer; run where executorch is installed: pip install "
+            "'gen3dexport[executorch]'"
+        )
+    from gen3dexport.backends.executorch import profiling
+
+    return profiling.profile(folder / program.files[0], program, inputs, turns)
 
 
 def runtime() -> str | None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,6 +25,7 @@ from gen3dexport.backends._idle_threads import IdleThreads
 from gen3dexport.backends._packages import first_installed, missing
 from gen3dexport.bundle.program import Lowered, ProgramRecord
 from gen3dexport.documents.record import Record
+from gen3dexport.operator_times import OperatorTimes, Turns
 from gen3dexport.quantization.schemes import IN_BYTES, NO_FLOAT8_ON_CPUS, described
 
 if TYPE_CHECKING:
@@ -116,6 +117,13 @@ def load(folder: Path, program: ProgramRecord) -> Program:
     from gen3dexport.backends.onnx.loading import load_session
 
     return load_session(folder, program)
+
+
+def profile(folder: Path, program: ProgramRecord, inputs: Mapping[str, Any], turns: Turns) -> OperatorTimes:
+    """The nodes that onnxruntime runs."""
+    from gen3dexport.backends.onnx import profiling
+
+    return profiling.profile(folder, program, inputs, turns)
 
 
 def requires() -> type[Record]:

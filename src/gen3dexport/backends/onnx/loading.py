@@ -34,11 +34,14 @@ class Requires(Record):
     idle_threads: IdleThreads = "sleep"
 
 
-def load_session(folder: Path, program: ProgramRecord) -> Program:
+def load_session(folder: Path, program: ProgramRecord, profile_into: Path | None = None) -> Program:
     """A session on the CPU with deterministic kernels.
 
     Threads: the target's `threads` option, else `$OMP_NUM_THREADS` (which onnxruntime does not read itself), else all
     cores.
+
+    Args:
+        profile_into: what the file begins with into which onnxruntime's profiler writes; None for no profile.
 
     Raises:
         MissingError: when onnxruntime is not installed.
@@ -60,6 +63,8 @@ def load_session(folder: Path, program: ProgramRecord) -> Program:
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
     if not _has_vnni():
         options.add_session_config_entry("session.x64quantprecision", "1")
+    if profile_into is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile_into)
     path = folder / program.files[0]
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -15,7 +15,7 @@ import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gen3dexport.backends._packages import first_installed, missing
 from gen3dexport.backends.xla.chips import Requires
@@ -24,6 +24,7 @@ from gen3dexport.backends.xla.options import Options
 from gen3dexport.bundle.program import Lowered, ProgramRecord, required
 from gen3dexport.documents.record import Record
 from gen3dexport.errors import MissingError, UsageError
+from gen3dexport.operator_times import OperatorTimes, Turns, Unprofiled
 from gen3dexport.quantization.schemes import described
 
 if TYPE_CHECKING:
@@ -121,6 +122,17 @@ def load(folder: Path, program: ProgramRecord) -> XlaProgram:
     from gen3dexport.backends.xla import loading
 
     return loading.load(folder, program)
+
+
+def profile(
+    folder: Path, program: ProgramRecord, inputs: Mapping[str, Any], turns: Turns
+) -> OperatorTimes | Unprofiled:
+    """The operators of a program by the TPU compiler's schedule; it is compiled for that, and not run."""
+    if problems := missing(["jax", "libtpu"], "tpu"):
+        return Unprofiled("; ".join(problems))
+    from gen3dexport.backends.xla import profiling
+
+    return profiling.profile(folder / program.files[0], program)
 
 
 def requires() -> type[Record]:

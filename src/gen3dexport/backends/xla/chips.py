@@ -27,6 +27,8 @@ class Chip:
         topology: libtpu's name for a single chip.
         accelerator: value of TPU_ACCELERATOR_TYPE that libtpu accepts for this generation.
         kind: `device_kind` of the real device in JAX.
+        lanes: multiply-adds of its matrix units in one cycle. v5e has four of 128 x 128; for v6e, whose clock is not
+            published, four of 256 x 256 are assumed (JAX lists two of that size).
     """
 
     name: str
@@ -37,11 +39,17 @@ class Chip:
     topology: str
     accelerator: str
     kind: str
+    lanes: int
+
+    @property
+    def clock(self) -> float:
+        """Cycles a second: the peak over the operations of a cycle."""
+        return self.bf16 / (2 * self.lanes)
 
 
 CHIPS: Mapping[str, Chip] = {
-    "v5e": Chip("v5e", 197e12, 393e12, 819e9, 16 * 2**30, "v5e:1x1", "v5litepod-4", "TPU v5 lite"),
-    "v6e": Chip("v6e", 918e12, 1836e12, 1638e9, 32 * 2**30, "v6e:1x1", "v6e-4", "TPU v6 lite"),
+    "v5e": Chip("v5e", 197e12, 393e12, 819e9, 16 * 2**30, "v5e:1x1", "v5litepod-4", "TPU v5 lite", 4 * 128 * 128),
+    "v6e": Chip("v6e", 918e12, 1836e12, 1638e9, 32 * 2**30, "v6e:1x1", "v6e-4", "TPU v6 lite", 4 * 256 * 256),
 }
 
 if TYPE_CHECKING:

@@ -14,11 +14,12 @@ import re
 import resource
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from gen3dexport.backends.xla.chips import CHIPS, Chip
-from gen3dexport.backends.xla.hlo import custom_calls, cycles
+from gen3dexport.backends.xla.hlo import custom_calls, cycles, operators
 from gen3dexport.children import end_with_parent
 
 
@@ -65,6 +66,7 @@ def compile_program(program: Path, chip: Chip, effort: float) -> dict[str, Any]:
         "repeat": counted.repeat,
         "estimated_cycles": counted.total,
         "custom_calls": custom_calls(text),
+        "operators": [asdict(operator) for operator in operators(text)],
     }
 
 

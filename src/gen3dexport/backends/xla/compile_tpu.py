@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gen3dexport.backends.xla.chips import Chip
+from gen3dexport.backends.xla.hlo import Operator
 from gen3dexport.children import of_this_process
 from gen3dexport.disk import scratch
 from gen3dexport.errors import ExportError
@@ -35,6 +36,8 @@ class Compiled:
             float32 product as one pass, whatever its precision.
         cycles: one call by the cost model of its instruction scheduler.
         custom_calls: names of the custom calls in the compiled program.
+        operators: those of one call, longest first: what they compute, their names, cycles, runs and bytes of their
+            outputs.
         effort: 0 full, -1 least (estimates of time are then of slower code).
         build: wall seconds, CPU seconds and peak resident bytes of the child.
     """
@@ -43,6 +46,7 @@ class Compiled:
     seconds: float
     cycles: int
     custom_calls: tuple[str, ...]
+    operators: tuple[Operator, ...]
     effort: float
     build: dict[str, float]
 
@@ -84,6 +88,7 @@ def compile_tpu(program: Path, name: str, chip: Chip, timeout_s: float) -> Compi
             seconds=answer["optimal_seconds"] * answer["repeat"],
             cycles=answer["estimated_cycles"],
             custom_calls=tuple(answer["custom_calls"]),
+            operators=tuple(Operator(**operator) for operator in answer["operators"]),
             effort=effort,
             build={key: answer[key] for key in ("seconds", "cpu_seconds", "peak_rss_bytes")},
         )

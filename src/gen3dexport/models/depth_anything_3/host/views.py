@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +10,7 @@ from gen3dexport.errors import UsageError
 from gen3dexport.models import Request
 from gen3dexport.models.image_preparation import sample_image
 from gen3dexport.models.photograph import image_of, photograph
+from gen3dexport.models.several_pictures import is_many, listed
 
 _DOES = "makes depth of a photograph"
 
@@ -32,27 +29,15 @@ def photographs(request: Request, views: int) -> list[Photograph]:
         image_of(request, _DOES)
         return [photograph(sample_image(request.seed + k)) for k in range(views)]
     source = image_of(request, _DOES)
-    if views == 1 and not _is_many(source):
+    if views == 1 and not is_many(source):
         return [photograph(source)]
-    every = _listed(source)
+    every = listed(source)
     if len(every) != views:
         raise UsageError(
             f"image: {len(every)} photographs, and this bundle takes {views} of a scene at once; give {views} in a "
             f"folder or a list, or build it with knobs.views={max(1, len(every))}"
         )
     return [photograph(one) for one in every]
-
-
-def _is_many(source: Any) -> bool:
-    return isinstance(source, (list, tuple)) or np.ndim(source if isinstance(source, np.ndarray) else 0) == 4
-
-
-def _listed(source: Any) -> list[Any]:
-    if _is_many(source):
-        return list(source)
-    if isinstance(source, (str, os.PathLike)) and Path(source).is_dir():
-        return sorted(path for path in Path(source).iterdir() if path.is_file() and not path.name.startswith("."))
-    return [source]
 
 
 def in_world(

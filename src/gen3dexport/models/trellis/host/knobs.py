@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from gen3dexport.documents.record import Record
 from gen3dexport.models.weights import WeightFiles
@@ -29,9 +29,17 @@ def falling(times: tuple[float, ...]) -> tuple[float, ...]:
     return times
 
 
+def rising(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    """Numbers of steps, if each is greater than the one before."""
+    if any(after <= before for before, after in pairwise(numbers)):
+        raise ValueError("needs numbers of steps that rise, each once")
+    return numbers
+
+
 StepTimes = Annotated[tuple[float, ...], Field(min_length=1, max_length=1000), AfterValidator(falling)]
 StepNumber = Annotated[int, Field(ge=1, le=999)]
 """Number of a step that takes something from one before it."""
+StepNumbers = Annotated[tuple[StepNumber, ...], AfterValidator(rising)]
 
 
 class Sampler(Record):
@@ -59,12 +67,19 @@ class Sampler(Record):
     tabulate_time: bool | None = None
     step_times: StepTimes | None = None
     order: Literal[1, 2] | None = None
-    reuse_guidance: tuple[StepNumber, ...] | None = None
+    reuse_guidance: StepNumbers | None = None
 
     @field_validator("guidance_interval")
     @classmethod
     def _ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
         return None if value is None else ordered(value)
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> Self:
+        given = [name for name in ("steps", "rescale_t") if getattr(self, name) is not None]
+        if self.step_times is not None and given:
+            raise ValueError(f"step_times takes the place of {' and '.join(given)}: set one or the other")
+        return self
 
 
 class Voxels(Record):

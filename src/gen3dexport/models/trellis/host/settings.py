@@ -23,7 +23,7 @@ from gen3dexport.models.trellis.host.knobs import (
     Decoded,
     Knobs,
     Sampler,
-    StepNumber,
+    StepNumbers,
     StepTimes,
     Voxels,
     ordered,
@@ -70,7 +70,7 @@ class Sampling(Record):
     tabulate_time: bool = True
     step_times: StepTimes | None = None
     order: Literal[1, 2] = 1
-    reuse_guidance: tuple[StepNumber, ...] = ()
+    reuse_guidance: StepNumbers = ()
 
     @field_validator("guidance_interval")
     @classmethod

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from gen3dexport.documents.document import parse, read_yaml
+from gen3dexport.documents.document import parse
 from gen3dexport.documents.record import Record
 from gen3dexport.errors import UsageError
+from gen3dexport.models.released_yaml import read_released_yaml
 
 CONFIG = "config.yaml"
 """The file that every checkpoint folder has."""
@@ -25,7 +25,6 @@ _DINO = {
     "patch_size": 16,
 }
 _ENCODERS = {"facebook/dino-vitb16": _DINO}
-_REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
 Size = Annotated[int, Field(ge=1, le=2**16)]
@@ -167,12 +166,7 @@ def read_model(folder: Path) -> Model:
         UsageError: when the file is missing, is not such a configuration, or asks for what is not implemented.
     """
     path = folder / CONFIG
-    data = read_yaml(path)
-    for key in [key for key in data if str(key).endswith("_cls")]:
-        del data[key]
-    for part, values in data.items():
-        for key, value in values.items() if isinstance(values, Mapping) else ():
-            data[part][key] = _followed(value, data)
+    data = read_released_yaml(path)
     if "vit" not in data:
         given = data.pop("image_tokenizer", None)
         named = given.get("pretrained_model_name_or_path") if isinstance(given, Mapping) else given
@@ -183,12 +177,3 @@ def read_model(folder: Path) -> Model:
             )
         data["vit"] = dict(_ENCODERS[named])
     return parse(data, Model, path)
-
-
-def _followed(value: Any, data: Mapping[str, Any]) -> Any:
-    """A value, or what its reference `${part.key}` stands for."""
-    found = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
-    node: Any = data
-    for key in found[1].split(".") if found else ():
-        node = node.get(key, value) if isinstance(node, Mapping) else value
-    return node if found else value

@@ -1,0 +1,1 @@
+"""LGM's host side. No torch."""

@@ -1,0 +1,1 @@
+"""LGM's networks, in torch."""

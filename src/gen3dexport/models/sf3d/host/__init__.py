@@ -1,0 +1,1 @@
+"""SF3D's host side. No torch."""

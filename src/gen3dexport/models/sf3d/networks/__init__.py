@@ -1,0 +1,1 @@
+"""SF3D's networks, in torch."""
