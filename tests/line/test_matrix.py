@@ -9,7 +9,9 @@ from typing import Any
 
 from conftest import FAST_TARGET
 
+from gen3dexport import models
 from gen3dexport.bundle.manifest import read_manifest
+from gen3dexport.cli.matrix import TARGETS
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -42,3 +44,14 @@ def test_a_second_matrix_builds_what_is_missing_or_changed(tiny_recipe: Path, tm
     assert "cached" in (out / "logs" / "trellis-tiny-fast.log").read_text(), "the stage cache had its components"
     for name in ("matrix.html", "matrix.md", "matrix.xml"):
         assert "trellis-tiny" in (out / name).read_text()
+
+
+def test_every_family_has_a_tiny_recipe_that_every_target_takes(tmp_path: Path, cli: Cli) -> None:
+    out = tmp_path / "matrix"
+    code, text, error = cli("matrix", "--size", "tiny", "--dry-run", "--json", "-o", out)
+    assert code == 0, error
+    rows = json.loads(text)
+    families = {family.replace("_", "-") for family in models.names()} - {"custom"}  # that is one's own network
+    assert {row["cell"].partition("-tiny-")[0] for row in rows} == families
+    assert len(rows) == len(families) * len(TARGETS)
+    assert {row["what"] for row in rows} == {"build"}, [row for row in rows if row["what"] != "build"]

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from gen3dexport.errors import Interrupted, UsageError
-from gen3dexport.matrix import here, one_cell
+from gen3dexport.matrix import here, one_cell, tiny
 from gen3dexport.matrix.build import build_matrix, kept
 from gen3dexport.matrix.cells import Cell, make_cells
 from gen3dexport.matrix.here import build_here
@@ -395,3 +395,11 @@ def test_reports_hold_every_cell() -> None:
     page = render_html(results, MADE)
     assert "no &lt;int4&gt; | here" in page and 'href="bundles/a-eager/report.html"' in page
     assert "n1, then n2" in page and 'href="logs/c-eager.log"' in page
+
+
+def test_tiny_recipes_are_named_by_family_or_by_a_recipe_of_it() -> None:
+    made = {"triposr": Path("triposr.yaml"), "hunyuan3d_2": Path("hunyuan3d_2.yaml")}
+    assert tiny.chosen(["hunyuan3d-2", "triposr"], made) == ["hunyuan3d_2.yaml", "triposr.yaml"]
+    assert tiny.chosen(["hunyuan3d-2-mini-turbo"], made) == ["hunyuan3d_2.yaml"]
+    with pytest.raises(UsageError, match="--recipes tripsr: no family with a tiny checkpoint; did you mean 'triposr'"):
+        tiny.chosen(["tripsr"], made)
