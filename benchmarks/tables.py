@@ -145,7 +145,7 @@ SECTIONS = (
         released_renderers.cuda_released,
     ),
     Section(
-        "cuda_gpu_*", "CUDA packages on a GPU", "Released structure flow, random weights.", released_renderers.cuda_gpu
+        "gpu_run_*", "CUDA packages on a GPU", "Released structure flow, random weights.", released_renderers.gpu_run
     ),
     Section(
         "tpu_released_*",
