@@ -1,6 +1,6 @@
 """One asset of trellis-mini by all that runs bundles: Python, C++, Node, Chromium, Blender; ARM64 for its numbers.
 
-    python benchmarks/embed.py --executorch BUNDLE --onnx BUNDLE --gen3d PREFIX [--bpy PYTHON] [--arm64 TOOL]
+    python benchmarks/embed.py --executorch BUNDLE --gen3d PREFIX [--onnx BUNDLE] [--bpy PYTHON] [--arm64 TOOL]
 
 The bundles are trellis-mini's for the two targets; PREFIX is where `cmake --install` put the library; PYTHON has bpy;
 TOOL is gen3d cross-built (embed/cpp/tools/arm64_under_qemu.sh). Sides take turns. Cold is from the start of a process,
@@ -116,7 +116,7 @@ def _required(name: str, *extras: str) -> list[str]:
     return [one.name.lower().replace("_", "-") for one in wanted]
 
 
-def processes(name: str, command: list[str], warm: list[str], row: Row, loop: str) -> None:
+def processes(command: list[str], warm: list[str], row: Row, loop: str) -> None:
     """A cold process and a warm one."""
     seconds, peak, _ = embed_cpp.finished(command)
     row.cold.append(seconds)
@@ -139,68 +139,77 @@ def in_chromium(row: Row, site: str, threads: int, assets: int) -> np.ndarray:
     return occupancy
 
 
-def least_iou(rows: Any) -> float:
-    """Of a kit's rows."""
-    return min(float(row["found"]) for row in rows if row["name"].endswith("(IoU)"))
-
-
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--executorch", type=Path, required=True)
-    parser.add_argument("--onnx", type=Path, required=True)
+    parser.add_argument("--onnx", type=Path, help="without, no browser and no Node")
     parser.add_argument("--gen3d", type=Path, required=True)
     parser.add_argument("--bpy", type=Path)
     parser.add_argument("--arm64", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--assets", type=int, default=5, help="of a process or page in a round")
     given = parser.parse_args()
-    pte, onnx, tool = given.executorch.absolute(), given.onnx.absolute(), given.gen3d.absolute() / "bin" / "gen3d"
-    count = str(given.assets + 2)
-    load = os.getloadavg()[0]
+    pte, tool = given.executorch.absolute(), given.gen3d.absolute() / "bin" / "gen3d"
+    onnx = given.onnx.absolute() if given.onnx else None
+    count, load = str(given.assets + 2), os.getloadavg()[0]
+    runtime, own = size(given.gen3d / "lib", tool), needed(pte)
+    rows = {
+        "python": Row("Python, ExecuTorch", installed("torch", "executorch") + own, "[executorch], programs"),
+        "cpp": Row("C++, x86-64", runtime + own, "tool, libraries, programs"),
+    }
+    request = ["-p", PROMPT, "--seed", SEED]
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        runtime = size(given.gen3d / "lib", tool)
-        own = needed(pte)
-        node_modules = packages(False)[0].folder.parent
-        distribution = node_modules / "onnxruntime-web" / "dist"
-        web_files = size(sources() / "src", sources() / "bin", *(distribution / name for name in WASM))
-        write_site(onnx, scratch / "site", packages(False), webgpu=False)
-        made = stack.enter_context(server(scratch / "site", "127.0.0.1", 0))
-        threading.Thread(target=made.serve_forever, daemon=True).start()
-        stack.callback(made.shutdown)
-        pages = "the site; the browser not counted"
-        rows = {
-            "python": Row("Python, ExecuTorch", installed("torch", "executorch") + own, "[executorch], programs"),
-            "cpp": Row("C++, x86-64", runtime + own, "tool, libraries, programs"),
-            "python_onnx": Row("Python, onnxruntime", installed("runtime") + needed(onnx), "[runtime], programs"),
-            "node": Row("Node, WASM, 1 thread", web_files + needed(onnx), "package, programs; Node not counted"),
-            "chromium 1": Row("Chromium, WASM, 1 thread", size(scratch / "site"), pages),
-            "chromium 2": Row("Chromium, WASM, 2 threads", size(scratch / "site"), pages),
-        }
-        request = ["-p", PROMPT, "--seed", SEED]
-        python = [sys.executable, "-c", embed_cpp.MAIN, "run"]
+        site = in_the_web(rows, onnx, scratch, stack) if onnx else ""
         out = ["-o", str(scratch / "asset.glb")]
         by_cpp = [str(tool), "run", str(pte), *request, *out, "--threads", embed_cpp.THREADS]
+        pages: dict[int, np.ndarray] = {}
         for _ in range(given.rounds):
             for key, bundle in (("python", pte), ("python_onnx", onnx)):
-                cold = [*python, str(bundle), *request, *out, "--no-cache"]
-                processes(key, cold, [sys.executable, "-c", embed_cpp.WARM, str(bundle), PROMPT, count], rows[key], "")
-            processes("cpp", by_cpp, [*by_cpp, "--runs", count, "--json"], rows["cpp"], "run_seconds")
-            node(rows["node"], onnx, node_modules, scratch)
-            found = {n: in_chromium(rows[f"chromium {n}"], address(made), n, given.assets) for n in (1, 2)}
+                if bundle is not None:
+                    python = [sys.executable, "-c", embed_cpp.MAIN, "run", str(bundle), *request, *out, "--no-cache"]
+                    later = [sys.executable, "-c", embed_cpp.WARM, str(bundle), PROMPT, count]
+                    processes(python, later, rows[key], "")
+            processes(by_cpp, [*by_cpp, "--runs", count, "--json"], rows["cpp"], "run_seconds")
+            if onnx is not None:
+                node(rows["node"], onnx, scratch)
+                pages = {n: in_chromium(rows[f"chromium {n}"], site, n, given.assets) for n in (1, 2)}
             if given.bpy:
                 blender(rows, given.bpy, scratch, pte, tool, count, runtime + own)
-        differences(rows, pte, onnx, tool, node_modules, found, scratch, given.arm64)
+        of_executorch(rows, pte, tool, scratch, given.arm64)
+        if onnx is not None:
+            of_onnx(rows, onnx, pages, scratch)
     result = {"basis": "measured", "prompt": PROMPT, "rounds": given.rounds, "load_average": [load, os.getloadavg()[0]]}
     result_file.write(RESULT, __file__, {**result, "rows": [row.told() for row in rows.values()]})
 
 
-def node(row: Row, onnx: Path, node_modules: Path, scratch: Path) -> None:
+def in_the_web(rows: dict[str, Row], onnx: Path, scratch: Path, stack: ExitStack) -> str:
+    """The rows of an ONNX bundle, and the address of its page."""
+    distribution = node_modules() / "onnxruntime-web" / "dist"
+    files = size(sources() / "src", sources() / "bin", *(distribution / name for name in WASM))
+    write_site(onnx, scratch / "site", packages(False), webgpu=False)
+    made = stack.enter_context(server(scratch / "site", "127.0.0.1", 0))
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    stack.callback(made.shutdown)
+    rows["python_onnx"] = Row("Python, onnxruntime", installed("runtime") + needed(onnx), "[runtime], programs")
+    rows["node"] = Row("Node, WASM, 1 thread", files + needed(onnx), "package, programs; Node not counted")
+    for n, threads in ((1, "1 thread"), (2, "2 threads")):
+        whole = size(scratch / "site")
+        rows[f"chromium {n}"] = Row(f"Chromium, WASM, {threads}", whole, "the site; the browser not counted")
+    return address(made)
+
+
+def node_modules() -> Path:
+    """Where the pinned packages of npm lie."""
+    return packages(False)[0].folder.parent
+
+
+def node(row: Row, onnx: Path, scratch: Path) -> None:
     """A process of Node, of one asset: what it takes is told by it, and is no later asset of the same process."""
     script = sources() / "bin" / "gen3d-run.js"
     words = [str(shutil.which("node")), str(script), str(onnx), "-p", PROMPT, "-s", SEED, "--runtime", "wasm", "--json"]
-    os.chdir(node_modules.parent)
+    os.chdir(node_modules().parent)  # gen3d-run looks for its runtime there
     seconds, peak, text = embed_cpp.finished([*words, "-o", str(scratch / "node.glb")])
     os.chdir(ROOT)
     row.cold.append(seconds)
@@ -223,37 +232,42 @@ def blender(rows: dict[str, Row], bpy: Path, scratch: Path, pte: Path, tool: Pat
     row.peak = rows["cpp"].peak
 
 
-def differences(
-    rows: dict[str, Row],
-    pte: Path,
-    onnx: Path,
-    tool: Path,
-    node_modules: Path,
-    found: dict[int, np.ndarray],
-    scratch: Path,
-    arm64: Path | None,
-) -> None:
-    """How far each side's voxels are from Python's."""
-    kits = {}
-    for bundle in (pte, onnx):
-        kits[bundle] = scratch / f"{bundle.name}-kit"
-        embed_cpp.finished([sys.executable, "-c", embed_cpp.MAIN, "embed-kit", str(bundle), "-o", str(kits[bundle])])
-    rows["python"].iou = rows["python_onnx"].iou = 1.0
-    checked = ["check-kit", str(pte), str(kits[pte]), "--json"]
-    rows["cpp"].iou = least_iou(json.loads(embed_cpp.finished([str(tool), *checked])[2])["rows"])
+def kit_of(bundle: Path, scratch: Path) -> Path:
+    """What Python makes of two requests."""
+    kit = scratch / f"{bundle.name}-kit"
+    embed_cpp.finished([sys.executable, "-c", embed_cpp.MAIN, "embed-kit", str(bundle), "-o", str(kit)])
+    return kit
+
+
+def of_executorch(rows: dict[str, Row], pte: Path, tool: Path, scratch: Path, arm64: Path | None) -> None:
+    """How far the tool's voxels are from Python's, here and under qemu."""
+
+    def checked(*start: str) -> float:
+        words = [*start, "check-kit", str(pte), str(kit), "--json"]
+        found = json.loads(embed_cpp.finished(words)[2])["rows"]
+        return min(float(row["found"]) for row in found if row["name"].endswith("(IoU)"))
+
+    kit = kit_of(pte, scratch)
+    rows["python"].iou, rows["cpp"].iou = 1.0, checked(str(tool))
     if "blender" in rows:
         rows["blender"].iou = rows["cpp"].iou
     if arm64 is not None:
         rows["arm64"] = Row("C++, ARM64 under qemu", 0, "")
-        rows["arm64"].iou = least_iou(json.loads(embed_cpp.finished([*QEMU, str(arm64), *checked])[2])["rows"])
-    os.chdir(node_modules.parent)
+        rows["arm64"].iou = checked(*QEMU, str(arm64))
+
+
+def of_onnx(rows: dict[str, Row], onnx: Path, pages: dict[int, np.ndarray], scratch: Path) -> None:
+    """How far Node's and the page's voxels are from Python's."""
+    kit, own = kit_of(onnx, scratch), scratch / "by-node"
+    os.chdir(node_modules().parent)
     words = [str(shutil.which("node")), str(sources() / "bin" / "gen3d-run.js"), str(onnx), "--runtime", "wasm"]
-    embed_cpp.finished([*words, "--kit", str(kits[onnx]), "--out", str(scratch / "by-node")])
+    embed_cpp.finished([*words, "--kit", str(kit), "--out", str(own)])
     os.chdir(ROOT)
-    judged = check_kit.check(read_kit(kits[onnx]), kits[onnx], scratch / "by-node")
+    judged = check_kit.check(read_kit(kit), kit, own)
+    rows["python_onnx"].iou = 1.0
     rows["node"].iou = min(row.found or 0.0 for row in judged if row.name.endswith("/voxels"))
-    expected = load(onnx).generate_assets(PROMPT, seed=0)["voxels"].occupancy
-    for n, occupancy in found.items():
+    expected = load(onnx).generate_assets(PROMPT, seed=0)["voxels"].occupancy  # the page's seed
+    for n, occupancy in pages.items():
         both = np.logical_and(occupancy, expected).sum() / np.logical_or(occupancy, expected).sum()
         rows[f"chromium {n}"].iou = float(both)
 

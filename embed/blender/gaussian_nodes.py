@@ -8,7 +8,7 @@ NAME = "gen3dexport Gaussians"
 
 
 def show(made: bpy.types.Object) -> None:
-    """Have an object's vertices drawn as balls of their `radius`, `color` and `opacity`."""
+    """Have an object's vertices drawn as balls of their `radius`, `rgb` and `opacity`."""
     material = bpy.data.materials.get(NAME) or _material()
     made.data.materials.append(material)
     modifier = made.modifiers.new(NAME, "NODES")
@@ -21,7 +21,7 @@ def _group(material: bpy.types.Material) -> bpy.types.NodeTree:
     group.is_modifier = True
     group.interface.new_socket("Geometry", in_out="INPUT", socket_type="NodeSocketGeometry")
     factor = group.interface.new_socket("Radii", in_out="INPUT", socket_type="NodeSocketFloat")
-    factor.default_value, factor.min_value, factor.max_value = 1.0, 0.0, 10.0
+    factor.default_value, factor.min_value, factor.max_value = 1.5, 0.0, 10.0
     factor.description = "Standard deviations"
     group.interface.new_socket("Geometry", in_out="OUTPUT", socket_type="NodeSocketGeometry")
     given, out = group.nodes.new("NodeGroupInput"), group.nodes.new("NodeGroupOutput")
@@ -50,11 +50,12 @@ def _group(material: bpy.types.Material) -> bpy.types.NodeTree:
 def _material() -> bpy.types.Material:
     """Colours that give light themselves, as Gaussians do, seen through by 1 - opacity."""
     material = bpy.data.materials.new(NAME)
-    material.use_nodes = True
+    if material.node_tree is None:  # there from the start on from Blender 5.0
+        material.use_nodes = True
     tree = material.node_tree
     tree.nodes.clear()
     color = tree.nodes.new("ShaderNodeAttribute")
-    color.attribute_name = "color"
+    color.attribute_name = "rgb"  # Cycles shows points' attributes of colours black
     opacity = tree.nodes.new("ShaderNodeAttribute")
     opacity.attribute_name = "opacity"
     light, clear = tree.nodes.new("ShaderNodeEmission"), tree.nodes.new("ShaderNodeBsdfTransparent")

@@ -36,8 +36,9 @@ class Gaussians:
 
     @property
     def radii(self) -> NDArray[np.float32]:
-        """[N], of a ball with the volume of the ellipsoid of one standard deviation."""
-        return np.cbrt(np.prod(self.scales, axis=1))
+        """[N], of a disc as large as the ellipsoid's largest section at one standard deviation: many are flat."""
+        widths = np.sort(self.scales, axis=1)
+        return np.sqrt(widths[:, 1] * widths[:, 2])
 
 
 def read(path: Path) -> Gaussians:

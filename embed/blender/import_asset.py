@@ -64,7 +64,7 @@ def _glb(path: Path, name: str) -> list[bpy.types.Object]:
 
 def _show_colors(mesh: bpy.types.Mesh, material: bpy.types.Material) -> None:
     """The mesh's colours as the material's, where the importer has left the colour free."""
-    if not mesh.color_attributes or material is None or not material.use_nodes:
+    if not mesh.color_attributes or material is None or material.node_tree is None:
         return
     tree = material.node_tree
     for node in [node for node in tree.nodes if node.type == "BSDF_PRINCIPLED"]:
@@ -87,6 +87,7 @@ def _gaussians(path: Path, name: str) -> list[bpy.types.Object]:
     for attribute, values, kind, field in (
         ("radius", found.radii, "FLOAT", "value"),
         ("opacity", found.opacities, "FLOAT", "value"),
+        ("rgb", found.colors, "FLOAT_VECTOR", "vector"),
         ("scale", found.scales, "FLOAT_VECTOR", "vector"),
         ("rotation", found.rotations, "QUATERNION", "value"),
     ):

@@ -115,6 +115,24 @@ def by_ticks() -> tuple[list[str], set[str]]:
         time.sleep(0.01)
 
 
+def rendered_saturation(shown: bpy.types.Object) -> float:
+    """The strongest colour of a picture of an object, by Cycles: 0 where all of it is black or grey."""
+    scene = bpy.context.scene
+    for each in scene.objects:
+        each.hide_render = each != shown
+    camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
+    camera.location, camera.rotation_euler = (0, -2.5, 0), (np.pi / 2, 0, 0)
+    scene.collection.objects.link(camera)
+    scene.camera, scene.render.engine, scene.cycles.samples = camera, "CYCLES", 2
+    scene.render.resolution_x = scene.render.resolution_y = 64
+    scene.render.filepath = str(Path(SETTINGS["mesh"]).parent / "picture.png")
+    bpy.ops.render.render(write_still=True)
+    picture = bpy.data.images.load(scene.render.filepath)
+    pixels = np.array(picture.pixels[:]).reshape(-1, 4)[:, :3]
+    bpy.data.objects.remove(camera)
+    return float((pixels.max(1) - pixels.min(1)).max())
+
+
 found: dict[str, object] = {"version": list(bpy.app.version)}
 bpy.ops.wm.read_factory_settings(use_empty=True)
 bpy.ops.extensions.package_install_files(filepath=ARCHIVE, repo="user_default", enable_on_install=True)
@@ -193,6 +211,7 @@ corners = np.array([list(v.co) for v in points.data.vertices])
 colors = np.array([list(c.color) for c in points.data.color_attributes["color"].data])
 found["points box"] = [corners.min(0).tolist(), corners.max(0).tolist()]
 found["points colors"], found["shown"] = colors.mean(0).tolist(), evaluated(points)
+found["rendered saturation"] = rendered_saturation(points)
 before = kinds()
 broken = Path(ARCHIVE).parent / "broken.glb"
 broken.write_bytes(Path(SETTINGS["mesh"]).read_bytes()[:300])

@@ -134,7 +134,9 @@ def test_gaussians_are_points_with_colour_and_radius(found: dict[str, Any]) -> N
     assert np.allclose(found["points colors"], [*colors, given.opacities.mean()], atol=1e-4)
     count, radius = found["shown"]
     assert count == len(given.positions)
-    assert radius == pytest.approx(np.cbrt(given.scales.prod(1)).max(), rel=1e-4)
+    widths = np.sort(given.scales, axis=1)
+    assert radius == pytest.approx(1.5 * np.sqrt(widths[:, 1] * widths[:, 2]).max(), rel=1e-4)
+    assert found["rendered saturation"] > 0.3  # black, or the background's grey, has none
 
 
 def test_a_broken_file_leaves_nothing(found: dict[str, Any]) -> None:
