@@ -1,4 +1,4 @@
-"""A real ssh server of this machine on a high port of the loopback, with keys of its own; nothing of the user's is read."""
+"""A real ssh server of this machine on a high port of the loopback, with its own keys; it reads nothing of the user."""
 
 from __future__ import annotations
 
