@@ -53,21 +53,23 @@ def _unmeasured(row: Content) -> str:
     return f"unmeasured: {latency['reason']}" if latency else DASH
 
 
-def cuda_gpu(content: Content) -> str:
-    """Packages and eager models on one GPU."""
+def gpu_run(content: Content) -> str:
+    """Packages and torch's own programs on one GPU, each over eager bf16."""
+    bf16 = next((row.get("p50_ms") for row in content["rows"] if row["program"] == "eager bf16"), None)
     rows = [
         (
-            row["scheme"],
             row["program"],
             f"{row['p50_ms']:.2f}",
             f"{row['p90_ms']:.2f}",
-            megabytes(row["device_bytes"]),
-            small(row["relative_l2_fp32"]),
-            small(row["relative_l2_eager"]),
+            f"{row['stream_ms']:.2f}" if "stream_ms" in row else DASH,
+            f"{row['p50_ms'] / bf16:.2f}" if bf16 else DASH,
+            megabytes(row["device_bytes"]) if "device_bytes" in row else DASH,
+            small(row["relative_l2_fp32"]) if "relative_l2_fp32" in row else DASH,
         )
         for row in content["rows"]
+        if "error" not in row
     ]
-    head = ("scheme", "program", "p50 ms", "p90 ms", "device MB", "relative L2 to fp32", "to eager")
+    head = ("program", "p50 ms", "p90 ms", "ms in a stream", "× eager bf16", "device MB", "relative L2 to fp32")
     return table(head, rows)
 
 

@@ -145,7 +145,7 @@ SECTIONS = (
         released_renderers.cuda_released,
     ),
     Section(
-        "cuda_gpu_*", "CUDA packages on a GPU", "Released structure flow, random weights.", released_renderers.cuda_gpu
+        "gpu_run_*", "CUDA packages on a GPU", "Released structure flow, random weights.", released_renderers.gpu_run
     ),
     Section(
         "tpu_released_*",
@@ -232,6 +232,16 @@ SECTIONS = (
         " measured, ratios of pairs. Scores are means against the true shapes: IoU of the voxels, F-score of the mesh"
         " at half a voxel, PSNR of unlit pictures.",
         asset_renderers.asset_turns,
+    ),
+    Section(
+        "embed",
+        "Everything that runs bundles",
+        "One asset of trellis-mini (flow in int8), in turns. Memory of Chromium is the proportional share of all its"
+        " processes after the last asset, of the others the most that a process held; Blender's is that of the C++ tool"
+        " beside it. A warm asset of Blender is a new process of the tool and the import; Node makes one asset a"
+        " process, and its time is without loading. IoU is that of voxels with Python's by the same bundle. ARM64"
+        " under qemu is there for its numbers alone.",
+        embed_renderers.embed,
     ),
     Section(
         "embed_cpp",

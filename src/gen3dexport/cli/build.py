@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -33,9 +34,40 @@ def build(
         bool,
         typer.Option("--check-reproducible", help="Build twice, list every byte that differs, and keep no bundle."),
     ] = False,
+    trace: Annotated[
+        Path | None,
+        typer.Option("--trace", help="A new folder for torch's trace of exports and compiles.", metavar="DIR"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Build a bundle for a target and validate it from disk."""
+    if trace is None:
+        _build(arguments, target, out, random_weights, skip_validation, allow_pickle, check_reproducible, as_json)
+        return
+    if check_reproducible:
+        raise UsageError("--check-reproducible: builds in processes of its own; leave --trace out")
+    from gen3dexport.profiling import compile_trace
+
+    compile_trace.check(trace)
+    try:
+        with compile_trace.tracing(trace):
+            _build(arguments, target, out, random_weights, skip_validation, allow_pickle, check_reproducible, as_json)
+    finally:
+        page = trace / compile_trace.PAGES / "index.html"
+        found = f"trace:  {page}" if page.is_file() else f"{trace}: no trace; every component was in the stage cache"
+        print(found, file=sys.stderr)
+
+
+def _build(
+    arguments: list[str] | None,
+    target: str,
+    out: Path | None,
+    random_weights: bool,
+    skip_validation: bool,
+    allow_pickle: bool,
+    check_reproducible: bool,
+    as_json: bool,
+) -> None:
     recipe, assignments = split_arguments(arguments)
     assignments += ["random_weights=true"] if random_weights else []
     plan_ = plan_of(recipe, target, assignments, allow_pickle)

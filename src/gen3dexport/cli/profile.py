@@ -21,7 +21,7 @@ _MOST = 15
 def profile(
     bundle: Bundle,
     other: Annotated[
-        Path | None, typer.Argument(help="A second bundle, to stand beside the first.", metavar="[OTHER]")
+        Path | None, typer.Argument(help="A second bundle, to stand beside the first.", metavar="OTHER")
     ] = None,
     out: Annotated[
         Path | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 
@@ -74,7 +75,7 @@ def _labelled(found: Profiles) -> list[tuple[str, Profile]]:
 
 
 def _place(label: str, program: ProgramProfile) -> str:
-    return f"plot-operators-{label}{program.program}"
+    return "plot-operators-" + re.sub(r"[^\w-]", "_", f"{label}{program.program}")
 
 
 def _header(found: Profiles) -> str:
@@ -84,7 +85,7 @@ def _header(found: Profiles) -> str:
         for label, p in _labelled(found)
     )
     title = " and ".join(escape(f"{p.recipe} on {p.target}") for p in found.profiles)
-    return f"<header><h1>Profile: {title}</h1><dl>{lines}</dl></header>"
+    return f'<header><div class="top"><h1>Profile: {title}</h1></div><dl class="facts">{lines}</dl></header>'
 
 
 def _legend(found: Profiles) -> str:

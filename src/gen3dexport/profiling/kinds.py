@@ -10,13 +10,14 @@ OUTSIDE = "outside operators"
 """What a call or a delegate takes beyond its operators: the runtime between them, and inputs and outputs."""
 
 _KINDS: Mapping[str, str] = {
+    "fused by the compiler": r"cpp_fused|triton_",
     "attention": r"attention|flash|fmha|sdpa",
     "convolution": r"conv(?!ert)",
+    "rounding": r"quantize(?!d)|convert|cast|\b_?to(_copy)?\b|round|clamp",
     "matrix product": r"fully connected|gemm|matmul|matrix multiply|linear|addmm|\bb?mm\b|_mm\b|\bmm_|_mm_|baddbmm|"
     r"einsum|dot_general",
     "normalization": r"norm",
     "softmax": r"softmax",
-    "rounding": r"quanti|convert|cast|\b_?to(_copy)?\b|round|clamp",
     "activation": r"gelu|silu|relu|sigmoid|tanh|\berf\b|swish|hardswish|softplus",
     "reduction": r"reduce|\bsum\b|\bmean\b|cumsum|\bmax\b|amax|argmax|topk|\bany\b",
     "gather": r"gather|index|scatter|embedding|nonzero|where|select|unique|one_hot|masked",

@@ -577,13 +577,17 @@ def test_new_arrays_of_a_program_are_on_its_device() -> None:
 
 
 def test_the_gpu_host_s_script_runs_on_a_cpu(tmp_path: Path) -> None:
-    script = Path(__file__).parents[3] / "benchmarks" / "cuda_gpu.py"
-    command = [sys.executable, script, "--device", "cpu", "--schemes", "fp32", "--runs", "3", "--out", tmp_path]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600)
+    script = Path(__file__).parents[3] / "benchmarks" / "gpu_run.py"
+    command = [sys.executable, script, "--device", "cpu", "--packages", "fp32:native", "--short", "--runs", "3"]
+    done = subprocess.run([*map(str, command), "--out", str(tmp_path)], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    rows = json.loads((tmp_path / "cuda_gpu_cpu.json").read_text())["rows"]
-    assert [row["program"] for row in rows] == ["eager", "native"]
-    assert all(row["relative_l2_eager"] < 2e-5 and row["p50_ms"] > 0 for row in rows)
+    assert {path.name for path in tmp_path.iterdir()} == {"rows.jsonl", "log.txt", "gpu_run_cpu.json", "logs.tar.gz"}
+    rows = {row["program"]: row for row in json.loads((tmp_path / "gpu_run_cpu.json").read_text())["rows"]}
+    assert [*rows] == ["eager fp32", "eager bf16", "eager bf16, cuDNN attention", "package fp32, native"]
+    assert rows["eager fp32"]["relative_l2_fp32"] == 0
+    assert 1e-4 < rows["eager bf16"]["relative_l2_fp32"] < 0.1
+    assert rows["package fp32, native"]["relative_l2_fp32"] < 2e-5
+    assert all(row["p50_ms"] > 0 and row["kernels"] for row in rows.values())
 
 
 def test_sampler_is_one_program(
