@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cells import DASH, megabytes
 from markdown_table import table
 
 _SIDES = {"cpp": "gen3d (C++)", "python": "gen3dexport run"}
@@ -43,3 +44,24 @@ def embed_cpp(content: Mapping[str, Any]) -> str:
     )
     text += f"load average {content['load_average']:.1f} before."
     return f"{first}\n\n{table(heads, agreed)}\n\n{text}"
+
+
+def embed(content: Mapping[str, Any]) -> str:
+    """One row for everything that runs bundles."""
+    rows = [
+        (
+            row["name"],
+            f"{row['disk_bytes'] / 1e6:,.0f} MB" if row["disk_bytes"] else DASH,
+            f"{row['cold_s']:.2f} s" if row["cold_s"] else DASH,
+            megabytes(row["peak_bytes"]) + " MB" if row["peak_bytes"] else DASH,
+            f"{row['warm_ms']:.0f} ms" if row["warm_ms"] else DASH,
+            f"{row['iou']:.4f}" if row["iou"] is not None else DASH,
+            row["disk"] or DASH,
+        )
+        for row in content["rows"]
+    ]
+    first, last = content["load_average"]
+    text = f"{content['rounds']} rounds; load average {first:.1f} before and {last:.1f} after, on a machine that other"
+    text += " work shared: compare times within this table alone."
+    heads = ("by", "size on disk", "cold start to asset", "memory", "warm asset", "IoU with Python", "size is of")
+    return f"{table(heads, rows)}\n\n{text}"

@@ -234,6 +234,16 @@ SECTIONS = (
         asset_renderers.asset_turns,
     ),
     Section(
+        "embed",
+        "Everything that runs bundles",
+        "One asset of trellis-mini (flow in int8), in turns. Memory of Chromium is the proportional share of all its"
+        " processes after the last asset, of the others the most that a process held; Blender's is that of the C++ tool"
+        " beside it. A warm asset of Blender is a new process of the tool and the import; Node makes one asset a"
+        " process, and its time is without loading. IoU is that of voxels with Python's by the same bundle. ARM64"
+        " under qemu is there for its numbers alone.",
+        embed_renderers.embed,
+    ),
+    Section(
         "embed_cpp",
         "Bundles from C++",
         "trellis-mini for ExecuTorch by the library in `embed/cpp` and by Python, in turns, a process each.",

@@ -126,15 +126,24 @@ class Job:
         if code != 0:
             raise Refused(self._error(code))
         try:
-            told: Mapping[str, Any] = json.loads(self._said["stdout"].strip().splitlines()[-1])
-        except (ValueError, IndexError) as error:
+            told: Mapping[str, Any] = self._json()
+            told["assets"][0]["path"]
+        except (ValueError, KeyError, IndexError, TypeError) as error:
             raise Refused(f"{self._name}: gave no result; is it gen3dexport or gen3d?") from error
         return told
+
+    def _json(self) -> Any:
+        """What it printed: one object, over many lines or on the last one."""
+        text = self._said["stdout"].strip()
+        try:
+            return json.loads(text)
+        except ValueError:
+            return json.loads(text.splitlines()[-1] if text else "")
 
     def _error(self, code: int) -> str:
         """The child's error as one line."""
         with suppress(ValueError, KeyError, IndexError, TypeError):
-            return one_line(json.loads(self._said["stdout"].strip().splitlines()[-1])["message"])
+            return one_line(self._json()["message"])
         lines = [line.strip() for line in re.split(r"[\r\n]+", self._said["stderr"]) if line.strip()]
         told = [line for line in lines if line.startswith("error: ")]
         if told:

@@ -149,6 +149,7 @@ def test_an_error_is_the_commands_own_in_one_line(tmp_path: Path) -> None:
         ("raise ValueError('odd')", "ended with 1: ValueError: odd$"),
         ("import os; os.kill(os.getpid(), 11)", "was ended by signal 11"),
         ("print('{}x')", "gave no result"),
+        ("print('{}')", "gave no result"),
     ],
 )
 def test_what_else_a_process_may_say(script: str, message: str) -> None:
@@ -158,10 +159,12 @@ def test_what_else_a_process_may_say(script: str, message: str) -> None:
     made.close()
 
 
-def test_progress_and_a_result() -> None:
-    script = "import sys, json; sys.stderr.write('\\r 12 %  text_encoder  '); print(json.dumps({'assets': []}))"
-    made = _ended([sys.executable, "-c", script])
-    assert (made.progress, made.doing, made.result()) == (0.12, "text encoder", {"assets": []})
+@pytest.mark.parametrize("indent", [None, 1])
+def test_progress_and_a_result(indent: int | None) -> None:
+    result = {"assets": [{"path": "a.glb", "faces": 2}]}
+    script = "import sys, json; sys.stderr.write('\\r 12 %  text_encoder  ');"
+    made = _ended([sys.executable, "-c", f"{script} print(json.dumps({result}, indent={indent}))"])
+    assert (made.progress, made.doing, made.result()) == (0.12, "text encoder", result)
     made.close()
 
 
@@ -205,10 +208,11 @@ def test_gen3dexport_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
 
     assert variable == children.PARENT
     made = job.Job()
-    made.start([sys.executable, "-c", f"import os; print('{{\"parent\": \"' + os.environ['{variable}'] + '\"}}')"])
+    script = f"import json, os; print(json.dumps({{'assets': [{{'path': os.environ['{variable}']}}]}}))"
+    made.start([sys.executable, "-c", script])
     while made.running():
         time.sleep(0.01)
-    assert made.result() == {"parent": str(os.getpid())}
+    assert made.result()["assets"][0]["path"] == str(os.getpid())
     made.close()
 
 

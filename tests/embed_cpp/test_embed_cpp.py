@@ -163,13 +163,17 @@ def test_a_kit_holds_it_and_python_agrees(careful: Path, features_bundle: Path, 
     done = _gen3d(careful, "check-kit", features_bundle, tmp_path / "kit", "--write", tmp_path / "own", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     rows = {row["name"]: row for row in json.loads(done.stdout)["rows"]}
-    assert {row["found"] for name, row in rows.items() if name.endswith("logits.npy")} == {"0.0"}
+    assert {row["found"] for name, row in rows.items() if name.endswith("logits.npy")} == {0.0}
     assert {rows[f"{k}/mesh{ending}"]["found"] for k in (0, 1) for ending in (".glb", ".ply")} == {"equal"}
     assert all(row.passed for row in check_kit.check(kit, tmp_path / "kit", tmp_path / "own"))
     values = np.load(tmp_path / "kit" / "0" / "noise.npy")
     np.save(tmp_path / "kit" / "0" / "noise.npy", values * np.float32(1.00001))
     wrong = _gen3d(careful, "check-kit", features_bundle, tmp_path / "kit")
     assert wrong.returncode == 5 and "NO  0/noise.npy" in wrong.stdout
+    told = _gen3d(careful, "check-kit", features_bundle, tmp_path / "kit", "--json")
+    assert (told.returncode, told.stderr) == (5, "")
+    noise = next(row for row in json.loads(told.stdout)["rows"] if row["name"] == "0/noise.npy")
+    assert noise["passed"] is False and isinstance(noise["found"], float) and noise["limit"] == 0.0
 
 
 def test_tokens_are_those_of_the_tokenizers_library(plain: Path, text_bundle: Path) -> None:
@@ -366,6 +370,19 @@ def test_wrong_requests_are_told(
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, said in done.stderr) == (code, True), done.stderr
     assert not any(tmp_path.iterdir())
+
+
+def test_errors_are_one_object_of_json(careful: Path, text_bundle: Path, tmp_path: Path) -> None:
+    for words, code, kind in (
+        (["run", text_bundle, "-p", "a", "--seed", "-1"], 2, "UsageError"),
+        (["run", tmp_path / "none", "-p", "a"], 2, "UsageError"),
+        (["info", text_bundle / "programs"], 2, "UsageError"),
+        (["fly"], 2, "UsageError"),
+    ):
+        done = _gen3d(careful, *words, "--json")
+        assert (done.returncode, done.stderr) == (code, ""), done.stderr
+        told = json.loads(done.stdout)
+        assert told["error"] == kind and told["message"]
 
 
 def test_info_says_what_a_bundle_needs(plain: Path, text_bundle: Path) -> None:

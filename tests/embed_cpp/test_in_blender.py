@@ -87,6 +87,16 @@ def test_the_next_joins_or_replaces(found: dict[str, Any]) -> None:
     assert len(found["replaced"]) == 1
 
 
+def test_the_panel_shows_what_there_is_and_how_far_it_is(found: dict[str, Any]) -> None:
+    """Drawn on a stand-in of a layout, ticked by a stand-in of a timer."""
+    drawn = found["drawn"]
+    assert {"Bundle", "From", "Prompt", "Seed", "Kind", "Fields", "Replace the last one", "Make"} <= set(drawn)
+    assert re.search(r"trellis-tiny for executorch\S*, \d+ steps", " ".join(drawn))  # over two labels
+    shown, answer, count = found["by ticks"]
+    assert answer == ["FINISHED"] and count == 1 and "Cancel" in shown
+    assert any(line.startswith("progress ") for line in shown)
+
+
 def test_errors_are_one_line_and_keep_the_scene(found: dict[str, Any]) -> None:
     for case, words in {
         "no prompt": "no prompt",

@@ -63,7 +63,7 @@ def test_a_long_comparison_is_cut_at_a_line(comments: Comments, tmp_path: Path) 
     [
         ([], 2, "usage: "),
         (["forge", "A", "key", "FILE"], 2, "github|gitlab"),
-        (["github", "A", "key", "nowhere.md"], 1, "nowhere.md"),
+        (["github", "A", "key", "nowhere"], 1, "nowhere"),
         (["github", "not an address", "key", "FILE"], 1, "unknown url type"),
         (["github", "A/page", "key", "FILE"], 1, "JSONDecodeError"),
         (["github", "A/other", "key", "FILE"], 1, "::error::"),

@@ -152,12 +152,16 @@ def test_the_command_in_node_makes_what_python_makes(
         ("no-such", "-p", "a"): (2, "no-such"),
         (str(bundle), "-p", " "): (2, "prompt: empty"),
         (str(bundle), "-p", "a", "-s", "x"): (2, "seed"),
+        (str(bundle), "-p", "a", "--seed", "-1"): (2, "seed: needs a whole number"),
+        ("no-such", "-p", "a", "--runtime", "node"): (2, "no-such"),
         (str(bundle), "-p", "a", "-o", "a.stl"): (2, ".glb, .ply"),
         (str(bundle), "-p", "a", "--runtime", "node"): (3, "npm install onnxruntime-node"),
     }
     for arguments, (code, words) in wrong.items():
         done = run(*arguments)
         assert done.returncode == code and words in done.stderr, (arguments, done.stderr)
+    done = run("no-such", "-p", "a", "--json")
+    assert (done.returncode, done.stderr) == (2, "") and json.loads(done.stdout)["error"] == "UsageError"
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="needs Node.js: apt-get install nodejs")

@@ -25,6 +25,7 @@ from gen3dexport.assets.metrics import depth_delta1, surface_quality
 from gen3dexport.assets.points import Points
 from gen3dexport.assets.radiance_field import RadianceField
 from gen3dexport.assets.sequence import AssetSequence
+from gen3dexport.assets.tensors import Tensors
 from gen3dexport.assets.voxels import Voxels
 from gen3dexport.errors import UsageError
 
@@ -92,6 +93,11 @@ def importance(noise: float = 0.0) -> ImportanceMap:
     return ImportanceMap(np.clip(made, 0, 1).astype(np.float32))
 
 
+def tensors(noise: float = 0.0) -> Tensors:
+    made = np.random.default_rng(6).standard_normal((2, 5)) + noise * np.random.default_rng(7).standard_normal((2, 5))
+    return Tensors({"x": made.astype(np.float32), "ids": np.arange(3), "kept": np.array([True, False])})
+
+
 def sequence(shift: float = 0.0) -> AssetSequence:
     return AssetSequence((points(), points(shift)), np.array([0.0, 0.5]))
 
@@ -118,6 +124,11 @@ SAMPLES: dict[str, tuple[Any, Any, Any]] = {
     "depth_map": (depth(), depth(1.2, 3), DepthMap(np.full((24, 32), np.inf, np.float32))),
     "points": (points(), points(0.03), Points(np.zeros((0, 3), np.float32))),
     "height_field": (heights(), heights(1.02), HeightField(np.full((12, 20), np.nan, np.float32))),
+    "tensors": (
+        tensors(),
+        tensors(0.1),
+        Tensors({**tensors().arrays, "x": np.full((2, 5), np.nan, np.float32)}),
+    ),
     "feature_map": (features(), features(0.1), FeatureMap(np.full((7, 9, 16), np.nan, np.float32))),
     "importance_map": (importance(), importance(0.02), ImportanceMap(np.full((24, 32), np.nan, np.float32))),
     "sequence": (
@@ -184,7 +195,7 @@ def test_scores_are_on_their_scales(kind: str) -> None:
 def test_two_of_nothing_are_equal_only_where_nothing_is_a_number(kind: str) -> None:
     nothing = SAMPLES[kind][2]
     score = kinds.of(kind).scores(nothing, nothing)[0].value
-    assert score == (0 if kind in ("height_field", "feature_map", "importance_map") else 1)  # those hold NaN
+    assert score == (0 if kind in ("height_field", "feature_map", "importance_map", "tensors") else 1)  # those hold NaN
 
 
 @EVERY

@@ -8,6 +8,7 @@ import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 
 import { ENDINGS, meshFile, openBundle, RequestError } from '../src/index.js';
+import { seedOf } from '../src/host_steps.js';
 import { followKit } from './kit.js';
 
 const USAGE = `usage: gen3d-run BUNDLE --prompt TEXT [--seed N] [--out FILE]...
@@ -21,8 +22,9 @@ const USAGE = `usage: gen3d-run BUNDLE --prompt TEXT [--seed N] [--out FILE]...
   --kit KIT           make the requests of a kit (gen3dexport embed-kit) and write every value into the folder --out
   --json              print the result as JSON
 `;
-// Exit codes are those of gen3dexport.
+// Exit codes, and the names of errors in JSON, are those of gen3dexport.
 const CODES = { RequestError: 2, TypeError: 2, MissingError: 3, UnsupportedError: 2, NothingMadeError: 5, BundleError: 7 };
+const KINDS = { 1: 'GenExportError', 2: 'UsageError', 3: 'MissingError', 5: 'AccuracyError', 7: 'VerificationError' };
 
 class MissingError extends Error {
   name = 'MissingError';
@@ -30,6 +32,7 @@ class MissingError extends Error {
 
 async function main() {
   const { values: given, positionals } = parseArgs({
+    args: joined(process.argv.slice(2)),
     allowPositionals: true,
     options: {
       prompt: { type: 'string', short: 'p', default: '' },
@@ -52,7 +55,9 @@ async function main() {
   const threads = Number(given.threads);
   if (!Number.isInteger(threads) || threads < 1) throw new RequestError(`--threads: needs a whole number from 1 on (got ${given.threads})`);
 
+  seedOf(given.seed);
   const [folder] = positionals;
+  await bytesOf(path.join(folder, 'manifest.json'));
   const { ort, session } = await runtime(given.runtime, threads);
   const start = performance.now();
   const bundle = await openBundle((name) => bytesOf(path.join(folder, name)), ort, { session });
@@ -74,6 +79,20 @@ async function main() {
   }
   for (const name of given.out) console.log(`${name}: mesh of ${counts.vertices} vertices, ${counts.faces} faces`);
   console.log(`made in ${(made.milliseconds.all / 1000).toFixed(2)} s, after ${(loaded / 1000).toFixed(1)} s of loading the programs`);
+}
+
+/** The arguments, a number below 0 joined to its option: `--seed -1` is a wrong seed, no option `-1`. */
+function joined(words) {
+  const found = [];
+  for (const word of words) {
+    const option = found.at(-1);
+    if (/^-\d/.test(word) && (option === '-s' || /^--(seed|threads)$/.test(option ?? ''))) {
+      found[found.length - 1] = option === '-s' ? `--seed=${word}` : `${option}=${word}`;
+    } else {
+      found.push(word);
+    }
+  }
+  return found;
 }
 
 /** A runtime of ONNX files that is installed beside this package, or where the command was started. */
@@ -127,7 +146,8 @@ main().then(
   () => process.exit(0), // threads of a runtime would keep the process
   (error) => {
     const code = CODES[error.name] ?? 1;
-    console.error(code === 1 ? error : `error: ${error.message}`);
+    if (process.argv.includes('--json')) console.log(JSON.stringify({ error: KINDS[code], message: error.message }));
+    else console.error(code === 1 ? error : `error: ${error.message}`);
     process.exit(code);
   },
 );

@@ -1,4 +1,5 @@
-"""Assets: what the pipelines make. One module a kind (`kinds`); the names below are what applications need most."""
+"""Assets: what the pipelines make. One module a kind (`kinds`); the names below are what applications need most, and
+`from_trimesh`, `to_open3d` and the like for other libraries' objects (docs/interop.md)."""
 
 from __future__ import annotations
 
@@ -11,7 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Gaussians", "Mesh", "read", "write"]
 
+_LIBRARIES = ("trimesh", "open3d", "gsplat", "pytorch3d", "kaolin")
 _HOMES = {"Gaussians": "gaussians", "Mesh": "mesh", "read": "mesh_files", "write": "mesh_files"}
+_HOMES |= {f"{way}_{library}": f"interop_{library}" for library in _LIBRARIES for way in ("from", "to")}
 
 
 def __getattr__(name: str) -> Any:

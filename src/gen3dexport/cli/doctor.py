@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -38,6 +39,7 @@ def examine(target: str = "") -> dict[str, Any]:
     from gen3dexport.documents.shipped import documents
     from gen3dexport.plan import backend_options, read_target
     from gen3dexport.provenance import host, versions
+    from gen3dexport.validation.foreign import foreign
 
     targets = [read_target(target)] if target else [read_target(name) for name in documents("targets")]
     rows = [
@@ -47,7 +49,10 @@ def examine(target: str = "") -> dict[str, Any]:
     for row, t in zip(rows, targets, strict=True):
         row["runtime"] = backends.runtime(backends.find(t.backend))
         row["extras"] = sorted({e for line in row["missing"] for e in re.findall(r"'gen3dexport\[(\w+)\]'", line)})
-        row["absent"] = None if row["missing"] else backends.absent(backends.find(t.backend), backend_options(t))
+        other = f"no {t.machine} CPU" if foreign(t.model_dump(), platform.machine()) else None
+        row["absent"] = (
+            None if row["missing"] else backends.absent(backends.find(t.backend), backend_options(t)) or other
+        )
     return {"versions": versions(), "host": host(), "stage_cache": str(folder()), "targets": rows}
 
 

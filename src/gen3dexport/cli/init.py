@@ -79,7 +79,8 @@ def examine(knobs: Any, targets: Sequence[str], say: Any) -> dict[str, Any]:
     Raises:
         UsageError: when the factory gives no pipeline that runs in eager mode.
     """
-    from gen3dexport.models.custom.host.settings import OWN, Knobs, read_settings
+    from gen3dexport.models.custom.host.reading import read_settings
+    from gen3dexport.models.custom.host.settings import OWN, Knobs
     from gen3dexport.search.first_recipe import tried
 
     settings = read_settings(Knobs.WEIGHTS.folder(OWN, "init"), knobs, False)

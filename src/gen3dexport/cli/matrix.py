@@ -107,6 +107,10 @@ def _check(overrides: Sequence[str], jobs: int, ray: str, memory: float) -> None
         problems.append(f"--memory {memory}: needs GB, more than 0")
     if problems:
         raise UsageError.of(problems)
+    if ray:
+        from gen3dexport.matrix.on_ray import check_answers
+
+        check_answers(ray)
 
 
 def _words(values: Sequence[str] | None) -> list[str]:

@@ -45,11 +45,11 @@ class Cluster:
         """
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        check_answers(address)
         try:
             import ray
         except ModuleNotFoundError as error:
             raise MissingError("--ray: ray is not installed; run: pip install 'gen3dexport[ray]'") from error
-        _check_answers(address)
         try:
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -143,9 +143,10 @@ class Cluster:
         try:
             from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as At
 
-            sees = self._ray.remote(_sees).options(num_cpus=0, max_retries=0)
+            sees = self._ray.remote(_sees)
             for node in self._nodes():
-                task = sees.options(scheduling_strategy=At(node["NodeID"], soft=False)).remote(str(token))
+                where = At(node["NodeID"], soft=False)
+                task = sees.options(num_cpus=0, max_retries=0, scheduling_strategy=where).remote(str(token))
                 if not self._ray.get(task, timeout=60):
                     raise UsageError(
                         f"{folder}: node {node['NodeManagerHostname']} does not see this folder; name one with -o that "
@@ -170,7 +171,7 @@ def _sees(path: str) -> bool:
     return Path(path).exists()
 
 
-def _check_answers(address: str) -> None:
+def check_answers(address: str) -> None:
     """Refuse an address at which nothing listens, at once: Ray tries for minutes.
 
     Raises:

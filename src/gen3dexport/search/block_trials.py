@@ -119,7 +119,7 @@ def _inside(
         begun(f"{path} (operators)", kind)
         for one in _failing_operators(path, exported, made, target, trial, left):
             yield one
-            if not trial.operator:  # the block's own error named none
+            if not trial.line:  # the block's own error named no operator of its graph
                 known_now = {"operator": one.operator, "line": one.line, "rewrite": one.rewrite or trial.rewrite}
                 trial = trial.model_copy(update=known_now)
     yield trial

@@ -21,7 +21,8 @@ def main(arguments: Sequence[str]) -> None:
     end_with_parent()
     warnings.simplefilter("ignore")
     asked = json.loads(Path(arguments[0]).read_text())
-    from gen3dexport.models.custom.host.settings import OWN, Knobs, read_settings
+    from gen3dexport.models.custom.host.reading import read_settings
+    from gen3dexport.models.custom.host.settings import OWN, Knobs
     from gen3dexport.plan import read_target
     from gen3dexport.search.block_trials import trials
 

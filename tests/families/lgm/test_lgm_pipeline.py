@@ -176,7 +176,7 @@ def test_commands_for_a_film(tmp_path: Path, cli: Cli, fast_target: Path) -> Non
     assert code == 0, err
     assert "--video FILM --image FOLDER -o asset.zip" in " ".join(out.split())
     film, views = _views(tmp_path / "film", 4), _views(tmp_path / "views", 3, 50)
-    files = [tmp_path / f"a{ending}" for ending in (".zip", ".html", ".gif")]
+    files = [tmp_path / f"a{ending}" for ending in (".zip", ".html")]
     asked = ["run", bundle, "--video", film, "--image", views, *(w for f in files for w in ("-o", f))]
     code, out, err = cli(*asked, "--json", "--render", "--set", "rate=10", "--size", "2")
     assert code == 0, err

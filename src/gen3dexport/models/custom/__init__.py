@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from gen3dexport.models.custom.host.declared import Part, Pipeline
 from gen3dexport.models.custom.host.pipeline import begin, components, make_assets
-from gen3dexport.models.custom.host.settings import Knobs, Settings, read_settings
+from gen3dexport.models.custom.host.reading import read_settings
+from gen3dexport.models.custom.host.settings import Knobs, Settings
 
 __all__ = ["Knobs", "Part", "Pipeline", "Settings", "begin", "components", "make_assets", "read_settings"]

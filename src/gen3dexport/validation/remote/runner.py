@@ -41,11 +41,6 @@ class Runner:
         own = (f"{folder}/{self.loader}", "--library-path", f"{folder}/lib") if self.loader else ()
         return *own, f"{folder}/{TOOL}"
 
-    @property
-    def bytes(self) -> int:
-        """What it takes on the device."""
-        return sum(file.stat().st_size for file in self.files.values())
-
 
 def find_runner(given: Path | None, machine: str) -> Runner:
     """The runner for a machine: what the user named, or the one in the cache.

@@ -11,6 +11,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from gen3dexport.bundle.files import digest
+from gen3dexport.bundle.stage_cache import digest_of_sources
 
 _INSTALLED = [Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
 _OWN = Path(__file__).resolve().parents[3]
@@ -19,10 +20,13 @@ _OWN = Path(__file__).resolve().parents[3]
 def digests(module: str) -> dict[str, str]:
     """SHA-256 of a module's file and of every module that it imports, wherever the import stands, by module name.
 
-    Installed packages are left out (their versions are in the manifest), but for the one that the module itself is of.
-    What is imported by a computed name is not seen.
+    Installed packages are left out (their versions are in the manifest); of a module of an installed package it is the
+    whole package's, under its name. What is imported by a computed name is not seen.
     """
     own = module.partition(".")[0]
+    if (top := _spec(own)) is not None and top.origin is not None and not of_user(Path(top.origin).resolve()):
+        places = top.submodule_search_locations
+        return {own: digest_of_sources(Path(next(iter(places)) if places else top.origin))}
     found: dict[str, str] = {}
     waiting = [*_with_parents(module)]
     while waiting:
@@ -30,7 +34,7 @@ def digests(module: str) -> dict[str, str]:
         if name in found or (spec := _spec(name)) is None or spec.origin is None:
             continue
         path = Path(spec.origin).resolve()
-        if path.suffix != ".py" or not (name.partition(".")[0] == own or of_user(path)):
+        if path.suffix != ".py" or not of_user(path):
             continue
         found[name] = digest(path)
         package = name if spec.submodule_search_locations is not None else name.rpartition(".")[0]

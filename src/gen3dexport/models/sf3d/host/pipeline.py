@@ -98,7 +98,8 @@ def _pass_on(inputs: tuple[str, ...], outputs: tuple[str, ...], state: State, pr
 def _material(settings: Settings, state: State, program: Call, xp: Any) -> State:
     """The material's numbers, by name."""
     alpha, beta = np.moveaxis(on_host(program({"picture": state["picture"]})["beta"])[0], -1, 0)
-    return state | dict(zip(settings.model.material, beta_mode(alpha, beta), strict=True))
+    modes = (np.asarray(mode) for mode in beta_mode(alpha, beta))
+    return state | dict(zip(settings.model.material, modes, strict=True))
 
 
 def _asker(
