@@ -22,6 +22,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -110,13 +111,17 @@ class Run:
         """Run a command to its end, for so many seconds at most; what it says goes to the logs."""
         start, log = time.monotonic(), self.work / "logs" / f"{name}.txt"
         with log.open("w") as file:
+            process = subprocess.Popen(
+                command, stdout=file, stderr=subprocess.STDOUT, env=self.environment(), start_new_session=True
+            )
             try:
-                limit = max(_LEAST_S / 4, min(most, self.left))
-                code = subprocess.run(
-                    command, stdout=file, stderr=subprocess.STDOUT, env=self.environment(), timeout=limit
-                ).returncode
+                code = process.wait(max(_LEAST_S / 4, min(most, self.left)))
             except subprocess.TimeoutExpired:
                 code = 124
+            finally:
+                if process.poll() is None:  # with the compilers that it started
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
         self.say(name, "ok" if code == 0 else f"exit {code}: {_last(log)}", f"{time.monotonic() - start:.0f} s")
         return code
 
@@ -169,14 +174,12 @@ class Builds:
         self.collect()
         for package, process in self.running.items():
             self.run.say("stopped the build of", package)
-            os.killpg(process.pid, 9)
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         self.running.clear()
 
     def pause(self, go_on: bool = False) -> None:
         """Hold those that still run while others are timed, or let them go on."""
-        import signal
-
         self.collect()
         for process in self.running.values():
             os.killpg(process.pid, signal.SIGCONT if go_on else signal.SIGSTOP)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gen3dexport.assets import kinds, usd
+from gen3dexport.assets import usd
 from gen3dexport.assets.file_format import FileFormat, written_by
 from gen3dexport.assets.sequence import AssetSequence
 from gen3dexport.errors import UsageError
@@ -34,10 +34,9 @@ def content(sequence: AssetSequence, ending: str) -> bytes:
     """
     drawn = [item for item in sequence.items if isinstance(item, usd.Drawn)]
     if not drawn:
-        known = [name for name in kinds.of(sequence).FILES if name not in usd.FORMATS]
         raise UsageError(
-            f"a {ending} holds a sequence of {', '.join(usd.KINDS)}, and this one of {sequence.items[0].kind}; name a "
-            f"{', '.join(known)} file"
+            f"a {ending} holds a sequence of {', '.join(usd.KINDS)}, and this one of {sequence.items[0].kind}; name "
+            "another file, e.g. a .zip"
         )
 
     def fill(stage: Any) -> Any:

@@ -54,7 +54,7 @@ def build(
             _build(arguments, target, out, random_weights, skip_validation, allow_pickle, check_reproducible, as_json)
     finally:
         page = trace / compile_trace.PAGES / "index.html"
-        found = f"trace:  {page}" if page.is_file() else f"{trace}: no trace; every component was in the stage cache"
+        found = f"trace:  {page}" if page.is_file() else f"{trace}: no trace, for torch exported and compiled nothing"
         print(found, file=sys.stderr)
 
 

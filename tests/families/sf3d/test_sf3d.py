@@ -36,6 +36,14 @@ OUTPUTS = {
     "material_heads": {"roughness", "metallic", "roughness_alpha", "roughness_beta"},
     "post_processor": {"triplanes"},
 }
+_NAMES = {
+    "attn.out_proj": "self_attn.out_proj",
+    "ln_1": "layer_norm1",
+    "ln_2": "layer_norm2",
+    "mlp.c_fc": "mlp.fc1",
+    "mlp.c_proj": "mlp.fc2",
+}
+"""Layers of a block in open_clip's files -> in the transformers library."""
 RELEASED = Path(__file__).parents[3] / "weights" / "SF3D"
 
 
@@ -200,8 +208,7 @@ def test_clip_is_that_of_transformers() -> None:
             state[f"{block}.attn.in_proj_{kind}"] = torch.cat(
                 [theirs[f"{layer}.self_attn.{part}_proj.{kind}"] for part in "qkv"]
             )
-            parts = {"attn.out_proj": "self_attn.out_proj", "ln_1": "layer_norm1", "ln_2": "layer_norm2"}
-            for ours, part in (parts | {"mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}).items():
+            for ours, part in _NAMES.items():
                 state[f"{block}.{ours}.{kind}"] = theirs[f"{layer}.{part}.{kind}"]
     own.load_state_dict(state)
     with torch.no_grad():
