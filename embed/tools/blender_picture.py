@@ -45,7 +45,7 @@ sun.data.energy, sun.data.angle, sun.rotation_euler = 2.0, 0.1, (math.radians(45
 camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
 camera.location = (0.9, -3.2, 1.5)
 camera.rotation_euler = (Vector((0, 0, -0.05)) - camera.location).to_track_quat("-Z", "Y").to_euler()
-camera.data.lens = 66
+camera.data.lens = 58
 for each in (sun, camera):
     scene.collection.objects.link(each)
 scene.camera = camera
