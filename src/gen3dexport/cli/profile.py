@@ -40,6 +40,7 @@ def profile(
 
     Writes profile.html, profile.json and trace.json, which ui.perfetto.dev and chrome://tracing open.
     """
+    from gen3dexport.bundle.report_files import MANIFEST
     from gen3dexport.disk import check_place, write_atomically
     from gen3dexport.profiling.html import render_html
     from gen3dexport.profiling.profile import profile_bundle
@@ -49,7 +50,7 @@ def profile(
     both = [bundle] if other is None else [bundle, other]
     folder = out or Path(f"{bundle.absolute()}-profile")
     for each in both:
-        if folder.resolve().is_relative_to(each.resolve()):
+        if (each / MANIFEST).is_file() and folder.resolve().is_relative_to(each.resolve()):
             raise UsageError(f"{folder}: lies in the bundle, whose files are fixed; name a place outside with -o")
     for name in FILES:
         check_place(folder / name)
