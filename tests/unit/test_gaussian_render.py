@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -68,7 +70,8 @@ def test_tiles_and_order_make_no_difference() -> None:
     from gen3dexport.assets.draw import gaussian_render as module
 
     color, alpha = splat(some, size=size)
-    whole = module._project(some, 35, 22, size, 0.3)
+    lens = module.Lens(*module.framing(math.sqrt(0.75), size))
+    whole = module._project(some, 35, 22, size, 0.3, lens)
     rows, columns = np.mgrid[0:size, 0:size].reshape(2, -1) + 0.5
     mixed, light = module._blend(whole, np.arange(len(whole.reach)), columns, rows)
     assert color.reshape(-1, 3) == pytest.approx(mixed, abs=2 * module._OPAQUE)

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 
 OF_A_PROCESS = 2_000_000_000
-"""Bytes of a build beside its model: Python, torch, a compiler and the process that measures. Measured on the tiny
-recipes, whose largest peak is 1.9 GB (docs/matrix.md)."""
+"""Bytes of a build beside its model: Python, torch, a compiler and the process that measures; assumed, until a
+cell's own peak is known."""
 MARGIN = 1.25
 """How much more than an earlier peak a cell is given: peaks are looked at each second."""
 _CGROUP = Path("/sys/fs/cgroup")
