@@ -8,7 +8,7 @@ NAME = "gen3dexport Gaussians"
 
 
 def show(made: bpy.types.Object) -> None:
-    """Have an object's vertices drawn as balls of their `radius`, `rgb` and `opacity`."""
+    """Have an object's vertices drawn as balls of their `radius`, `Color` and `opacity`."""
     material = bpy.data.materials.get(NAME) or _material()
     made.data.materials.append(material)
     modifier = made.modifiers.new(NAME, "NODES")
@@ -55,7 +55,7 @@ def _material() -> bpy.types.Material:
     tree = material.node_tree
     tree.nodes.clear()
     color = tree.nodes.new("ShaderNodeAttribute")
-    color.attribute_name = "rgb"  # Cycles shows points' attributes of colours black
+    color.attribute_name = "Color"
     opacity = tree.nodes.new("ShaderNodeAttribute")
     opacity.attribute_name = "opacity"
     light, clear = tree.nodes.new("ShaderNodeEmission"), tree.nodes.new("ShaderNodeBsdfTransparent")

@@ -81,13 +81,12 @@ def _gaussians(path: Path, name: str) -> list[bpy.types.Object]:
     mesh = bpy.data.meshes.new(name)
     mesh.vertices.add(len(found.positions))
     mesh.vertices.foreach_set("co", found.positions.ravel())
-    colors = mesh.color_attributes.new("color", "FLOAT_COLOR", "POINT")
+    colors = mesh.color_attributes.new("Color", "FLOAT_COLOR", "POINT")  # Cycles has `color` for itself
     opaque = found.opacities[:, None]
     colors.data.foreach_set("color", gaussian_ply.np.concatenate([found.colors, opaque], axis=1).ravel())
     for attribute, values, kind, field in (
         ("radius", found.radii, "FLOAT", "value"),
         ("opacity", found.opacities, "FLOAT", "value"),
-        ("rgb", found.colors, "FLOAT_VECTOR", "vector"),
         ("scale", found.scales, "FLOAT_VECTOR", "vector"),
         ("rotation", found.rotations, "QUATERNION", "value"),
     ):
