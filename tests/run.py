@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 HERE = Path(__file__).parent
-LONGEST_FIRST = ("line", "aotinductor", "executorch", "trellis", "embed_cpp", "xla", "onnx", "eager")
+LONGEST_FIRST = ("aotinductor", "line", "executorch", "trellis", "embed_cpp", "xla", "onnx", "eager")
 Job = tuple[str, list[str]]
 
 
@@ -32,8 +32,10 @@ def jobs(group: str) -> list[Job]:
     if group == "training":
         return [_tests("training")]
     folders = [f"{room}/{path.name}" for room in ("backends", "families") for path in _folders(HERE / room)]
-    others = [path.name for path in _folders(HERE) if path.name not in ("backends", "families", "training", "unit")]
+    apart = ("backends", "families", "line", "training", "unit")
+    others = [path.name for path in _folders(HERE) if path.name not in apart]
     found = [_tests(name) for name in (*folders, *others) if any((HERE / name).glob("test_*.py"))]
+    found += _parts("line", 3)
     homeless = [path for room in ("", "backends", "families") for path in (HERE / room).glob("test_*.py")]
     found += [_tests("homeless", *homeless)] if homeless else []
     return found
@@ -44,6 +46,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _length(name: str) -> int:
+    name = Path(name).name.split()[0]
     return LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST)
 
 
@@ -77,7 +80,7 @@ def main(*groups: str) -> int:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "GEN3DEXPORT_TEST_CACHE": f"{scratch}/cache"}
         environment["TORCHINDUCTOR_CACHE_DIR"] = f"{scratch}/inductor"
         with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
-            every = sorted((job for group in groups for job in jobs(group)), key=lambda job: _length(Path(job[0]).name))
+            every = sorted((job for group in groups for job in jobs(group)), key=lambda job: _length(job[0]))
             running = {pool.submit(run, job, environment): job[0] for job in every}
             for future in as_completed(running):
                 passed, text = future.result()
