@@ -173,7 +173,7 @@ def test_a_kit_holds_it_and_python_agrees(careful: Path, features_bundle: Path, 
     told = _gen3d(careful, "check-kit", features_bundle, tmp_path / "kit", "--json")
     assert (told.returncode, told.stderr) == (5, "")
     noise = next(row for row in json.loads(told.stdout)["rows"] if row["name"] == "0/noise.npy")
-    assert noise["passed"] is False and isinstance(noise["found"], float) and noise["limit"] == 0.0
+    assert noise["passed"] is False and isinstance(noise["found"], float) and 0 <= noise["limit"] < 1e-6
 
 
 def test_tokens_are_those_of_the_tokenizers_library(plain: Path, text_bundle: Path) -> None:
