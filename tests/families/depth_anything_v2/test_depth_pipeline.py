@@ -156,5 +156,5 @@ def _films(bundle: Path, folder: Path, cli: Cli) -> None:
     assert sorted(p.name for p in folder.glob("cut*")) == ["cut.1001.npz", "cut.1002.npz"]
     code, _, err = cli("run", bundle, "--video", plates, "-o", plates / "plate.png")
     assert code == 2 and "is a picture of the film" in err
-    code, _, err = cli("run", bundle, "--video", plates, "--image", plates / "plate.1001.png")
-    assert code == 2 and "leave --image out" in err
+    code, _, err = cli("run", bundle, "--video", plates, "--image", plates / "plate.1001.png", "-o", out_file)
+    assert code == 2 and "leave --image or --video out" in err

@@ -218,7 +218,7 @@ def test_bad_configurations(change: Callable[[dict[str, Any]], None], message: s
 
 def test_more_steps_than_were_taught(tmp_path: Path) -> None:
     weights = checkpoint(tmp_path, "turbo")
-    with pytest.raises(ValueError, match="steps=101, and the model was taught 100 times"):
+    with pytest.raises(UsageError, match="steps=101, and the model was taught 100 times"):
         hunyuan3d_2.read_settings(weights, hunyuan3d_2.Knobs(steps=101), False)
 
 

@@ -19,6 +19,7 @@ from gen3dexport.quantization.int8_convolution import BY_DIMENSIONS, Convolution
 from gen3dexport.quantization.int8_linear import int8_weight
 
 _SHIFT = 128  # from signed to unsigned
+_WEIGHT, _WEIGHT_ZERO = 3, 5  # places among QLinearConv's inputs
 
 
 @torch.library.custom_op("gen3dexport::int8_convolution", mutates_args=())
@@ -89,6 +90,28 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
         return op.DequantizeLinear(y, *given)
 
     return {torch.ops.gen3dexport.int8_convolution.default: in_onnx}
+
+
+def own_zero_points(model: Any) -> None:
+    """Give every convolution of an `onnx_ir` model a zero point of its weight by itself.
+
+    The exporter makes one of equal constants. onnxruntime 1.32 does not load a model whose convolutions share it where
+    it rewrites int8 weights as uint8: with `session.x64quantprecision`, on x86 processors without VNNI.
+    """
+    import numpy as np
+    import onnx_ir
+
+    for graph in model.graphs():
+        for node in graph:
+            if node.op_type == "QLinearConv":
+                shared, weight = node.inputs[_WEIGHT_ZERO], node.inputs[_WEIGHT]
+                own = onnx_ir.Value(name=f"{weight.name}.zero_point")
+                own.const_value = onnx_ir.tensor(np.int8(0), name=own.name)
+                own.type, own.shape = onnx_ir.TensorType(onnx_ir.DataType.INT8), onnx_ir.Shape([])
+                graph.register_initializer(own)
+                node.replace_input_with(_WEIGHT_ZERO, own)
+                if not shared.uses() and shared.name in graph.initializers:
+                    del graph.initializers[shared.name]
 
 
 class Int8Convolution(nn.Module):

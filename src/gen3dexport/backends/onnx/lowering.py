@@ -48,6 +48,7 @@ def lower_capture(captured: Captured, opset: int, requires: Requires, out: Path)
                 verbose=False,
             )
         assert exported is not None
+        int8_convolution.own_zero_points(exported.model)
         _strip(exported.model)
         weights = [v.const_value for v in exported.model.graph.initializers.values() if v.const_value is not None]
         large = sum(w.nbytes for w in weights) > _INLINE_BYTES

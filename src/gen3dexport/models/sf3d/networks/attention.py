@@ -18,5 +18,5 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     """
     q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (q, k, v))  # type: ignore[no-untyped-call]
     rows = max(1, MOST_SCORES // (heads * k.shape[2]))
-    parts = [F.scaled_dot_product_attention(some, k, v) for some in q.split(rows, 2)]
+    parts = [F.scaled_dot_product_attention(some, k, v) for some in torch.split(q, rows, 2)]
     return (parts[0] if len(parts) == 1 else torch.cat(parts, 2)).transpose(1, 2).flatten(2)
