@@ -74,6 +74,8 @@ def test_a_picture_lying_on_its_side_is_turned(tmp_path: Path) -> None:
     [
         (np.zeros((4, 4), np.uint8), "needs uint8"),
         (np.zeros((4, 4, 3), np.float32), "needs uint8"),
+        ([np.zeros((4, 4, 3), np.uint8)] * 2, "needs one picture .*, not 2 pictures"),
+        (7, "needs one picture .*, not int"),
         (np.zeros((40, 40, 4), np.uint8), "nothing in it is opaque"),
         ("/nowhere.png", "not a readable image"),
     ],

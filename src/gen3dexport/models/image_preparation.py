@@ -5,6 +5,7 @@ As TRELLIS prepares its images (Xiang et al. 2024, "Structured 3D Latents for Sc
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,9 @@ def read_image(source: Any) -> Image.Image:
         image = Image.fromarray(source)
     elif isinstance(source, Image.Image):
         image = source
+    elif not isinstance(source, (str, os.PathLike)):
+        several = f"{len(source)} pictures" if isinstance(source, (list, tuple)) else type(source).__name__
+        raise UsageError(f"image: needs one picture (a file, an uint8 array or a Pillow image), not {several}")
     else:
         if Path(source).suffix.lower() == ".exr":
             return _from_exr(Path(source))
