@@ -16,6 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from gen3dexport.assets import exr
 from gen3dexport.assets.colour import display_light
 from gen3dexport.errors import MissingError, UsageError
+from gen3dexport.models import Request
 
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # ImageNet's
 _STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -180,6 +181,24 @@ def centred(image: Image.Image, size: int) -> np.ndarray:
     scaled = np.asarray(square.resize((size, size), Image.Resampling.LANCZOS), np.float32) / 255
     black: np.ndarray = (scaled[..., :3] * scaled[..., 3:] * 255).astype(np.uint8)
     return black
+
+
+def picture_alone(request: Request) -> Any:
+    """The picture that a request is made of, with nothing beside it; for golden data a seeded one where it has none.
+
+    Raises:
+        UsageError: for a request without a picture, or with more than that.
+    """
+    image = request.image
+    if request.features is not None:
+        raise UsageError("features: this model takes a picture and makes its features itself; give an image")
+    if request.stand_in:
+        image = sample_image(request.seed) if image is None else image
+    elif request.prompt:
+        raise UsageError("prompt: this model makes an asset of a picture alone; give an image, and no prompt")
+    elif image is None:
+        raise UsageError("image: missing; this model makes an asset of a picture")
+    return image
 
 
 def sample_image(seed: int, size: int = 256) -> np.ndarray:

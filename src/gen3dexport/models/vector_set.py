@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gen3dexport.assets.mesh import Mesh, vertex_normals
-from gen3dexport.errors import UsageError
 from gen3dexport.models import Request
 from gen3dexport.models.declaration import Call, Declaration, Load, SamplerLoop, State
 from gen3dexport.models.flow_sampler import Schedule, sample
-from gen3dexport.models.image_preparation import sample_image
+from gen3dexport.models.image_preparation import picture_alone
 from gen3dexport.models.isosurface import surface
 from gen3dexport.models.point_queries import answers
 from gen3dexport.models.surface_search import sample as search
@@ -107,15 +106,7 @@ def begin(request: Request, pixels: Callable[[Any], NDArray[np.float32]], latent
         UsageError: for a request without a picture, or with more than that.
         MissingError: when the picture's background must be removed and the package for that is not here.
     """
-    image = request.image
-    if request.features is not None:
-        raise UsageError("features: this model takes a picture and makes its features itself; give an image")
-    if request.stand_in:
-        image = sample_image(request.seed) if image is None else image
-    elif request.prompt:
-        raise UsageError("prompt: this model makes an asset of a picture alone; give an image, and no prompt")
-    elif image is None:
-        raise UsageError("image: missing; this model makes an asset of a picture")
+    image = picture_alone(request)
     noise = np.random.default_rng(request.seed).standard_normal(latent, dtype=np.float32)
     return {
         "image": xp.asarray(pixels(image)),

@@ -17,10 +17,10 @@ from gen3dexport.arrays import on_host
 from gen3dexport.assets import kinds
 from gen3dexport.assets.mesh import Mesh
 from gen3dexport.assets.mesh_edits import with_faces_at_most
-from gen3dexport.errors import AccuracyError, UsageError
+from gen3dexport.errors import AccuracyError
 from gen3dexport.models import Request
-from gen3dexport.models.declaration import AS_STORED, Call, Declaration, Reading, State, Weights
-from gen3dexport.models.image_preparation import sample_image
+from gen3dexport.models.declaration import AS_STORED, Call, Declaration, Reading, State, Weights, pass_on
+from gen3dexport.models.image_preparation import picture_alone
 from gen3dexport.models.point_queries import answers
 from gen3dexport.models.sf3d.host.fields import activated, beta_mode
 from gen3dexport.models.sf3d.host.picture import for_clip, pixels
@@ -40,8 +40,8 @@ def components(settings: Settings) -> tuple[Declaration, ...]:
     and queries of the field: at the grid's points, and at texels."""
     image, features, planes = ("image",), ("features",), ("planes",)
     found = [
-        _declared("image_encoder", image, partial(_pass_on, image, features), settings, cacheable=True),
-        _declared("backbone", features, partial(_pass_on, features, planes), settings, cacheable=True),
+        _declared("image_encoder", image, partial(pass_on, image, features), settings, cacheable=True),
+        _declared("backbone", features, partial(pass_on, features, planes), settings, cacheable=True),
         _declared("geometry", ("planes", "points"), partial(_find_surface, settings), settings),
         _declared("texture", ("planes", "points"), partial(_bake, settings), settings),
     ]
@@ -73,26 +73,12 @@ def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
         MissingError: when xatlas is not installed, or what removes the picture's background.
     """
     require_unwrapper()
-    image = request.image
-    if request.features is not None:
-        raise UsageError("features: this model takes a picture and makes its features itself; give an image")
-    if request.stand_in:
-        image = sample_image(request.seed) if image is None else image
-    elif request.prompt:
-        raise UsageError("prompt: this model makes an asset of a picture alone; give an image, and no prompt")
-    elif image is None:
-        raise UsageError("image: missing; this model makes an asset of a picture")
+    image = picture_alone(request)
     shown, alpha = pixels(image, settings.model.cond_image_size, settings.foreground_ratio)
     state: State = {"image": xp.asarray(shown), "ball": np.asarray(request.stand_in == "random")}
     if (estimator := settings.model.image_estimator) is not None:
         state["picture"] = xp.asarray(for_clip(shown, alpha, estimator.clip.image_size))
     return state
-
-
-def _pass_on(inputs: tuple[str, ...], outputs: tuple[str, ...], state: State, program: Call, xp: Any) -> State:
-    """One call of a component whose inputs and outputs the state has by their names."""
-    made = program({name: state[name] for name in inputs})
-    return state | {name: made[name] for name in outputs}
 
 
 def _material(settings: Settings, state: State, program: Call, xp: Any) -> State:

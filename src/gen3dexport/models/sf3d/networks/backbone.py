@@ -7,11 +7,11 @@ Computation for Iterative Generation".
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen3dexport.models.sf3d.host import parts
 from gen3dexport.models.sf3d.networks.attention import attend
+from gen3dexport.networks.gated_mlp import FeedForward
 from gen3dexport.networks.pretrained import FloatNorm, set_dtype
 
 _EPS = 1e-5
@@ -31,29 +31,6 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         attended = attend(self.wq(x), self.wk(context), self.wv(context), self.heads)
         return self.proj(attended)  # type: ignore[no-any-return]
-
-
-class GatedGelu(nn.Module):
-    """A linear layer to twice the width, the second half of which gates the first (GEGLU, Shazeer 2020)."""
-
-    def __init__(self, width: int, inner: int) -> None:
-        super().__init__()
-        self.proj = nn.Linear(width, 2 * inner)
-
-    def forward(self, x: Tensor) -> Tensor:
-        value, gate = self.proj(x).chunk(2, dim=-1)
-        return value * F.gelu(gate)  # type: ignore[no-any-return]
-
-
-class FeedForward(nn.Module):
-    """A gated layer of four times the width, and back."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.net = nn.ModuleDict({"0": GatedGelu(width, 4 * width), "2": nn.Linear(4 * width, width)})
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net["2"](self.net["0"](x))  # type: ignore[no-any-return]
 
 
 class FuseBlock(nn.Module):

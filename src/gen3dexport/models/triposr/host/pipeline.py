@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gen3dexport.assets.mesh import Mesh, vertex_normals
-from gen3dexport.errors import UsageError
 from gen3dexport.models import Request
-from gen3dexport.models.declaration import AS_STORED, Call, Declaration, Reading, State, Weights
-from gen3dexport.models.image_preparation import sample_image
+from gen3dexport.models.declaration import AS_STORED, Call, Declaration, Reading, State, Weights, pass_on
+from gen3dexport.models.image_preparation import picture_alone
 from gen3dexport.models.isosurface import surface
 from gen3dexport.models.surface_search import sample
 from gen3dexport.models.triposr.host.picture import pixels
@@ -33,8 +32,8 @@ def components(settings: Settings) -> tuple[Declaration, ...]:
     image, features, planes = ("image",), ("features",), ("planes",)
     found = partial(_find_surface, settings)
     return (
-        _declared("image_encoder", image, features, partial(_pass_on, image, features), settings, cacheable=True),
-        _declared("backbone", features, planes, partial(_pass_on, features, planes), settings, cacheable=True),
+        _declared("image_encoder", image, features, partial(pass_on, image, features), settings, cacheable=True),
+        _declared("backbone", features, planes, partial(pass_on, features, planes), settings, cacheable=True),
         _declared("query", ("planes", "points"), ("density", "features"), found, settings),
     )
 
@@ -62,23 +61,9 @@ def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
         UsageError: for a request without a picture, or with more than that.
         MissingError: when the picture's background must be removed and the package for that is not here.
     """
-    image = request.image
-    if request.features is not None:
-        raise UsageError("features: this model takes a picture and makes its features itself; give an image")
-    if request.stand_in:
-        image = sample_image(request.seed) if image is None else image
-    elif request.prompt:
-        raise UsageError("prompt: this model makes an asset of a picture alone; give an image, and no prompt")
-    elif image is None:
-        raise UsageError("image: missing; this model makes an asset of a picture")
+    image = picture_alone(request)
     made = pixels(image, settings.model.cond_image_size, settings.foreground_ratio)
     return {"image": xp.asarray(made), "ball": np.asarray(request.stand_in == "random")}
-
-
-def _pass_on(inputs: tuple[str, ...], outputs: tuple[str, ...], state: State, program: Call, xp: Any) -> State:
-    """One call of a component whose inputs and outputs the state has by their names."""
-    made = program({name: state[name] for name in inputs})
-    return state | {name: made[name] for name in outputs}
 
 
 def _find_surface(settings: Settings, state: State, program: Call, xp: Any) -> State:
