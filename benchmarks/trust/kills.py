@@ -14,11 +14,11 @@ that a kill can harm. Those named `TARGET+` are commands started from nothing, w
 lowered in seconds (`SHALLOW`), they have one of blocks alike in a row; else whole ones, and three golden prompts.
 
 Resume ratio: CPU seconds of the next build, with its children, over those of a control: the same build where nothing
-was killed, and whose caches hold the same finished components. Both are run twice (four times where that takes seconds),
-in copies of what the kill left (a compiler keeps headers by their place), and the least counts, for what else the
-machine does only adds; which of them comes first is drawn. The work that
-remains is that of whole components: what a killed build had done of one is done again. The ratio of wall seconds stands
-beside it. Writes benchmarks/results/trust_kills.json, after each target.
+was killed, and whose caches hold the same finished components. Both are run twice, and four times where that takes
+seconds, in copies of what the kill left (a compiler keeps headers by their place), and the least counts, for what else
+the machine does only adds; which of them comes first is drawn. The work that remains is that of whole components: what
+a killed build had done of one is done again. The ratio of wall seconds stands beside it. Writes
+benchmarks/results/trust_kills.json, after each target.
 """
 
 from __future__ import annotations
