@@ -1,4 +1,4 @@
-"""How well later features of a film were predicted, step by step, against the trivial answer: nothing changes."""
+"""How well later features of a film were predicted, moment by moment, against the trivial answer: nothing changes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _TINY = 1e-6  # added to a vector's variance where it is normed
 
 
 def rollout(film: FeatureFilm) -> dict[str, Any] | None:
-    """Scores of a film's predicted steps; None where nothing was predicted.
+    """Scores of a film's predicted moments; None where nothing was predicted.
 
     `l1` is the mean difference of the predicted numbers from the encoder's, `cosine` the mean cosine of their vectors,
     and `l1_normed` the first between vectors whose mean is 0 and variance 1 (what such models are trained for).
-    `repeat_...` is the same of the last known step's features.
+    `repeat_...` is the same of the last known moment's features.
     """
     if not len(film.predicted):
         return None
@@ -30,20 +30,20 @@ def rollout(film: FeatureFilm) -> dict[str, Any] | None:
     repeated, rows = film.repeated[0].astype(np.float64), []
     for k, made in enumerate(film.predicted.astype(np.float64)):
         truth = film.features[known + k].astype(np.float64)
-        row: dict[str, Any] = {"step": known + k, "seconds": float(film.times[known + k])}
+        row: dict[str, Any] = {"moment": known + k, "seconds": float(film.times[known + k])}
         rows.append(row | _measured(made, truth, "") | _measured(repeated, truth, "repeat_"))
-    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0] if name not in ("step", "seconds")}
-    found = {"known_steps": known, "predicted_steps": len(rows), "steps": rows, "mean": means}
+    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0] if name not in ("moment", "seconds")}
+    found = {"known_moments": known, "predicted_moments": len(rows), "moments": rows, "mean": means}
     said = ", ".join(f"{name} {means[name]:.4g} (a repeat: {means[f'repeat_{name}']:.4g})" for name in MEASURES)
-    return found | {"summary": f"rollout, mean of {len(rows)} predicted steps after {known} known ones: {said}"}
+    return found | {"summary": f"rollout, mean of {len(rows)} predicted moments after {known} known ones: {said}"}
 
 
 def rollout_csv(found: dict[str, Any]) -> str:
-    """The steps of a `rollout` as a table, and their means last."""
+    """The moments of a `rollout` as a table, and their means last."""
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(found["steps"][0]), lineterminator="\n")
+    writer = csv.DictWriter(stream, list(found["moments"][0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows([*found["steps"], {"step": "mean", "seconds": "", **found["mean"]}])
+    writer.writerows([*found["moments"], {"moment": "mean", "seconds": "", **found["mean"]}])
     return stream.getvalue()
 
 

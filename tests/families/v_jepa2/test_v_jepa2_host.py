@@ -39,7 +39,7 @@ def levels(clip: np.ndarray) -> list[int]:
 
 def test_knobs_default_to_what_the_recipe_says(tmp_path: Path) -> None:
     made = v_jepa2.read_settings(checkpoint(tmp_path), v_jepa2.Knobs(), False)
-    assert (made.frames, made.steps, made.known, made.model.crop_size) == (16, 8, 4, 16)
+    assert (made.frames, made.moments, made.known, made.model.crop_size) == (16, 8, 4, 16)
     larger = _settings(tmp_path, size=24, known=3)
     assert (larger.model.grid, larger.known) == (6, 3)
     assert [one.name for one in v_jepa2.components(made)] == ["encoder", "predictor"]
@@ -52,8 +52,8 @@ def test_knobs_default_to_what_the_recipe_says(tmp_path: Path) -> None:
     [
         ({"size": 18}, "knobs.size: 18 is no multiple of the 4 pixels of a patch; take e.g. 16"),
         ({"frames": 7}, "frames 7 is no multiple of the 2 frames"),
-        ({"known": 4}, "known 4 of 4 steps leaves nothing to predict.* from 1 to 3"),
-        ({"frames": 2}, "known 0 of 1 steps"),
+        ({"known": 4}, "known 4 of 4 moments leaves nothing to predict.* from 1 to 3"),
+        ({"frames": 2}, "known 0 of 1 moments"),
         ({"predictor": False, "known": 2}, "knobs.known: "),
         ({"predictor": False, "blind": True}, "blind is of the predictor's input"),
     ],
@@ -72,7 +72,8 @@ def test_knobs_that_are_none(knobs: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "vjepa2_1"}, "V-JEPA 2.1 .* has other layers"),
+        ({"model_type": "vjepa2_1"}, "V-JEPA 2.1 turns channels otherwise"),
+        ({"use_rope_interleave": True}, "sets use_rope_interleave, so it is of V-JEPA 2.1"),
         ({"model_type": "videomae"}, "model_type is 'videomae'"),
         ({"architectures": ["VJEPA2ForVideoClassification"]}, "a classifier of films; take the model"),
         ({"hidden_act": "silu"}, "hidden_act is 'silu', and only 'gelu'"),
@@ -179,19 +180,19 @@ def test_a_rollout_of_known_values() -> None:
     predicted[0] = [0, 1, 0, 0]  # right
     predicted[1] = [0, 0, 1, 0]  # half as long
     found = rollout(FeatureFilm(features, np.array([0, 0.5, 1]), predicted, features[:1]))
-    assert found is not None and found["known_steps"] == 1
-    first, second = found["steps"]
-    assert (first["step"], first["seconds"], second["seconds"]) == (1, 0.5, 1.0)
+    assert found is not None and found["known_moments"] == 1
+    first, second = found["moments"]
+    assert (first["moment"], first["seconds"], second["seconds"]) == (1, 0.5, 1.0)
     assert (first["l1"], first["cosine"], first["l1_normed"]) == (0, pytest.approx(1), 0)
     assert (first["repeat_l1"], first["repeat_cosine"]) == (0.5, 0)
     assert (second["l1"], second["cosine"]) == (0.25, pytest.approx(1))
     assert second["l1_normed"] < 1e-5 < second["repeat_l1_normed"]
     assert found["mean"]["repeat_l1"] == pytest.approx((0.5 + 0.75) / 2)
     assert found["summary"].startswith(
-        "rollout, mean of 2 predicted steps after 1 known ones: l1 0.125 (a repeat: 0.62"
+        "rollout, mean of 2 predicted moments after 1 known ones: l1 0.125 (a repeat: 0.62"
     )
     rows = list(csv.DictReader(io.StringIO(rollout_csv(found))))
-    assert [row["step"] for row in rows] == ["1", "2", "mean"] and float(rows[1]["l1"]) == 0.25
+    assert [row["moment"] for row in rows] == ["1", "2", "mean"] and float(rows[1]["l1"]) == 0.25
     none = FeatureFilm(features, np.arange(3.0), features[:0], features[:0])
     assert rollout(none) is None
 

@@ -103,19 +103,19 @@ def test_commands(tmp_path: Path, cli: Cli, fast_target: Path) -> None:
     assert code == 0, err
     result = json.loads(out)
     assert result["frames"] == 12 and {row["kind"] for row in result["assets"]} == {"feature_film"}
-    assert result["assets"][0]["steps"] == 4 and result["assets"][0]["predicted_steps"] == 2
+    assert result["assets"][0]["moments"] == 4 and result["assets"][0]["predicted_moments"] == 2
     told = result["facts"]["rollout"]
-    assert len(told["steps"]) == 2 and told["mean"]["l1"] > 0 and json.loads(files[4].read_text()) == told
+    assert len(told["moments"]) == 2 and told["mean"]["l1"] > 0 and json.loads(files[4].read_text()) == told
     with np.load(files[0]) as kept:
         assert kept["features"].shape == (4, 4, 4, 32) and kept["times"][1] == pytest.approx(3 / 6)
         expected = np.abs(kept["predicted"][0].astype(float) - kept["features"][2]).mean()
-    assert told["steps"][0]["l1"] == pytest.approx(expected)
+    assert told["moments"][0]["l1"] == pytest.approx(expected)
     with files[3].open() as stream:
-        assert [row["step"] for row in csv.DictReader(stream)] == ["2", "3", "mean"]
+        assert [row["moment"] for row in csv.DictReader(stream)] == ["2", "3", "mean"]
     with Image.open(files[2]) as image:
         assert image.n_frames == 4
     code, out, err = cli("run", bundle, "--video", clip, "-o", tmp_path / "b.npz", "--isolate")
-    assert code == 0 and "rollout, mean of 2 predicted steps" in " ".join(out.split()), err
+    assert code == 0 and "rollout, mean of 2 predicted moments" in " ".join(out.split()), err
     for source, message in (
         (("--video", film(tmp_path / "one", 1)), "gives 2 frames, and this bundle takes a clip of 8"),
         (("--video", tmp_path), "holds no pictures"),

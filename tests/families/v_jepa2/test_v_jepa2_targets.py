@@ -41,7 +41,7 @@ def test_a_bundle_s_rollout_is_the_eager_one(target: str, package: str, tmp_path
         report = _command("build", path, "--target", name, "-o", tmp_path / name)
         assert report["verdict"] == "passed", report
         made = _command("run", tmp_path / name, "--video", clip, "-o", tmp_path / f"{name}.npz")
-        told.append(made["facts"]["rollout"]["steps"])
+        told.append(made["facts"]["rollout"]["moments"])
     assert len(told[0]) == 2
     for one, other in zip(*told, strict=True):
         assert other == pytest.approx(one, rel=1e-4)

@@ -32,7 +32,7 @@ budgets:
 
 
 def checkpoint(folder: Path, **fields: Any) -> Path:
-    """`folder`, made a checkpoint of a clip of 8 frames of 16 x 16 pixels: 4 steps of 4 x 4 patches."""
+    """`folder`, made a checkpoint of a clip of 8 frames of 16 x 16 pixels: 4 moments of 4 x 4 patches."""
     folder.mkdir(exist_ok=True, parents=True)
     config = json.loads((GOLDEN / "predictor_later" / "config.json").read_text())
     about = {"model_type": "vjepa2", "architectures": ["VJEPA2Model"], "initializer_range": 0.02}

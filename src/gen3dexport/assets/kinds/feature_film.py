@@ -26,10 +26,10 @@ SCALES: tuple[Scale, ...] = feature_map.SCALES
 
 Picture = NDArray[np.uint8]
 
-_SHOWN = 8  # steps in a picture
-_TILE, _FRAME = 96, 256  # pixels of a step in a picture, and in a film
+_SHOWN = 8  # moments in a picture
+_TILE, _FRAME = 96, 256  # pixels of a moment in a picture, and in a film
 _GAP = 4
-_WAIT = 0.1  # seconds of an only step
+_WAIT = 0.1  # seconds of an only moment
 
 
 def arrays(film: FeatureFilm) -> dict[str, NDArray[Any]]:
@@ -53,10 +53,10 @@ def problem(film: FeatureFilm) -> str | None:
 
 
 def counts(film: FeatureFilm) -> dict[str, int]:
-    """Steps, width, height, channels, and how many of the steps were predicted."""
-    steps, height, width, channels = film.features.shape
-    found = {"steps": steps, "width": width, "height": height, "channels": channels}
-    return found | {"predicted_steps": len(film.predicted)}
+    """Steps, width, height, channels, and how many of the moments were predicted."""
+    moments, height, width, channels = film.features.shape
+    found = {"moments": moments, "width": width, "height": height, "channels": channels}
+    return found | {"predicted_moments": len(film.predicted)}
 
 
 def facts(film: FeatureFilm) -> dict[str, Any]:
@@ -66,14 +66,14 @@ def facts(film: FeatureFilm) -> dict[str, Any]:
 
 
 def _pairs(film: FeatureFilm) -> list[tuple[Picture, Picture | None]]:
-    """Each step's colours [H, W, 3], and those of what was predicted of it."""
+    """Each moment's colours [H, W, 3], and those of what was predicted of it."""
     coloured = colours_of(film.features)
     own, made, known = coloured(film.features), coloured(film.predicted), len(film.features) - len(film.predicted)
-    return [(step, made[k - known] if k >= known else None) for k, step in enumerate(own)]
+    return [(moment, made[k - known] if k >= known else None) for k, moment in enumerate(own)]
 
 
 def picture(film: FeatureFilm) -> Picture:
-    """At most eight steps side by side, in the colours of their first three principal components over the whole film;
+    """At most eight moments side by side, in the colours of their first three principal components over the whole film;
     below each what was predicted of it, if anything."""
     count = len(film.features)
     shown = np.unique(np.linspace(0, count - 1, min(count, _SHOWN)).round().astype(int))
@@ -95,14 +95,14 @@ def _joined(pictures: list[Picture], axis: int) -> Picture:
 
 
 def _film(film: FeatureFilm) -> tuple[list[Picture], NDArray[np.float64]]:
-    """A picture of each step, what was predicted to its right, and the seconds of each."""
+    """A picture of each moment, what was predicted to its right, and the seconds of each."""
     frames = []
     for own, made in _pairs(film):
         tile = enlarged(own, _FRAME)
         beside = np.full_like(tile, 255) if made is None else enlarged(made, _FRAME)
         frames.append(_joined([tile, beside], 1) if len(film.predicted) else tile)
-    steps = np.diff(film.times)
-    return frames, np.append(steps, steps[-1] if len(steps) else _WAIT)
+    moments = np.diff(film.times)
+    return frames, np.append(moments, moments[-1] if len(moments) else _WAIT)
 
 
 def _png(film: FeatureFilm, title: str) -> bytes:
@@ -117,7 +117,7 @@ def _scored(film: FeatureFilm) -> dict[str, Any]:
     found = rollout(film)
     if found is None:
         raise UsageError(
-            "a .csv or .json holds how well later steps were predicted, and nothing was; build with a predictor"
+            "a .csv or .json holds how well later moments were predicted, and nothing was; build with a predictor"
         )
     return found
 

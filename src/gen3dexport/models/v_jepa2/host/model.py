@@ -21,6 +21,12 @@ TYPE = "vjepa2"
 _WHAT = "a V-JEPA 2 configuration"
 # Fields with the one value that the equations here have.
 _FIXED: Mapping[str, Any] = {"hidden_act": "gelu", "in_chans": 3}
+# Fields that a V-JEPA 2.1 configuration would set, by the change that is proposed to the transformers library.
+_LATER = ("use_rope_interleave", "use_modality_embeddings", "interpolate_rope", "hierarchical_layers")
+_NO_LATER = (
+    "V-JEPA 2.1 turns channels otherwise and has further layers, and the transformers library does not have it either "
+    "(its issue 45496); take a V-JEPA 2 checkpoint, e.g. facebook/vjepa2-vitl-fpc64-256"
+)
 
 Size = Annotated[int, Field(ge=1, le=2**14)]
 Count = Annotated[int, Field(ge=1, le=256)]
@@ -100,11 +106,9 @@ def parse_model(data: Mapping[str, Any], where: str) -> Model:
     refuse_others(data, "v_jepa2", where)
     kind = data.get("model_type", TYPE)
     if kind != TYPE:
-        raise UsageError(
-            f"{where}: model_type is {kind!r}, and this family has {TYPE!r} alone; V-JEPA 2.1 (model_type vjepa2_1 in "
-            "others' conversions) has other layers, and the transformers library does not have it either; take a "
-            "V-JEPA 2 checkpoint, e.g. facebook/vjepa2-vitl-fpc64-256"
-        )
+        raise UsageError(f"{where}: model_type is {kind!r}, and this family has {TYPE!r} alone; {_NO_LATER}")
+    if later := [name for name in _LATER if data.get(name)]:
+        raise UsageError(f"{where}: sets {later[0]}, so it is of V-JEPA 2.1; {_NO_LATER}")
     heads = [name for name in data.get("architectures") or () if "Classification" in str(name)]
     if heads:
         raise UsageError(

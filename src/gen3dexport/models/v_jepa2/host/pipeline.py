@@ -24,7 +24,7 @@ from gen3dexport.models.v_jepa2.host.settings import (
     Settings,
 )
 
-_KNOWN = "known"  # features of the known steps, where they are encoded alone
+_KNOWN = "known"  # features of the known moments, where they are encoded alone
 
 
 def components(settings: Settings) -> tuple[Declaration, ...]:
@@ -49,7 +49,7 @@ def _declared(name: str, given: str, made: str, advance: Any, settings: Settings
 
 
 def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
-    """The clip [1, T, 3, S, S] as the encoder takes it, and the seconds at which its steps begin.
+    """The clip [1, T, 3, S, S] as the encoder takes it, and the seconds at which its moments begin.
 
     Raises:
         UsageError: see `clip.clip_of`.
@@ -65,7 +65,7 @@ def _encode(into: str, frames: int | None, state: State, program: Call, xp: Any)
 
 
 def _predict(settings: Settings, state: State, program: Call, xp: Any) -> State:
-    """One call of the predictor, for all later steps."""
+    """One call of the predictor, for all later moments."""
     known = on_host(state[_KNOWN if settings.blind else FEATURES])[:, : settings.known * settings.model.places]
     return state | {PREDICTED: program({FEATURES: xp.asarray(np.ascontiguousarray(known))})[PREDICTED]}
 
@@ -74,13 +74,13 @@ def make_assets(state: State, settings: Settings) -> dict[str, Any]:
     """The features of a finished state over time, with what was predicted of the later ones."""
     grid, width = settings.model.grid, settings.model.hidden_size
 
-    def steps(values: Any) -> Any:
+    def moments(values: Any) -> Any:
         return on_host(values)[0].astype(np.float32).reshape(-1, grid, grid, width)
 
-    features = steps(state[FEATURES])
+    features = moments(state[FEATURES])
     predicted = repeated = features[:0]
     if settings.predictor:
-        known = steps(state[_KNOWN]) if settings.blind else features
-        predicted, repeated = steps(state[PREDICTED]), known[settings.known - 1 : settings.known]
+        known = moments(state[_KNOWN]) if settings.blind else features
+        predicted, repeated = moments(state[PREDICTED]), known[settings.known - 1 : settings.known]
     times = on_host(state["times"]).astype(np.float64)
     return {"feature_film": FeatureFilm(features, times, predicted, repeated)}

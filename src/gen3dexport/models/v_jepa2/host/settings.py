@@ -36,7 +36,7 @@ class Knobs(Record):
         frames: of a clip, a multiple of a patch's frames.
         size: edge of a frame for the network in pixels, a multiple of the patch.
         predictor: whether later features are predicted from those of the first frames.
-        known: steps (patches of so many frames) that the prediction starts from; half of a clip's if nothing is said.
+        known: moments (patches of so many frames) that the prediction starts from; half of a clip's if nothing is said.
         blind: whether what is known is encoded alone, by a program of its own, so that it knows nothing of what comes.
         stride: a clip has every so many frames of a film from its first on; 0 spreads it over the whole film.
         rate: frames a second of a film that does not say it.
@@ -77,24 +77,24 @@ class Settings(Record):
             raise ValueError(
                 f"frames {self.frames} is no multiple of the {self.model.tubelet_size} frames of a patch (tubelet_size)"
             )
-        if self.predictor and not 0 < self.known < self.steps:
+        if self.predictor and not 0 < self.known < self.moments:
             raise ValueError(
-                f"known {self.known} of {self.steps} steps leaves nothing to predict, or to predict it from; a clip of "
-                f"{self.frames} frames has {self.steps} steps: set known from 1 to {self.steps - 1}, more frames, or "
-                "predictor=false"
+                f"known {self.known} of {self.moments} moments leaves nothing to predict, or to predict it from; a "
+                f"clip of {self.frames} frames has {self.moments} moments: set known from 1 to {self.moments - 1}, "
+                "more frames, or predictor=false"
             )
         if self.blind and not self.predictor:
             raise ValueError("blind is of the predictor's input, and predictor is false; leave one of them out")
         return self
 
     @property
-    def steps(self) -> int:
+    def moments(self) -> int:
         """Of a clip in time: patches of `tubelet_size` frames."""
         return self.frames // self.model.tubelet_size
 
-    def steps_of(self, name: str) -> int:
+    def moments_of(self, name: str) -> int:
         """Steps that an encoder takes."""
-        return self.known if name == CONTEXT else self.steps
+        return self.known if name == CONTEXT else self.moments
 
     @property
     def asset_kinds(self) -> tuple[str, ...]:

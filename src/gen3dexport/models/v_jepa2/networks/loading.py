@@ -62,11 +62,11 @@ def load_component(name: str, settings: Settings, stem: Path, weights: Weights, 
 def _component(name: str, settings: Settings, released: Released) -> Component:
     network: nn.Module
     if name == PREDICTOR:
-        places = torch.arange(settings.steps * settings.model.places)[None]
+        places = torch.arange(settings.moments * settings.model.places)[None]
         split = settings.known * settings.model.places
         network = Predictor(released.predictor, settings.model, places[:, :split], places[:, split:])
     else:
-        network = Encoder(released.encoder, settings.model, settings.steps_of(name) * settings.model.places)
+        network = Encoder(released.encoder, settings.model, settings.moments_of(name) * settings.model.places)
     outputs = (PREDICTED if name == PREDICTOR else FEATURES,)
     return Component(name, network.eval().requires_grad_(False), {}, outputs, stack=network.stack)
 
@@ -76,5 +76,5 @@ def example_inputs(name: str, settings: Settings) -> dict[str, Tensor]:
     model = settings.model
     if name == PREDICTOR:
         return {FEATURES: torch.zeros(1, settings.known * model.places, model.hidden_size)}
-    frames = settings.steps_of(name) * model.tubelet_size
+    frames = settings.moments_of(name) * model.tubelet_size
     return {FILM: torch.zeros(1, frames, 3, model.crop_size, model.crop_size)}
