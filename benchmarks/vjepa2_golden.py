@@ -5,6 +5,7 @@
 Every parameter is random, also those that the library makes zero or one. The library computes in float32 on one thread.
 A set has the film, where it is of the predictor also the patches that are known and asked for (`in.context_mask`,
 `in.target_mask`), and what VJEPA2Model gives: `last_hidden_state`, and `predicted` and `target` of its predictor.
+The set `frames` is of its VJEPA2VideoProcessor, which needs torchvision: frames in bytes, and what becomes of them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -91,23 +93,40 @@ def make(name: str, made: Made, folder: Path) -> None:
     if made.masks:
         given["out.predicted"] = found.predictor_output.last_hidden_state
         given["out.target"] = found.predictor_output.target_hidden_state
-    folder.mkdir(parents=True, exist_ok=True)
+    upstream = f"transformers {transformers.__version__} VJEPA2Model (Apache-2.0), torch {torch.__version__}"
+    about = {"component": "predictor" if made.masks else "encoder", "seed": made.seed, "upstream": upstream}
+    write(folder, fields, given, about)
     stored = {key: value for key, value in state.items() if made.masks or not key.startswith("predictor.")}
     save_file({key: value.contiguous() for key, value in stored.items()}, folder / "weights.safetensors")
+
+
+def make_frames(folder: Path, seed: int = 6, crop: int = 16, shape: tuple[int, int] = (45, 61)) -> None:
+    """Write the set of what becomes of frames."""
+    draw = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(2, 3, 6, 8, generator=draw)
+    smooth = torch.nn.functional.interpolate(coarse, shape, mode="bicubic").clamp(0, 1)
+    frames = (255 * smooth).round().to(torch.uint8)
+    processor = transformers.VJEPA2VideoProcessor(
+        size={"shortest_edge": int(crop * 256 / 224)}, crop_size={"height": crop, "width": crop}
+    )
+    made = processor(frames, return_tensors="pt")["pixel_values_videos"]
+    given = {"in.frames": frames.permute(0, 2, 3, 1).contiguous(), "out.pixel_values_videos": made[0].contiguous()}
+    upstream = f"transformers {transformers.__version__} VJEPA2VideoProcessor (Apache-2.0), torch {torch.__version__}"
+    write(folder, {"crop_size": crop}, given, {"component": "frames", "seed": seed, "upstream": upstream})
+
+
+def write(folder: Path, config: dict[str, Any], given: dict[str, Tensor], about: dict[str, Any]) -> None:
+    """Write a set's files but for its weights."""
+    folder.mkdir(parents=True, exist_ok=True)
     save_file({key: value.contiguous() for key, value in given.items()}, folder / "io.safetensors")
-    (folder / "config.json").write_text(json.dumps(fields, indent=2) + "\n")
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     scale = {
         key: {"shape": list(value.shape), "std": float(value.float().std()), "absmax": float(value.abs().max())}
         for key, value in given.items()
     }
-    about = {
-        "component": "predictor" if made.masks else "encoder",
-        "seed": made.seed,
-        "upstream": f"transformers {transformers.__version__} VJEPA2Model (Apache-2.0), torch {torch.__version__}",
-        "notes": "all parameters random; one thread, float32, eval mode; made by benchmarks/vjepa2_golden.py",
-        "tensors": scale,
-    }
-    (folder / "meta.json").write_text(json.dumps(about, indent=1) + "\n")
+    notes = "all parameters random; one thread, float32, eval mode; made by benchmarks/vjepa2_golden.py"
+    text = json.dumps({**about, "notes": notes, "tensors": scale}, indent=1)
+    (folder / "meta.json").write_text(text + "\n")
 
 
 def main() -> int:
@@ -119,6 +138,7 @@ def main() -> int:
     for name, made in SETS.items():
         make(name, made, folder / name)
         print(name, sum(path.stat().st_size for path in (folder / name).iterdir()))
+    make_frames(folder / "frames")
     return 0
 
 

@@ -133,7 +133,7 @@ def cut(source: Any, size: int) -> Pixels:
     shorter = int(size * _WIDER)
     scale = shorter / min(image.size)
     width, height = (shorter if edge == min(image.size) else int(scale * edge) for edge in image.size)
-    left, top = (round((edge - size) / 2) for edge in (width, height))
+    left, top = ((edge - size) // 2 for edge in (width, height))
     resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(resized.crop((left, top, left + size, top + size)))
 

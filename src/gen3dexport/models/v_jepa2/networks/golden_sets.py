@@ -1,4 +1,4 @@
-"""V-JEPA 2's golden sets, read: the networks with a film, and the patches that are known and asked for."""
+"""V-JEPA 2's golden sets, read: the networks with a film, and the patches that are known and asked for; or frames."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from gen3dexport.models.v_jepa2.networks.loading import read_released
 from gen3dexport.models.v_jepa2.networks.network import Encoder, Predictor, gathered
 from gen3dexport.networks.checkpoints import read_weights
 
+FRAMES, PIXELS = "frames", "pixel_values_videos"
+"""Names of the tensors of a set of the host's work: frames uint8 [T, H, W, 3], and [T, 3, S, S] that they become."""
 INPUT, KNOWN, ASKED = "pixel_values_videos", "context_mask", "target_mask"
 """Names of a set's tensors: the film, and patches [B, K] and [B, M], all of them where a set does not say it."""
 FEATURES, PREDICTED, TARGET, MASKED = "last_hidden_state", "predicted", "target", "masked_hidden_state"
@@ -53,8 +55,10 @@ def read_golden(folder: Path) -> Golden:
             film's.
     """
     config, meta, tensors = read_files(folder)
+    if f"in.{FRAMES}" in tensors:
+        return Golden(None, tensors, config, str(meta["component"]))
     if f"in.{INPUT}" not in tensors:
-        raise UsageError(f"{folder}: io.safetensors has no film (in.{INPUT})")
+        raise UsageError(f"{folder}: io.safetensors has no film (in.{INPUT}) and no frames (in.{FRAMES})")
     model, path = parse_model(config, str(folder / "config.json")), folder / "weights.safetensors"
     wanted = any(stored_as(tensors, name) for name in (PREDICTED, TARGET, MASKED))
     released = read_released(model, read_weights(path), str(path), wanted)
