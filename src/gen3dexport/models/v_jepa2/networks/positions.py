@@ -25,8 +25,8 @@ def pairs_apart(width: int) -> Tensor:
 
     A product of queries and keys is the same in any order that both have.
     """
-    count = turned(width)
-    return torch.cat([torch.arange(0, count, 2), torch.arange(1, count, 2), torch.arange(count, width)])
+    every, count = torch.arange(width), turned(width)
+    return torch.cat([every[:count:2], every[1:count:2], every[count:]])
 
 
 def places(ids: Tensor, grid: int) -> Tensor:
