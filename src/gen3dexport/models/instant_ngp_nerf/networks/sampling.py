@@ -80,5 +80,5 @@ def collected(
     reached = (weights.cumsum(-1) < 0.5).to(torch.int32).sum(-1, keepdim=True).clamp(max=weights.shape[1] - 1)
     depth = middles.gather(1, reached.long())
     expected = (weights * middles).sum(-1, keepdim=True) / (accumulation + 1e-10)
-    expected = torch.minimum(torch.maximum(expected, middles.amin()), middles.amax())
+    expected = torch.minimum(torch.maximum(expected, middles.amin((0, 1))), middles.amax((0, 1)))
     return color.clamp(0, 1), depth, accumulation, expected
