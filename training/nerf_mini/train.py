@@ -15,16 +15,17 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from gen3dexport.models.instant_ngp_nerf.host.model import read_model
 from gen3dexport.models.instant_ngp_nerf.networks.field import Nerf
 from gen3dexport.models.instant_ngp_nerf.networks.renderer import along
 from gen3dexport.models.instant_ngp_nerf.networks.sampling import PADDING, collected, distances, weights_of
+from training.nerf_mini.fast_encoding import fast
 from training.nerf_mini.views import RUNS, pictures, trained
 
 RELEASE = Path(__file__).parents[2] / "weights" / "nerf-mini"
-STEPS, BATCH = 3000, 1024
+STEPS, BATCH = 2400, 1024
 _RATE, _LAST = 1e-2, 0.03  # Adam's, and the share of it that is left at the end
 _EPSILON = 1e-7
 
@@ -45,8 +46,8 @@ def beyond(fine: Tensor, weights: Tensor, coarse: Tensor, proposed: Tensor) -> T
     """How much weight a proposal network has too little: the loss of Barron et al. 2022, "Mip-NeRF 360".
 
     Args:
-        fine, weights: edges [R, n + 1] and weights [R, n] of the field, without gradients; coarse, proposed: likewise of
-            the proposal network.
+        fine, weights: edges [R, n + 1] and weights [R, n] of the field, without gradients.
+        coarse, proposed: likewise of the proposal network.
     """
     below = torch.cat([torch.zeros_like(proposed[:, :1]), proposed.cumsum(-1)], -1)
     first = (torch.searchsorted(coarse, fine[:, :-1].contiguous(), right=True) - 1).clamp(0, proposed.shape[1] - 1)
@@ -61,6 +62,24 @@ def spread(edges: Tensor, weights: Tensor) -> Tensor:
     apart = (middles[:, :, None] - middles[:, None]).abs()
     pairs = (weights[:, :, None] * weights[:, None] * apart).sum((1, 2))
     return (pairs + (weights**2 * widths).sum(-1) / 3).mean()
+
+
+def quick(nerf: Nerf) -> Nerf:
+    """The networks with grids that train fast (see `fast_encoding`)."""
+    nerf.field.mlp_base.model[0] = fast(nerf.field.mlp_base.model[0])
+    for network in nerf.proposal_networks:
+        network.mlp_base[0] = fast(network.mlp_base[0])  # type: ignore[index,operator]
+    return nerf
+
+
+def released(nerf: Nerf) -> dict[str, Tensor]:
+    """The tensors by their released names."""
+    found = {}
+    for name, value in nerf.state_dict().items():
+        for grid in ("mlp_base.0.", "mlp_base.model.0."):
+            name = name.replace(f"{grid}encoding.", grid)
+        found[name] = value.detach().clone()
+    return found
 
 
 def losses(nerf: Nerf, origins: Tensor, directions: Tensor, colors: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,7 +109,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     given = parser.parse_args()
     begun = time.monotonic()
-    RUNS.mkdir(exist_ok=True)
+    RUNS.mkdir(parents=True, exist_ok=True)
     kept, data = RUNS / "state.pt", RUNS / "pictures.npz"
     if not data.exists():
         np.savez(data, **dict(zip(("origins", "directions", "colors"), pictures(trained()), strict=True)))
@@ -98,7 +117,7 @@ def main() -> None:
     with np.load(data) as file:
         rays = [torch.from_numpy(file[name].reshape(-1, 3)) for name in ("origins", "directions", "colors")]
     torch.manual_seed(0)
-    nerf = Nerf(read_model(RELEASE)).train()
+    nerf = quick(Nerf(read_model(RELEASE)).train())
     optimiser = torch.optim.Adam(nerf.parameters(), lr=_RATE, betas=(0.9, 0.99), eps=1e-15)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda k: min(1, (k + 1) / 50) * _LAST ** min(1, k / given.steps)
@@ -128,7 +147,7 @@ def main() -> None:
     own: dict[str, Any] = {"nerf": nerf.state_dict(), "optimiser": optimiser.state_dict()}
     own |= {"schedule": schedule.state_dict(), "random": torch.get_rng_state(), "step": step, "spent": spent}
     torch.save(own, kept)
-    save_file({name: value.detach().clone() for name, value in nerf.state_dict().items()}, RELEASE / "model.safetensors")
+    save_file(released(nerf), RELEASE / "model.safetensors")
     (RELEASE / "model.safetensors").chmod(0o644)
     print(f"{'done' if step >= given.steps else 'goes on'} after {step} steps, {spent:.0f} s in all", flush=True)
 

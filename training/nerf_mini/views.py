@@ -14,7 +14,7 @@ EDGE, FIELD, RADIUS = 128, 45.0, 2.5
 """Pixels of a picture's edge, degrees that it spans, and the cameras' distance from the middle."""
 TRAINED, HELD_OUT = 100, 12
 """Numbers of pictures."""
-RUNS = Path(__file__).parent / "runs"
+RUNS = Path(__file__).parents[1] / "runs" / "nerf_mini"
 """What training keeps meanwhile; not part of the repository."""
 
 Floats = NDArray[np.float32]

@@ -74,9 +74,11 @@ def _given(inputs: Mapping[str, Any], orbit: Orbit, rows: int) -> Path:
     """The cameras of arrays by name."""
     for name in inputs:
         if name not in _NAMES:
-            raise UsageError(f"inputs: {name!r} is no input{did_you_mean(name, _NAMES)}; a camera path has {_WANTED}")
+            raise UsageError(f"inputs: {name!r} is no input{did_you_mean(name, _NAMES)}")
     if "poses" not in inputs or "fov" not in inputs:
-        raise UsageError(f"inputs: {'poses' if 'poses' not in inputs else 'fov'} is missing; a camera path has {_WANTED}")
+        raise UsageError(
+            f"inputs: {'poses' if 'poses' not in inputs else 'fov'} is missing; a camera path has {_WANTED}"
+        )
     poses = _numbers("poses", inputs["poses"])
     if poses.ndim != 3 or poses.shape[1:] != (4, 4) or not len(poses):
         raise UsageError(f"inputs: poses have shape {list(poses.shape)}; need [N, 4, 4], one camera at least")

@@ -1,7 +1,7 @@
 """Marching along rays through a field that is asked at points, as many a call as its program takes. No torch.
 
-Source: Mueller et al. 2022, "Instant Neural Graphics Primitives" (empty cells are passed over, a ray ends where no light
-is left); Max 1995, "Optical models for direct volume rendering".
+Source: Mueller et al. 2022, "Instant Neural Graphics Primitives" (empty cells are passed over, a ray ends where no
+light is left); Max 1995, "Optical models for direct volume rendering".
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def march(
         occupied: cells [G, G, G] that are not passed over; None for all.
     """
     parts = [
-        _together(ask, origins[start : start + _TOGETHER], directions[start : start + _TOGETHER], t, background, occupied)
+        _together(
+            ask, origins[start : start + _TOGETHER], directions[start : start + _TOGETHER], t, background, occupied
+        )
         for start in range(0, len(origins), _TOGETHER)
     ]
     colors, depth, accumulation = (

@@ -1,7 +1,7 @@
 """An occupancy grid over all of space, contracted into a cube: which cells are worth a question. No torch.
 
-Source: Mueller et al. 2022, "Instant Neural Graphics Primitives"; the contraction of Barron et al. 2022, "Mip-NeRF 360",
-in the L-infinity norm.
+Source: Mueller et al. 2022, "Instant Neural Graphics Primitives"; the contraction of Barron et al. 2022, "Mip-NeRF
+360", in the L-infinity norm.
 """
 
 from __future__ import annotations

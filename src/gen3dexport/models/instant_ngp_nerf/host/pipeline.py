@@ -35,9 +35,7 @@ Floats = NDArray[np.float32]
 def components(settings: Settings) -> tuple[Declaration, ...]:
     """The field at points, which the host marches through or fills an occupancy grid with; or whole rays."""
 
-    def load(
-        name: str, folder: Path, weights: Weights = "stored", reading: Reading = AS_STORED
-    ) -> Any:
+    def load(name: str, folder: Path, weights: Weights = "stored", reading: Reading = AS_STORED) -> Any:
         from gen3dexport.models.instant_ngp_nerf.networks.loading import load_component
 
         return load_component(name, settings, folder, weights, reading)
@@ -86,7 +84,7 @@ def _ask(settings: Settings, program: Call, xp: Any, points: Floats, directions:
     return density, colors
 
 
-def _occupied(settings: Settings, program: Call, xp: Any) -> NDArray[np.bool_]:
+def occupied(settings: Settings, program: Call, xp: Any) -> NDArray[np.bool_]:
     """The occupancy grid of the field."""
 
     def density(points: Floats) -> Floats:
@@ -95,16 +93,22 @@ def _occupied(settings: Settings, program: Call, xp: Any) -> NDArray[np.bool_]:
     return occupancy.filled(density, settings.grid, settings.least_density)
 
 
+def _cells(settings: Settings, state: State, program: Call, xp: Any) -> NDArray[np.bool_]:
+    """The occupancy grid that a state has, or a new one."""
+    found = state.get(OCCUPIED)
+    return occupied(settings, program, xp) if found is None else np.asarray(found, np.bool_)
+
+
 def _march(settings: Settings, state: State, program: Call, xp: Any) -> State:
     """Pictures, by marching."""
     assert settings.march is not None
     model = settings.model
-    occupied = _occupied(settings, program, xp) if settings.march.occupancy else None
+    cells = _cells(settings, state, program, xp) if settings.march.occupancy else None
     t = edges(settings.march.samples, model.near_plane, model.far_plane)
     ask = partial(_ask, settings, program, xp)
     every, asked = [], 0
     for pose, field in zip(state["poses"], state["fields"], strict=True):
-        seen = march(ask, *rays(pose, field, _size(state)), t, model.background_color, occupied)
+        seen = march(ask, *rays(pose, field, _size(state)), t, model.background_color, cells)
         every.append(seen)
         asked += seen.asked
     return state | _pictures(every, state) | {"asked": np.asarray(asked)}
@@ -112,7 +116,7 @@ def _march(settings: Settings, state: State, program: Call, xp: Any) -> State:
 
 def _fill(settings: Settings, state: State, program: Call, xp: Any) -> State:
     """The occupancy grid, as the network of whole rays takes it."""
-    return state | {OCCUPIED: _occupied(settings, program, xp).astype(np.float32)}
+    return state | {OCCUPIED: occupied(settings, program, xp).astype(np.float32)}
 
 
 def _render(settings: Settings, state: State, program: Call, xp: Any) -> State:
@@ -150,8 +154,6 @@ def _pictures(every: list[Seen], state: State) -> State:
 
 def make_assets(state: State, settings: Settings) -> dict[str, Any]:
     """The first picture, and all of them over time."""
-    every = zip(
-        *(state[name] for name in ("pictures", "depths", "accumulations", "poses", "fields")), strict=True
-    )
+    every = zip(*(state[name] for name in ("pictures", "depths", "accumulations", "poses", "fields")), strict=True)
     views = tuple(View(color, depth, seen, pose, float(field)) for color, depth, seen, pose, field in every)
     return {"view": views[0], "sequence": AssetSequence(views, state["times"])}

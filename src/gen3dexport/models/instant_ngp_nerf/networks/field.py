@@ -5,6 +5,7 @@ Source: Tancik et al. 2023, "Nerfstudio" (nerfacto); Barron et al. 2022, "Mip-Ne
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -23,7 +24,7 @@ class Layers(nn.Module):
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
@@ -57,9 +58,7 @@ def contracted(positions: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _encoding(grid: Grid) -> HashEncoding:
-    return HashEncoding(
-        grid.num_levels, grid.base_res, grid.max_res, grid.log2_hashmap_size, grid.features_per_level
-    )
+    return HashEncoding(grid.num_levels, grid.base_res, grid.max_res, grid.log2_hashmap_size, grid.features_per_level)
 
 
 class Described(nn.Module):

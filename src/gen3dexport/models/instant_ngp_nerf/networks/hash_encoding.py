@@ -7,6 +7,7 @@ level is hashed, also those that would fit the table densely.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -42,19 +43,27 @@ class HashEncoding(nn.Module):
 
     def forward(self, places: Tensor) -> Tensor:
         """Trilinear blends of the eight corners' rows."""
+        found: Tensor | None = None
+        for index, weight in self._corners(places):
+            part = weight[..., None] * nn.functional.embedding(index, self.hash_table)
+            found = part if found is None else found + part
+        assert found is not None
+        return found.flatten(-2)
+
+    def corners(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows [..., L, 8] of the corners around places, and their weights [..., L, 8]."""
+        every = [*self._corners(places)]
+        return torch.stack([row for row, _ in every], -1), torch.stack([weight for _, weight in every], -1)
+
+    def _corners(self, places: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         scaled = places[..., None, :] * self.get_buffer("scalings")[:, None]  # [..., L, 3]
         low = scaled.floor()
         share = scaled - low
         parts = [self._parts(scaled, low, axis) for axis in range(3)]
         weights = [(1 - share[..., axis], share[..., axis]) for axis in range(3)]
-        found: Tensor | None = None
         for i, j, k in _CORNERS:
-            index = (parts[0][i] ^ parts[1][j] ^ parts[2][k]) + self.get_buffer("first_rows")
-            weight = weights[0][i] * weights[1][j] * weights[2][k]
-            part = weight[..., None] * nn.functional.embedding(index, self.hash_table)
-            found = part if found is None else found + part
-        assert found is not None
-        return found.flatten(-2)
+            row = (parts[0][i] ^ parts[1][j] ^ parts[2][k]) + self.get_buffer("first_rows")
+            yield row, weights[0][i] * weights[1][j] * weights[2][k]
 
     def floor_rows(self, places: Tensor) -> Tensor:
         """Rows [..., L] of the lower corners."""

@@ -61,9 +61,7 @@ def resampled(weights: Tensor, edges: Tensor, count: int) -> Tensor:
     return start + share * (edges.gather(1, last) - start)
 
 
-def collected(
-    weights: Tensor, colors: Tensor, edges: Tensor, background: str
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def collected(weights: Tensor, colors: Tensor, edges: Tensor, background: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Colour [R, 3] in [0, 1], median depth [R, 1], accumulation [R, 1] and expected depth [R, 1] of rays.
 
     Args:
