@@ -1,7 +1,7 @@
 """nerf-mini's held-out pictures, traced and as bundles make them: `python benchmarks/nerf_picture.py BUNDLE...`.
 
-Columns are cameras; rows are the traced pictures, those of each bundle, and the last bundle's depths. Writes `docs/nerf.png`
-and prints every bundle's PSNR and seconds a picture.
+Columns are cameras; rows are the traced pictures, those of each bundle, and the last bundle's depths. Writes
+`docs/nerf.png` and prints every bundle's PSNR and seconds a picture.
 """
 
 from __future__ import annotations

@@ -85,5 +85,7 @@ def _above(data: Mapping[str, Any], name: str, where: str) -> float:
 def _times(data: Mapping[str, Any], count: int, where: str) -> NDArray[np.float64] | None:
     """Seconds of cameras that are evenly apart: over the path's length, or at its rate."""
     if "seconds" in data:
-        return np.arange(count) * (_above(data, "seconds", where) / count)
-    return np.arange(count) / _above(data, "fps", where) if "fps" in data else None
+        return np.arange(count, dtype=np.float64) * (_above(data, "seconds", where) / count)
+    if "fps" in data:
+        return np.arange(count, dtype=np.float64) * (1 / _above(data, "fps", where))
+    return None

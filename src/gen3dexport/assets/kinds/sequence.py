@@ -143,8 +143,8 @@ def _zip(sequence: AssetSequence, title: str) -> bytes:
     Raises:
         UsageError: for items of a kind that has none of these.
     """
-    formats, known = kinds.of(sequence.items[0]).FILES, (".ply", ".npz")
-    known = (".png",) if isinstance(sequence.items[0], View) else known
+    formats = kinds.of(sequence.items[0]).FILES
+    known = (".png",) if isinstance(sequence.items[0], View) else (".ply", ".npz")
     ending = next((ending for ending in known if ending in formats), None)
     if ending is None:
         raise UsageError(f"a .zip holds a .ply or an .npz of every moment, and {sequence.items[0].kind} has neither")

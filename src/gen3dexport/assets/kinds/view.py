@@ -30,8 +30,8 @@ def arrays(view: View) -> dict[str, NDArray[Any]]:
 
 def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> View:
     """The view of its arrays."""
-    rest = (arrays[name] for name in ("colors", "depth", "accumulation", "pose"))
-    return View(*rest, field_of_view=arrays["field_of_view"].item())
+    colors, depth, accumulation, pose = (arrays[name] for name in ("colors", "depth", "accumulation", "pose"))
+    return View(colors, depth, accumulation, pose, arrays["field_of_view"].item())
 
 
 def _png(view: View, title: str) -> bytes:

@@ -72,13 +72,14 @@ def march(
 def _together(
     ask: Ask, origins: Floats, directions: Floats, t: Floats, background: str, occupied: NDArray[np.bool_] | None
 ) -> Seen:
-    count, samples, middles = len(origins), len(t) - 1, (t[1:] + t[:-1]) / 2
+    count, samples = len(origins), len(t) - 1
+    middles: Floats = ((t[1:] + t[:-1]) / 2).astype(np.float32)
     colors, light = np.zeros((count, 3), np.float32), np.ones(count, np.float32)
     depth, asked = np.full(count, middles[-1], np.float32), 0
     half = np.zeros(count, bool)  # whether a ray has lost half of its light
     for steps in np.array_split(np.arange(samples), min(_PARTS, samples)):
         alive = np.flatnonzero(light > _DARK)
-        points = origins[alive, None] + directions[alive, None] * middles[steps][:, None]
+        points: Floats = origins[alive, None] + directions[alive, None] * middles[steps][:, None]
         wanted = np.ones(points.shape[:2], bool) if occupied is None else looked_up(occupied, points)
         rows, columns = np.nonzero(wanted)
         asked += len(rows)

@@ -87,8 +87,10 @@ def _ask(settings: Settings, program: Call, xp: Any, points: Floats, directions:
 def occupied(settings: Settings, program: Call, xp: Any) -> NDArray[np.bool_]:
     """The occupancy grid of the field."""
 
+    up = np.array([0, 0, 1], np.float32)
+
     def density(points: Floats) -> Floats:
-        return _ask(settings, program, xp, points, np.broadcast_to(np.float32([0, 0, 1]), points.shape))[0]
+        return _ask(settings, program, xp, points, np.broadcast_to(up, points.shape))[0]
 
     return occupancy.filled(density, settings.grid, settings.least_density)
 

@@ -71,6 +71,14 @@ class Described(nn.Module):
             self.register_buffer(name, torch.tensor(getattr(grid, name)))
 
 
+class Appearances(nn.Module):
+    """Numbers of every trained picture's appearance, under the name that the field has them."""
+
+    def __init__(self, count: int, width: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(count, width)
+
+
 class Field(Described):
     """Density and colour of places; see `forward`."""
 
@@ -80,8 +88,7 @@ class Field(Described):
         self.factor, self.averaged = model.average_init_density, model.use_average_appearance_embedding
         self.appearance = config.appearance_embedding_dim
         if self.appearance:
-            self.embedding_appearance = nn.Module()
-            self.embedding_appearance.embedding = nn.Embedding(model.num_images, self.appearance)
+            self.embedding_appearance = Appearances(model.num_images, self.appearance)
         encoding, geometry = _encoding(config), config.geo_feat_dim
         hidden = [config.hidden_dim] * (config.num_layers - 1)
         self.mlp_base = Encoded(encoding, Layers([encoding.width, *hidden, 1 + geometry]))
@@ -96,7 +103,7 @@ class Field(Described):
 
     def appearances(self) -> Tensor:
         """The appearance [A] that pictures are made in: the mean of those trained, or zeros."""
-        table: Tensor = self.embedding_appearance.embedding.weight  # type: ignore[union-attr]
+        table = self.embedding_appearance.embedding.weight
         return table.mean(0) if self.averaged else torch.zeros_like(table[0])
 
     def forward(self, positions: Tensor, directions: Tensor, appearance: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -97,7 +97,7 @@ def _nerfacto(kind: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor
     inputs = {name: tensors[f"in.{name}"] for name in (ORIGINS, DIRECTIONS)}
     names = {*PICTURE}
     with torch.no_grad():
-        renderer.steps(*inputs.values(), lambda name, value: names.add(name))
+        renderer.steps(inputs[ORIGINS], inputs[DIRECTIONS], lambda name, value: names.add(name))
     stored = (name.partition(".")[2] for name in tensors if name.startswith(("out.", "mid.")))
     wanted = tuple(dict.fromkeys(name for name in stored if name in names)) or PICTURE
     return Component(kind, Steps(renderer, wanted).eval(), inputs, wanted)
