@@ -30,10 +30,10 @@ from training.nerf_mini.views import FIELD, held_out, pictures
 
 RESULT = Path(__file__).parent / "results" / "nerf.json"
 WEIGHTS = Path(__file__).parents[1] / "weights" / "nerf-mini"
-_MARCH = {"render": "march", "chunk": 65536}
+_MARCH = {"render": "march", "chunk": 8192}
 WAYS: dict[str, dict[str, Any]] = {
     "rays": {"rays": 4096},
-    "masked": {"rays": 4096, "occupancy": True, "chunk": 65536},
+    "masked": {"rays": 4096, "occupancy": True, "chunk": 8192},
     "march": _MARCH,
     "march, occupancy": {**_MARCH, "occupancy": True},
 }

@@ -18,7 +18,7 @@ from gen3dexport.models.instant_ngp_nerf.host.model import read_model
 from gen3dexport.models.instant_ngp_nerf.networks.loading import read_released
 from gen3dexport.models.instant_ngp_nerf.networks.renderer import Renderer
 from gen3dexport.networks.checkpoints import read_weights
-from training.nerf_mini.train import RELEASE
+from training.nerf_mini.train import RELEASE, seen
 from training.nerf_mini.views import EDGE, held_out, pictures, trained
 
 _RAYS, _SHOWN = 4096, 4
@@ -51,11 +51,11 @@ def scores() -> tuple[dict[str, Any], NDArray[np.uint8]]:
     poses = held_out()
     origins, directions, wanted = pictures(poses)
     own = rendered(origins.reshape(-1, 3), directions.reshape(-1, 3)).reshape(wanted.shape)
-    seen = pictures(trained())[2]
-    mean = seen.mean((0, 1))
+    colors = seen()[2]
+    mean = colors.mean((0, 1))
     made = {
         "nerf-mini": own,
-        "nearest trained picture": seen[nearest(poses)],
+        "nearest trained picture": colors[nearest(poses)],
         "mean colour": np.broadcast_to(mean, wanted.shape),
         "white": np.ones_like(wanted),
     }

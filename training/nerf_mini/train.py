@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -25,7 +26,7 @@ from training.nerf_mini.fast_encoding import fast
 from training.nerf_mini.views import RUNS, pictures, trained
 
 RELEASE = Path(__file__).parents[2] / "weights" / "nerf-mini"
-STEPS, BATCH = 2400, 1024
+STEPS, BATCH = 2000, 1024
 _RATE, _LAST = 1e-2, 0.03  # Adam's, and the share of it that is left at the end
 _EPSILON = 1e-7
 
@@ -62,6 +63,16 @@ def spread(edges: Tensor, weights: Tensor) -> Tensor:
     apart = (middles[:, :, None] - middles[:, None]).abs()
     pairs = (weights[:, :, None] * weights[:, None] * apart).sum((1, 2))
     return (pairs + (weights**2 * widths).sum(-1) / 3).mean()
+
+
+def seen() -> list[NDArray[np.float32]]:
+    """Origins, directions and colours [N, P, 3] of the pictures that are trained on, which are kept meanwhile."""
+    data, names = RUNS / "pictures.npz", ("origins", "directions", "colors")
+    if not data.exists():
+        RUNS.mkdir(parents=True, exist_ok=True)
+        np.savez(data, **dict(zip(names, pictures(trained()), strict=True)))
+    with np.load(data) as file:
+        return [file[name] for name in names]
 
 
 def quick(nerf: Nerf) -> Nerf:
@@ -110,12 +121,7 @@ def main() -> None:
     given = parser.parse_args()
     begun = time.monotonic()
     RUNS.mkdir(parents=True, exist_ok=True)
-    kept, data = RUNS / "state.pt", RUNS / "pictures.npz"
-    if not data.exists():
-        np.savez(data, **dict(zip(("origins", "directions", "colors"), pictures(trained()), strict=True)))
-        print(f"pictures: {time.monotonic() - begun:.0f} s", flush=True)
-    with np.load(data) as file:
-        rays = [torch.from_numpy(file[name].reshape(-1, 3)) for name in ("origins", "directions", "colors")]
+    kept, rays = RUNS / "state.pt", [torch.from_numpy(values.reshape(-1, 3)) for values in seen()]
     torch.manual_seed(0)
     nerf = quick(Nerf(read_model(RELEASE)).train())
     optimiser = torch.optim.Adam(nerf.parameters(), lr=_RATE, betas=(0.9, 0.99), eps=1e-15)
