@@ -176,6 +176,23 @@ def surface_queries(content: Content) -> str:
     return table(("field", "coarse", "queries", "saved ×", "CPU s", "faces", "off"), rows)
 
 
+def nerf(content: Content) -> str:
+    """Ways of making pictures of a radiance field: time, points that are asked, and PSNR."""
+    rows = [
+        (
+            row["way"],
+            f"{row['samples']}",
+            f"{row['edge']}",
+            f"{row['points']:.1f}",
+            f"{row['grid_seconds']:.2f}" if row["grid_seconds"] else DASH,
+            f"{row['seconds']:.2f}",
+            f"{row['psnr_db']:.2f}",
+        )
+        for row in content["rows"]
+    ]
+    return table(("way", "samples", "edge", "points a ray", "grid CPU s", "CPU s a picture", "PSNR dB"), rows)
+
+
 def cli_start(content: Content) -> str:
     """CPU time of a light command, here and in an older checkout."""
     rows = [

@@ -176,6 +176,15 @@ SECTIONS = (
         renderers.surface_queries,
     ),
     Section(
+        "nerf",
+        "Pictures of a radiance field",
+        "nerf-mini on held-out cameras, in eager mode on one thread; PSNR against traced pictures of the same size."
+        " rays: the network of whole rays (points of its proposals, a smaller network, are counted); masked: the"
+        " same with an occupancy grid in place of proposals; march: on the host, empty cells passed over where it says"
+        " so. A grid is filled once for a camera path.",
+        renderers.nerf,
+    ),
+    Section(
         "outside_readers",
         "Files of assets in other programs",
         "A chair as a mesh and as Gaussians, read back; covariances relative to their norm, colours of 1, lengths of"

@@ -27,6 +27,7 @@ from gen3dexport.assets.points import Points
 from gen3dexport.assets.radiance_field import RadianceField
 from gen3dexport.assets.sequence import AssetSequence
 from gen3dexport.assets.tensors import Tensors
+from gen3dexport.assets.view import View
 from gen3dexport.assets.voxels import Voxels
 from gen3dexport.errors import UsageError
 
@@ -110,6 +111,14 @@ def sequence(shift: float = 0.0) -> AssetSequence:
     return AssetSequence((points(), points(shift)), np.array([0.0, 0.5]))
 
 
+def view(noise: float = 0.0) -> View:
+    rng = np.random.default_rng(8)
+    y, x = np.mgrid[:24, :32] / 32
+    made = 128 + 90 * np.stack([np.sin(7 * x), np.cos(6 * y), x * y], -1) + noise * rng.standard_normal((24, 32, 3))
+    colors = np.clip(made, 0, 255).astype(np.uint8)
+    return View(colors, (1 + x).astype(np.float32), (0.5 * y).astype(np.float32), np.eye(4), 45.0)
+
+
 # kind -> (an asset, one that is near it, one that is nothing of the kind)
 EMPTY_CLOUD = Gaussians(*(np.zeros((0, *rest), np.float32) for rest in ((3,), (3,), (4,), (), (1, 3))))
 SAMPLES: dict[str, tuple[Any, Any, Any]] = {
@@ -144,6 +153,7 @@ SAMPLES: dict[str, tuple[Any, Any, Any]] = {
         replace(feature_film(), features=np.full((4, 3, 5, 16), np.nan, np.float32)),
     ),
     "importance_map": (importance(), importance(0.02), ImportanceMap(np.full((24, 32), np.nan, np.float32))),
+    "view": (view(), view(5.0), replace(view(), depth=np.full((24, 32), np.nan, np.float32))),
     "sequence": (
         sequence(),
         sequence(0.03),

@@ -75,7 +75,9 @@ def run(
     arrays: Annotated[
         Path | None,
         typer.Option(
-            "--input", metavar="FILE", help="A .npz or .safetensors file of arrays by name (a model of one's own)."
+            "--input",
+            metavar="FILE",
+            help="A .npz or .safetensors file of arrays by name (a model of one's own), or a camera path (.json).",
         ),
     ] = None,
     video: Annotated[
@@ -348,7 +350,7 @@ def _assigned(fields: Sequence[str]) -> dict[str, str]:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a .npz or .safetensors file by name; nothing of a file is run.
+    """The arrays of a .npz or .safetensors file by name, or of a camera path (.json); nothing of a file is run.
 
     Raises:
         UsageError: when it is missing, damaged, or of another format.
@@ -357,11 +359,17 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
+    from gen3dexport.documents.camera_path import read_camera_path
+
+    if path.suffix.lower() == ".json":
+        return read_camera_path(path)
     try:
         if path.suffix.lower() == ".safetensors":
             return dict(load_file(path))
         if path.suffix.lower() != ".npz":
-            raise UsageError(f"{path}: needs a .npz or .safetensors file of arrays by name")
+            raise UsageError(
+                f"{path}: needs a .npz or .safetensors file of arrays by name, or a .json of a camera path"
+            )
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, KeyError, SafetensorError, zipfile.BadZipFile) as error:

@@ -19,6 +19,7 @@ from gen3dexport.assets.file_format import FileFormat, npz
 from gen3dexport.assets.film_files import EXTRA, PACKAGE, gif, mp4
 from gen3dexport.assets.score import Scale, Score
 from gen3dexport.assets.sequence import AssetSequence
+from gen3dexport.assets.view import View
 from gen3dexport.errors import UsageError
 
 KIND = "sequence"
@@ -136,13 +137,15 @@ def _moving(write: Callable[[Any, Any], bytes]) -> Callable[[AssetSequence, str]
 
 
 def _zip(sequence: AssetSequence, title: str) -> bytes:
-    """A file of each item, and `times.json` with the seconds of each file: a .ply where the kind has one, else an .npz.
+    """A file of each item, and `times.json` with the seconds of each file: a .ply where the kind has one, a .png of
+    views, else an .npz.
 
     Raises:
-        UsageError: for items of a kind that has neither.
+        UsageError: for items of a kind that has none of these.
     """
     formats = kinds.of(sequence.items[0]).FILES
-    ending = next((ending for ending in (".ply", ".npz") if ending in formats), None)
+    known = (".png",) if isinstance(sequence.items[0], View) else (".ply", ".npz")
+    ending = next((ending for ending in known if ending in formats), None)
     if ending is None:
         raise UsageError(f"a .zip holds a .ply or an .npz of every moment, and {sequence.items[0].kind} has neither")
     names = [f"moment.{k:04d}{ending}" for k in range(1, len(sequence.items) + 1)]

@@ -1,0 +1,1 @@
+"""Radiance fields on the host. No torch."""

@@ -1,0 +1,1 @@
+"""Training of nerf-mini: a radiance field of a procedural scene."""
