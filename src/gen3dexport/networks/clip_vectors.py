@@ -21,6 +21,28 @@ _BESIDE_VISION = ("text_model.", "text_projection.", "logit_scale", "vision_mode
 """Tensors of a released file that one half does not need: the other's, and stored position ids."""
 
 
+class Masked(nn.Module):
+    """A block of the library's, which takes tokens and a mask, and options by name besides."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return self.block(x, mask)  # type: ignore[no-any-return]
+
+
+class Unmasked(nn.Module):
+    """A block of the library's, whose tokens all attend to each other."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.block(x, None)  # type: ignore[no-any-return]
+
+
 class ClipTextVector(ClipTokenEncoder):
     """Vectors [B, P] of length 1 of token ids [B, L] (int64), read at their end marks.
 
@@ -30,6 +52,7 @@ class ClipTextVector(ClipTokenEncoder):
     def __init__(self, model: nn.Module) -> None:
         parts: Any = model
         super().__init__(parts.text_model)
+        self.blocks = nn.ModuleList(Masked(block) for block in self.blocks)
         self.projection: nn.Linear = parts.text_projection
 
     def before(self, ids: Tensor, end: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
@@ -46,17 +69,6 @@ class ClipTextVector(ClipTokenEncoder):
         for block in self.blocks:
             x = block(x, mask)
         return self.after(x, mask, end)
-
-
-class Unmasked(nn.Module):
-    """A block of the library's, whose tokens all attend to each other."""
-
-    def __init__(self, block: nn.Module) -> None:
-        super().__init__()
-        self.block = block
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.block(x, None)  # type: ignore[no-any-return]
 
 
 class ClipImageGrid(nn.Module):

@@ -47,7 +47,7 @@ def _denoiser(golden: Golden, given: Arrays, run: Run) -> Arrays:
     with torch.no_grad():
         found["t_embed"] = network.time_token(inputs["t"])
         (x,) = network.before(*inputs.values())
-        first = network.backbone.resblocks[0]
+        first = network.blocks[0]
         found |= {"ln_pre": x, "block0_attn": first.attn(first.ln_1(x)), "block0": first(x)}  # type: ignore[operator]
     return run(given) | {name: value.numpy() for name, value in found.items()}
 

@@ -1,4 +1,5 @@
-"""Point-E's diffusion transformers: the noise in a cloud of coloured points, and its variance. Released names.
+"""Point-E's diffusion transformers: the noise in a cloud of coloured points, and its variance. Names are the release's,
+but for the blocks, `backbone.resblocks` there.
 
 A cloud is [B, 6, n]: x, y, z, red, green, blue, scaled to about [-1, 1]. There is no embedding of positions: points are
 a set. Source: Nichol et al. 2022, "Point-E".
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gen3dexport.models.point_e.host.model import CHANNELS, Denoising
-from gen3dexport.models.point_e.networks.layers import Block, Mlp, Stack
+from gen3dexport.models.point_e.networks.layers import Block, Mlp
 from gen3dexport.networks.pretrained import FloatNorm, set_dtype
 
 
@@ -32,7 +33,7 @@ class Denoiser(nn.Module):
     (colours 0 to 255).
     """
 
-    stack = "backbone.resblocks"
+    stack = "blocks"
 
     def __init__(self, config: Denoising) -> None:
         super().__init__()
@@ -41,7 +42,7 @@ class Denoiser(nn.Module):
         self.block_dtype = torch.float32
         self.time_embed = Mlp(width)
         self.ln_pre, self.ln_post = FloatNorm(width), FloatNorm(width)
-        self.backbone = Stack(Block(width, config.heads) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.layers))
         self.input_proj, self.output_proj = nn.Linear(CHANNELS, width), nn.Linear(width, 2 * CHANNELS)
         if config.kind == "vector":
             self.clip_embed: nn.Module = nn.Linear(config.clip_width, width)
@@ -55,7 +56,7 @@ class Denoiser(nn.Module):
     def set_block_dtype(self, dtype: torch.dtype) -> None:
         """Run the blocks in `dtype`; their norms and everything around them stay float32."""
         self.block_dtype = dtype
-        set_dtype(self.backbone.resblocks, dtype)
+        set_dtype(self.blocks, dtype)
 
     def time_token(self, t: Tensor) -> Tensor:
         """A timestep's token [B, W]."""
@@ -84,6 +85,6 @@ class Denoiser(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, cond: Tensor | None = None, low_res: Tensor | None = None) -> Tensor:
         (h,) = self.before(x, t, cond, low_res)
-        for block in self.backbone.resblocks:
+        for block in self.blocks:
             h = block(h)
         return self.after(h)

@@ -57,6 +57,11 @@ def released(network: Denoising | Sdf) -> Denoiser | SdfModel:
     return SdfModel(network) if isinstance(network, Sdf) else Denoiser(network)
 
 
+def released_name(name: str) -> str:
+    """The release's name of a network's own tensor."""
+    return f"backbone.resblocks.{name.removeprefix('blocks.')}" if name.startswith("blocks.") else name
+
+
 def read_released(network: Denoising | Sdf, state: Mapping[str, Tensor], where: str) -> nn.Module:
     """The network with the tensors of a file.
 
@@ -71,7 +76,7 @@ def read_released(network: Denoising | Sdf, state: Mapping[str, Tensor], where: 
         )
     with torch.device("meta"):
         made = released(network)
-    wanted = made.state_dict()
+    wanted = {released_name(name): value for name, value in made.state_dict().items()}
     found, needed = kind_of(state), kind_of(wanted)
     assert needed is not None
     if found is not None and found != needed:
@@ -82,7 +87,8 @@ def read_released(network: Denoising | Sdf, state: Mapping[str, Tensor], where: 
     check_fit(wanted, state, where)
     if isinstance(network, Denoising):
         _check_scales(network, state, where)
-    made.load_state_dict(state, strict=True, assign=True)
+    own = {name: state[released_name(name)] for name in made.state_dict()}
+    made.load_state_dict(own, strict=True, assign=True)
     return made.eval().requires_grad_(False)
 
 
