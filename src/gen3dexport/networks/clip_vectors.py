@@ -78,10 +78,11 @@ class ClipImageGrid(nn.Module):
     stack = "blocks"
 
     def __init__(self, model: nn.Module, vectors: bool) -> None:
-        """`vectors`: whether they are made, too."""
+        """`model`: the library's, with a projection where `vectors` are made, too."""
         super().__init__()
         parts: Any = model
-        embeddings = parts.vision_model.embeddings
+        vision = parts.vision_model if vectors else parts
+        embeddings = vision.embeddings
         convolution = embeddings.patch_embedding
         self.patch_size, self.vectors = int(convolution.kernel_size[0]), vectors
         self.block_dtype = torch.float32
@@ -92,11 +93,11 @@ class ClipImageGrid(nn.Module):
         positions = embeddings.position_embedding.weight.detach()
         self.prefix = nn.Parameter((embeddings.class_embedding.detach() + positions[0])[None, None], False)
         self.positions = nn.Parameter(positions[None, 1:].clone(), requires_grad=False)
-        first: nn.LayerNorm = parts.vision_model.pre_layrnorm
-        self.pre_norm, self.blocks = first, nn.ModuleList(Unmasked(b) for b in parts.vision_model.encoder.layers)
+        first: nn.LayerNorm = vision.pre_layrnorm
+        self.pre_norm, self.blocks = first, nn.ModuleList(Unmasked(block) for block in vision.encoder.layers)
         norms_in_float32(self.blocks)
         if vectors:
-            self.post_norm: nn.LayerNorm = parts.vision_model.post_layernorm
+            self.post_norm: nn.LayerNorm = vision.post_layernorm
             self.projection: nn.Linear = parts.visual_projection
 
     def set_block_dtype(self, dtype: torch.dtype) -> None:
@@ -159,10 +160,12 @@ def image_grid(
     Raises:
         UsageError: when the folder's weights are missing, damaged or do not fit.
     """
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+    from transformers import CLIPVisionConfig, CLIPVisionModel, CLIPVisionModelWithProjection
 
     known = CLIPVisionConfig(**config, attn_implementation="sdpa")
-    model = _model(CLIPVisionModelWithProjection, known, folder, _BESIDE_VISION, allow_pickle, strip_prefix)
+    library = CLIPVisionModelWithProjection if vectors else CLIPVisionModel
+    unused = _BESIDE_VISION if vectors else (*_BESIDE_VISION, "visual_projection.")
+    model = _model(library, known, folder, unused, allow_pickle, strip_prefix)
     return ClipImageGrid(model, vectors).eval()
 
 

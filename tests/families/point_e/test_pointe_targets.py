@@ -39,7 +39,9 @@ def test_a_tiny_pipeline_is_built_and_run(target: str, tmp_path: Path) -> None:
     path, bundle = recipe(checkpoint(tmp_path / "weights"), tmp_path / "pointe-tiny.yaml"), tmp_path / "bundle"
     _said("build", path, "-t", target, "-o", bundle)
     Image.fromarray(sample_image(0)).save(tmp_path / "ball.png")
-    made = _said("run", bundle, "--image", tmp_path / "ball.png", "-o", tmp_path / "a.npz", "--kind", "points", "--json")
+    made = _said(
+        "run", bundle, "--image", tmp_path / "ball.png", "-o", tmp_path / "a.npz", "--kind", "points", "--json"
+    )
     assert json.loads(made)["assets"][0]["points"] == COARSE + DENSER
     with np.load(tmp_path / "a.npz") as arrays:
         assert arrays["positions"].shape == (COARSE + DENSER, 3) and np.abs(arrays["positions"]).max() < 3

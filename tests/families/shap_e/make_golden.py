@@ -1,6 +1,7 @@
 """Golden sets of Shap-E, made of the diffusers library's own classes with random weights: tests/golden/shap_e.
 
-    python3 -m venv /tmp/diffusers && /tmp/diffusers/bin/pip install diffusers==0.42.1 torch==2.14.1 transformers safetensors
+    python3 -m venv /tmp/diffusers
+    /tmp/diffusers/bin/pip install diffusers==0.42.1 torch==2.14.1 transformers safetensors
     /tmp/diffusers/bin/python tests/families/shap_e/make_golden.py tests/golden/shap_e [SEED]
 
 The sets' format is that of `gen3dexport.models.golden`. Every parameter is random, those too that the library sets to 0

@@ -85,10 +85,12 @@ class Renderer(Record):
         count = len(self.param_shapes)
         if self.param_names != tuple(f"nerstf.mlp.{k}.weight" for k in range(count)):
             raise ValueError("param_names: need nerstf.mlp.0.weight, nerstf.mlp.1.weight, ... for each of param_shapes")
-        if not 1 <= count <= self.n_hidden_layers:
-            raise ValueError(f"param_shapes: {count} layers, and the network has {self.n_hidden_layers} hidden ones")
+        if not 2 <= count <= self.n_hidden_layers:
+            raise ValueError(f"param_shapes: {count} layers; need 2 at least, and {self.n_hidden_layers} at most")
         if not count <= self.insert_direction_at <= self.n_hidden_layers:
-            raise ValueError(f"insert_direction_at={self.insert_direction_at} is not one of the layers after those made")
+            raise ValueError(
+                f"insert_direction_at={self.insert_direction_at} is not one of the layers after those made"
+            )
         wanted = tuple((self.d_hidden, self.d_hidden if k else POSITION_FEATURES) for k in range(count))
         if self.param_shapes != wanted:
             raise ValueError(f"param_shapes are {self.param_shapes}, and the layers' {wanted}")

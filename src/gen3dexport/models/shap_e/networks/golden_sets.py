@@ -30,8 +30,9 @@ class Function(nn.Module):
         self.distance, self.color = Distance(released, config), Color(released, config)
 
     def forward(self, z: Tensor, points: Tensor) -> tuple[Tensor, ...]:
-        made = self.layers(z)
-        return self.distance(points, *made), self.color(points, *made), *made
+        first, rest = self.layers(z)
+        found = (part(first, rest, points) for part in (self.distance, self.color))
+        return *found, first, *rest.unbind(1)
 
 
 def read_golden(folder: Path) -> Golden:

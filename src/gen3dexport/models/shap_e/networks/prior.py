@@ -118,7 +118,7 @@ class Prior(nn.Module):
         set_dtype(self.transformer_blocks, dtype)
 
     def before(self, x: Tensor, t: Tensor, cond: Tensor) -> tuple[Tensor]:
-        """Tokens of the condition, the timestep and the latents, in the blocks' dtype; the latents alone have places."""
+        """Tokens of the condition, the timestep and the latents, in the blocks' dtype. Latents alone have places."""
         if hasattr(self, "embedding_proj_norm"):
             cond = self.embedding_proj_norm(cond)
         told = self.embedding_proj(cond)

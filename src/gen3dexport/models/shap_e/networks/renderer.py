@@ -33,8 +33,8 @@ class Projection(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         weight = self.proj.weight.view(self.rows, self.channels, -1)
-        made = (weight[None] @ z[..., None])[..., 0]
-        return self.norm(made) + self.proj.bias.view(self.rows, self.channels)  # type: ignore[no-any-return]
+        made = (weight[None] @ z.to(weight.dtype)[..., None])[..., 0]
+        return self.norm(made.float()) + self.proj.bias.view(self.rows, self.channels)  # type: ignore[no-any-return]
 
 
 class Parts(nn.Module):
@@ -69,7 +69,8 @@ class Released(nn.Module):
 
 
 class Layers(nn.Module):
-    """The weights of the first layers, each [B, R, C], of latents [B, N, D]: N is all their rows."""
+    """The weights of the first layer [B, R, 93] and of those after it [B, K, R, R] of latents [B, N, D]: N is all their
+    rows."""
 
     def __init__(self, released: Released) -> None:
         """Takes the parts of `released` that it needs."""
@@ -78,13 +79,19 @@ class Layers(nn.Module):
         assert isinstance(made, nn.ModuleDict)
         self.projections = nn.ModuleList(made.values())
 
-    def forward(self, latents: Tensor) -> tuple[Tensor, ...]:
+    def set_block_dtype(self, dtype: torch.dtype) -> None:
+        """Multiply latents in `dtype`; norms and biases stay float32."""
+        for layer in self.projections:
+            assert isinstance(layer, Projection)
+            layer.proj.weight = nn.Parameter(layer.proj.weight.detach().to(dtype), requires_grad=False)
+
+    def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         found, start = [], 0
         for layer in self.projections:
             assert isinstance(layer, Projection)
             found.append(layer(latents[:, start : start + layer.rows]))
             start += layer.rows
-        return tuple(found)
+        return found[0], torch.stack(found[1:], 1)
 
 
 def position_features(points: Tensor) -> Tensor:
@@ -96,7 +103,8 @@ def position_features(points: Tensor) -> Tensor:
 
 
 class Query(nn.Module):
-    """Some channels [B, P, C] of the implicit function at points [B, P, 3] in [-1, 1]^3, under made weights.
+    """Some channels [B, P, C] of the implicit function at points [B, P, 3] in [-1, 1]^3, under the weights
+    that `Layers` makes.
 
     Directions are all zero in the released code where a mesh is made, so that their columns are left out.
     """
@@ -115,9 +123,9 @@ class Query(nn.Module):
         for parameter in self.parameters():
             parameter.requires_grad_(False)
 
-    def forward(self, points: Tensor, *weights: Tensor) -> Tensor:
+    def forward(self, first: Tensor, rest: Tensor, points: Tensor) -> Tensor:
         x = position_features(points)
-        for weight, bias in zip(weights, self.biases, strict=True):
+        for weight, bias in zip((first, *rest.unbind(1)), self.biases, strict=True):
             x = F.silu(x @ weight.transpose(1, 2) + bias)
         *middle, last = self.layers
         for layer in middle:
