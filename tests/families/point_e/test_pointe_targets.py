@@ -25,18 +25,17 @@ def _said(*command: object) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("target", PACKAGES)
-@pytest.mark.parametrize("name", ["upsample", "sampler"])
-def test_networks_and_the_walk_agree(target: str, name: str) -> None:
-    pytest.importorskip(PACKAGES[target])
-    found = json.loads(_said("parity", "point-e", GOLDEN / name, "--target", target, "--json"))
+def test_the_walk_agrees() -> None:
+    pytest.importorskip("onnxruntime")
+    found = json.loads(_said("parity", "point-e", GOLDEN / "sampler", "--target", "onnx", "--json"))
     assert found["passed"] and all(row["relative"] < 1e-3 for row in found["outputs"]), found
 
 
 @pytest.mark.parametrize("target", PACKAGES)
 def test_a_tiny_pipeline_is_built_and_run(target: str, tmp_path: Path) -> None:
     pytest.importorskip(PACKAGES[target])
-    path, bundle = recipe(checkpoint(tmp_path / "weights"), tmp_path / "pointe-tiny.yaml"), tmp_path / "bundle"
+    weights, bundle = checkpoint(tmp_path / "weights"), tmp_path / "bundle"
+    path = recipe(weights, tmp_path / "pointe-tiny.yaml", mesh=target == "onnx")  # lowering takes ExecuTorch long
     _said("build", path, "-t", target, "-o", bundle)
     Image.fromarray(sample_image(0)).save(tmp_path / "ball.png")
     made = _said(

@@ -72,19 +72,14 @@ def given_to(name: str, settings: Settings) -> tuple[str, ...]:
 def _encoder(name: str, inputs: tuple[str, ...], settings: Settings) -> Declaration:
     outputs, file = encoded(settings), f"{settings.clip_folder}/model"
 
+    def advance(state: State, program: Call, xp: Any) -> State:
+        return pass_on(inputs, outputs, state, program, xp) if inputs[0] in state else state
+
     def host_files(folder: Path) -> Mapping[str, Path]:
         return {"tokenizer.json": folder / settings.clip_folder / "tokenizer.json"} if settings.tokenizer else {}
 
-    return Declaration(
-        name,
-        file,
-        inputs,
-        outputs,
-        partial(_encode, settings, inputs, outputs),
-        _loader(name, settings, file),
-        cacheable=True,
-        host_files=host_files,
-    )
+    load = _loader(name, settings, file)
+    return Declaration(name, file, inputs, outputs, advance, load, cacheable=True, host_files=host_files)
 
 
 def _loader(name: str, settings: Settings, file: str) -> Load:
@@ -109,12 +104,6 @@ def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
         state[f"{name}_noise"] = rng.standard_normal((many, 1, CHANNELS, stage.config.n_ctx), dtype=np.float32)
     state["ball"] = np.asarray(request.stand_in == "random")
     return {name: xp.asarray(value) for name, value in state.items()}
-
-
-def _encode(
-    settings: Settings, inputs: tuple[str, ...], outputs: tuple[str, ...], state: State, program: Call, xp: Any
-) -> State:
-    return pass_on(inputs, outputs, state, program, xp) if inputs[0] in state else state
 
 
 def _base(stage: Stage, state: State, program: Call, xp: Any) -> State:
