@@ -49,6 +49,7 @@ class Sampler:
             most = self.scheduler.clip_sample_range
             return np.clip(found, -most, most) if self.scheduler.clip_sample else found
 
+        x: Floats
         x, _ = sample(denoised, noise * np.float32(steps[0].sigma), steps, (), lambda step, at, clean: seen.append(at))
         for number, state in enumerate([*seen[1:], x]):
             if on_step is not None:
@@ -70,6 +71,8 @@ class Sampler:
             found = network({"x": wide, "t": times, "cond": np.concatenate(conditions)})
             return found[..., : x.shape[-1]].reshape(many, *x.shape)
 
+        first: Floats
+        second: Floats
         if self.batched:  # without guidance its first half is asked the same
             first, second = ask(nothing if self.guided else cond, cond)
         elif self.guided:
@@ -78,4 +81,5 @@ class Sampler:
             (second,) = ask(cond)
         if not self.guided:
             return second
-        return first + np.float32(self.guidance_scale) * (second - first)
+        made: Floats = first + np.float32(self.guidance_scale) * (second - first)
+        return made
