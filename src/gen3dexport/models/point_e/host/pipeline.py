@@ -20,13 +20,10 @@ from gen3dexport.models.declaration import AS_STORED, Call, Declaration, Load, R
 from gen3dexport.models.point_e.host.conditions import begin_condition
 from gen3dexport.models.point_e.host.diffusion import Stage
 from gen3dexport.models.point_e.host.model import CHANNELS
-from gen3dexport.models.point_e.host.settings import Settings
+from gen3dexport.models.point_e.host.settings import OUTPUT, Settings, encoded, given_to
 from gen3dexport.models.point_e.host.surface import find_surface, mesh_of
 
 Floats = NDArray[np.float32]
-
-OUTPUT = "eps_var"
-"""What a diffusion network gives: noise and its variance."""
 
 
 def components(settings: Settings) -> tuple[Declaration, ...]:
@@ -53,20 +50,6 @@ def components(settings: Settings) -> tuple[Declaration, ...]:
         find = partial(find_surface, settings.resolution, settings.coarse, settings.chunk)
         made.append(Declaration("sdf_query", file, query, ("sdf",), find, _loader("sdf_query", settings, file)))
     return tuple(made)
-
-
-def encoded(settings: Settings) -> tuple[str, ...]:
-    """What CLIP's half makes: a vector of a prompt; a grid of a picture, and for some networks its vector."""
-    if settings.clip_text is not None:
-        return ("vector",)
-    return ("grid", "vector") if settings.model.base.kind == "vector" else ("grid",)
-
-
-def given_to(name: str, settings: Settings) -> tuple[str, ...]:
-    """What a diffusion network takes beside x and t."""
-    if name == "upsampler":
-        return ("cond", "low_res")
-    return () if settings.model.base.kind == "none" else ("cond",)
 
 
 def _encoder(name: str, inputs: tuple[str, ...], settings: Settings) -> Declaration:

@@ -17,6 +17,9 @@ from gen3dexport.models.point_e.host.model import CONFIG, Model, read_model
 from gen3dexport.models.point_e.host.schedule import walk
 from gen3dexport.models.weights import WeightFiles
 
+OUTPUT = "eps_var"
+"""What a diffusion network gives: noise and its variance."""
+
 Branches = Literal["batched", "sequential"]
 Steps = Annotated[int, Field(ge=1, le=1000)]
 Scale = Annotated[float, Field(ge=0, le=100)]
@@ -141,6 +144,20 @@ class Settings(Record):
             betas: Any = "linear" if config.kind == "upsampler" else "cosine"
             made.append(Stage(config, betas, steps, sampling.guidance_scale, batch == 2))
         return made[0], made[1]
+
+
+def encoded(settings: Settings) -> tuple[str, ...]:
+    """What CLIP's half makes: a vector of a prompt; a grid of a picture, and for some networks its vector."""
+    if settings.clip_text is not None:
+        return ("vector",)
+    return ("grid", "vector") if settings.model.base.kind == "vector" else ("grid",)
+
+
+def given_to(name: str, settings: Settings) -> tuple[str, ...]:
+    """What a diffusion network takes beside x and t."""
+    if name == "upsampler":
+        return ("cond", "low_res")
+    return () if settings.model.base.kind == "none" else ("cond",)
 
 
 def read_settings(folder: Path, knobs: Knobs, random_weights: bool) -> Settings:

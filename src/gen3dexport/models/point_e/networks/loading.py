@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from gen3dexport.models.component import Component
 from gen3dexport.models.declaration import Reading, Weights
 from gen3dexport.models.point_e.host.model import CHANNELS, Denoising, Sdf
-from gen3dexport.models.point_e.host.pipeline import OUTPUT, encoded, given_to
-from gen3dexport.models.point_e.host.settings import Settings
+from gen3dexport.models.point_e.host.settings import OUTPUT, Settings, encoded, given_to
 from gen3dexport.models.point_e.networks.layouts import read_released, released
 from gen3dexport.models.point_e.networks.sdf import CloudEncoder, Query, SdfModel
 from gen3dexport.networks.checkpoints import read_weights

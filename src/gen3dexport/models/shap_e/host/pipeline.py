@@ -23,23 +23,11 @@ from gen3dexport.models.declaration import AS_STORED, Call, Declaration, Load, R
 from gen3dexport.models.image_preparation import picture_alone
 from gen3dexport.models.isosurface import surface
 from gen3dexport.models.point_queries import answers
-from gen3dexport.models.shap_e.host.settings import IMAGE, TEXT, Settings
+from gen3dexport.models.shap_e.host.settings import IMAGE, LAYERS, OUTPUTS, TEXT, Settings
 from gen3dexport.models.surface_search import sample as search
 from gen3dexport.models.vector_set import ball
 
 Floats = NDArray[np.float32]
-
-LAYERS = ("first", "rest")
-"""Weights of the function's first layer, and of those after it that latents make."""
-OUTPUTS: Mapping[str, tuple[str, ...]] = {
-    TEXT: ("vector",),
-    IMAGE: ("grid",),
-    "prior": ("latents",),
-    "layers": LAYERS,
-    "distance": ("sdf",),
-    "color": ("color",),
-}
-"""Of each component."""
 
 _PRIOR, _RENDERER = "prior/diffusion_pytorch_model", "shap_e_renderer/diffusion_pytorch_model"
 

@@ -18,6 +18,18 @@ from gen3dexport.models.weights import WeightFiles
 TEXT, IMAGE = "text_encoder", "image_encoder"
 """Components, and the folders that they lie in."""
 
+LAYERS = ("first", "rest")
+"""Weights of the function's first layer, and of those after it that latents make."""
+OUTPUTS: Mapping[str, tuple[str, ...]] = {
+    TEXT: ("vector",),
+    IMAGE: ("grid",),
+    "prior": ("latents",),
+    "layers": LAYERS,
+    "distance": ("sdf",),
+    "color": ("color",),
+}
+"""Of each component."""
+
 Steps = Annotated[int, Field(ge=2, le=1000)]
 Scale = Annotated[float, Field(ge=0, le=100)]
 Chunk = Annotated[int, Field(ge=8, le=1 << 22)]

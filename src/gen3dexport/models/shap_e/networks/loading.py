@@ -14,8 +14,7 @@ from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
 from gen3dexport.models.declaration import Reading, Weights
 from gen3dexport.models.shap_e.host.model import POSITION_FEATURES, Model
-from gen3dexport.models.shap_e.host.pipeline import OUTPUTS
-from gen3dexport.models.shap_e.host.settings import IMAGE, TEXT, Settings
+from gen3dexport.models.shap_e.host.settings import IMAGE, OUTPUTS, TEXT, Settings
 from gen3dexport.models.shap_e.networks.prior import Prior
 from gen3dexport.models.shap_e.networks.renderer import Color, Distance, Layers, Released
 from gen3dexport.networks.checkpoints import load_strictly, read_weights
