@@ -1,6 +1,8 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <locale>
+#include <sstream>
 #include <unordered_set>
 
 #include "json.hpp"
@@ -193,8 +195,14 @@ std::optional<int64_t> Json::as_integer() const {
 std::optional<double> Json::as_number() const {
   double value = 0;
   if (kind != Kind::number) return std::nullopt;
+#if defined(__cpp_lib_to_chars)
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   const bool whole = error == std::errc() && end == text.data() + text.size() && std::isfinite(value);
+#else  // the NDK's and Apple's libc++ have no from_chars of floating numbers
+  std::istringstream reader(text);
+  reader.imbue(std::locale::classic());
+  const bool whole = reader >> value && reader.peek() == std::istringstream::traits_type::eof() && std::isfinite(value);
+#endif
   return whole ? std::optional(value) : std::nullopt;
 }
 
