@@ -1,4 +1,4 @@
-"""Builds and tests all of embed: C++, ARM64 under qemu, Android, C#, Unreal, Blender, the browser. `make embed` calls it.
+"""Builds and tests all of embed: C++, ARM64, Android, C#, Unreal, Blender, the browser. `make embed` calls it.
 
     python embed/run.py            # what is missing ends it with exit code 3, before anything is built
     python embed/run.py --check    # only say what is missing

@@ -1,9 +1,15 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
-#include <locale>
-#include <sstream>
 #include <unordered_set>
+
+#if !defined(__cpp_lib_to_chars)
+#include <locale.h>
+#include <stdlib.h>
+#if defined(__APPLE__)
+#include <xlocale.h>
+#endif
+#endif
 
 #include "json.hpp"
 #include "utf8.hpp"
@@ -199,9 +205,10 @@ std::optional<double> Json::as_number() const {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   const bool whole = error == std::errc() && end == text.data() + text.size() && std::isfinite(value);
 #else  // the NDK's and Apple's libc++ have no from_chars of floating numbers
-  std::istringstream reader(text);
-  reader.imbue(std::locale::classic());
-  const bool whole = reader >> value && reader.peek() == std::istringstream::traits_type::eof() && std::isfinite(value);
+  static const locale_t plain = newlocale(LC_ALL_MASK, "C", nullptr);
+  char* end = nullptr;
+  value = strtod_l(text.c_str(), &end, plain);
+  const bool whole = end == text.c_str() + text.size() && std::isfinite(value);
 #endif
   return whole ? std::optional(value) : std::nullopt;
 }

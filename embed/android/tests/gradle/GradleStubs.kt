@@ -126,4 +126,3 @@ class Dependencies {
 }
 
 fun dependencies(f: Dependencies.() -> Unit) {}
-"""
