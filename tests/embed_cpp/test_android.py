@@ -26,15 +26,16 @@ Cli = Callable[..., tuple[int, str, str]]
 EMBED = Path(__file__).parents[2] / "embed"
 TESTS = EMBED / "android" / "tests"
 HEADER = EMBED / "cpp" / "include" / "gen3d" / "gen3d.h"
-KOTLIN = os.environ.get("GEN3DEXPORT_KOTLIN", "")
-"""A folder with the npm package kotlin-compiler: `lib/kotlin-compiler.jar`."""
+MADE = EMBED.parent / "out" / "embed"  # by make embed
+KOTLIN = Path(os.environ.get("GEN3DEXPORT_KOTLIN") or MADE / "kotlin" / "package") / "lib"
+"""The folder of kotlin-compiler.jar, of the npm package kotlin-compiler."""
+WITHOUT_KOTLIN = "needs Kotlin (make embed, or $GEN3DEXPORT_KOTLIN) and a JDK (Debian: openjdk-17-jdk-headless)"
 FRAMEWORK = Path("/usr/share/android-framework-res/framework-res.apk")
 ANDROID = "{http://schemas.android.com/apk/res/android}"
-needs_jdk = pytest.mark.skipif(
-    not (shutil.which("javac") and shutil.which("cmake")),
-    reason="needs a JDK (Debian: openjdk-17-jdk-headless) and cmake",
-)
-needs_kotlin = pytest.mark.skipif(not KOTLIN, reason="needs GEN3DEXPORT_KOTLIN, which embed/run.py sets")
+
+
+def _has_kotlin() -> bool:
+    return (KOTLIN / "kotlin-compiler.jar").is_file() and shutil.which("javac") is not None
 
 
 def _run(*words: str | Path, **environment: str) -> str:
@@ -68,20 +69,24 @@ def project(text_bundle: Path, npm_packages: Path, tmp_path_factory: pytest.Temp
 @pytest.fixture(scope="module")
 def classes(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All Kotlin of the project and of its checks, and the stubs of what Android and the AAR have."""
-    if not (KOTLIN and shutil.which("javac")):
-        pytest.skip("needs GEN3DEXPORT_KOTLIN, which embed/run.py sets, and a JDK")
+    if not _has_kotlin():
+        pytest.skip(WITHOUT_KOTLIN)
     folder = tmp_path_factory.mktemp("kotlin")
     stubs, out = folder / "stubs", folder / "classes"
     platform = sorted((TESTS / "platform").rglob("*.java"))
     _run("javac", "-Xlint:all", "-Werror", "-d", stubs, *platform, _resource_class(project, folder))
-    library = Path(KOTLIN) / "lib"
     sources = [project / "app/src/main/kotlin", TESTS / "aar", TESTS / "desktop"]
-    words = ["-no-stdlib", "-no-reflect", "-Werror", "-jvm-target", "17", "-d", out]
-    words += ["-classpath", f"{library / 'kotlin-stdlib.jar'}:{stubs}"]
-    compiler = ["-cp", library / "kotlin-preloader.jar", "org.jetbrains.kotlin.preloading.Preloader"]
-    compiler += ["-cp", library / "kotlin-compiler.jar", "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler"]
-    _run("java", "-XX:TieredStopAtLevel=1", *compiler, *words, *sources)
+    _compiled(out, stubs, "-Werror", "-jvm-target", "17", *sources)
     return out
+
+
+def _compiled(out: Path, classes: Path | None, *words: str | Path) -> None:
+    """Kotlin, compiled without the libraries that are not named."""
+    compiler = ["-cp", KOTLIN / "kotlin-preloader.jar", "org.jetbrains.kotlin.preloading.Preloader"]
+    compiler += ["-cp", KOTLIN / "kotlin-compiler.jar", "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler"]
+    known = ":".join(map(str, filter(None, (KOTLIN / "kotlin-stdlib.jar", classes))))
+    options = ["-no-stdlib", "-no-reflect", "-classpath", known, "-d", out]
+    _run("java", "-XX:TieredStopAtLevel=1", *compiler, *options, *words)
 
 
 def _resource_class(project: Path, folder: Path) -> Path:
@@ -161,7 +166,7 @@ def test_a_bundle_through_kotlin_and_jni_is_gen3ds(
     classes: Path, libraries: Path, text_bundle: Path, installed: Path, tmp_path: Path
 ) -> None:
     digest = json.loads((text_bundle / "manifest.json").read_text())["digest"]
-    path = f"{classes}:{Path(KOTLIN) / 'lib' / 'kotlin-stdlib.jar'}"
+    path = f"{classes}:{KOTLIN / 'kotlin-stdlib.jar'}"
     java = ["java", "-Xcheck:jni", "-cp", path, f"-Djava.library.path={libraries}", "ChecksKt"]
     said = _run(*java, text_bundle, tmp_path, digest)
     assert said.splitlines()[-1] == "all checks passed" and "WARNING in native method" not in said, said
@@ -224,8 +229,7 @@ def test_the_manifest_and_resources_name_what_is_there(project: Path) -> None:
         assert (main / "res" / kind / f"{name}.xml").is_file()
 
 
-@needs_kotlin
-@needs_jdk
+@pytest.mark.skipif(not _has_kotlin(), reason=WITHOUT_KOTLIN)
 def test_build_files_are_kotlin(project: Path, tmp_path: Path) -> None:
     """Against stubs: that they are Kotlin without a misspelt name; whether Gradle takes them is not tried."""
     shutil.copyfile(TESTS / "gradle" / "GradleStubs.kt", tmp_path / "gradle.kt")
@@ -235,11 +239,7 @@ def test_build_files_are_kotlin(project: Path, tmp_path: Path) -> None:
         (tmp_path / f"script{number}.kt").write_text(
             f"package s{number}\nimport stubs.*\nfun script() {{\n{text}\n}}\n"
         )
-    library = Path(KOTLIN) / "lib"
-    compiler = ["-cp", library / "kotlin-preloader.jar", "org.jetbrains.kotlin.preloading.Preloader"]
-    compiler += ["-cp", library / "kotlin-compiler.jar", "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler"]
-    words = ["-no-stdlib", "-no-reflect", "-classpath", library / "kotlin-stdlib.jar", "-d", tmp_path / "out"]
-    _run("java", "-XX:TieredStopAtLevel=1", *compiler, *words, *sorted(tmp_path.glob("*.kt")))
+    _compiled(tmp_path / "out", None, *sorted(tmp_path.glob("*.kt")))
 
 
 class _Site(http.server.SimpleHTTPRequestHandler):

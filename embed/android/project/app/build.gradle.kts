@@ -46,6 +46,11 @@ android {
     androidResources {
         noCompress += listOf("pte")
     }
+    packaging {
+        jniLibs {
+            pickFirsts += listOf("**/libc++_shared.so")  // fbjni's and the AAR's are the same library
+        }
+    }
     compileOptions {
         sourceCompatibility = JavaVersion.VERSION_17
         targetCompatibility = JavaVersion.VERSION_17

@@ -93,6 +93,14 @@ class Resources {
     val noCompress = mutableListOf<String>()
 }
 
+class JniLibs {
+    val pickFirsts = mutableSetOf<String>()
+}
+
+class Packaging {
+    fun jniLibs(f: JniLibs.() -> Unit) {}
+}
+
 enum class JavaVersion { VERSION_17 }
 
 class Options {
@@ -108,6 +116,7 @@ class Android {
     fun buildFeatures(f: Features.() -> Unit) {}
     fun buildTypes(f: Builds.() -> Unit) {}
     fun externalNativeBuild(f: Native.() -> Unit) {}
+    fun packaging(f: Packaging.() -> Unit) {}
     fun androidResources(f: Resources.() -> Unit) {}
     fun compileOptions(f: Options.() -> Unit) {}
     fun getDefaultProguardFile(x: String) = x

@@ -20,7 +20,6 @@ class Viewer(context: Context, private val view: WebView, made: File) {
 
     init {
         view.settings.javaScriptEnabled = true
-        view.settings.blockNetworkLoads = true
         view.webViewClient = object : WebViewClient() {
             override fun shouldInterceptRequest(view: WebView, request: WebResourceRequest): WebResourceResponse? =
                 loader.shouldInterceptRequest(request.url)
