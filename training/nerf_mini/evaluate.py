@@ -1,6 +1,8 @@
-"""PSNR of nerf-mini on held-out pictures, beside trivial answers; writes weights/nerf-mini/scores.json and sheet.png.
+"""PSNR of nerf-mini on held-out pictures, beside trivial answers.
 
-python -m training.nerf_mini.evaluate
+    python -m training.nerf_mini.evaluate
+
+Writes weights/nerf-mini/scores.json and sheet.png.
 """
 
 from __future__ import annotations
