@@ -198,14 +198,19 @@ class SparseGroupNorm(nn.GroupNorm):
 
     def forward(self, x: Tensor, real: Tensor) -> Tensor:  # type: ignore[override]
         """x [B, T, C], real [T] (1 on real rows, 0 on padding) -> [B, T, C]."""
-        groups = unflatten(x.float(), -1, (self.num_groups, -1))
-        weight = real[:, None, None]
-        count = real.sum() * groups.shape[-1]
-        mean = (groups * weight).sum((1, 3), keepdim=True) / count
-        centred = groups - mean
-        variance = (centred * centred * weight).sum((1, 3), keepdim=True) / count
-        normal = (centred * torch.rsqrt(variance + self.eps)).flatten(2)
-        return (normal * self.weight + self.bias).to(x.dtype)
+        rows, weight = x.float(), real[:, None]
+        count = real.sum() * (self.num_channels // self.num_groups)
+        centred = rows - self._of_groups((rows * weight).sum(1, keepdim=True)) / count
+        variance = self._of_groups((centred * centred * weight).sum(1, keepdim=True)) / count
+        return (centred * (torch.rsqrt(variance + self.eps) * self.weight) + self.bias).to(x.dtype)
+
+    def _of_groups(self, sums: Tensor) -> Tensor:
+        """Sums [B, 1, C] of channels -> those of their groups, for every channel.
+
+        Rows are not split into groups: with a few channels a group as the last axis, a TPU pads each to 128.
+        """
+        groups = unflatten(sums, -1, (self.num_groups, -1))
+        return groups.sum(-1, keepdim=True).expand_as(groups).flatten(2)
 
 
 def downsample(x: Tensor, children: Tensor, weight: Tensor) -> Tensor:
