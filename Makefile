@@ -24,7 +24,7 @@ test-training: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python tests/run.py check training rest
 
-# All of embed: C++, ARM64 under qemu, C#, Unreal, Blender, the browser. Says which of Debian's packages are missing.
+# All of embed: C++, ARM64 under qemu, Android, C#, Unreal, Blender, the browser. Says which of Debian's packages are missing.
 embed: $(STAMP)
 	$(BIN)/python embed/run.py
 

@@ -6,7 +6,8 @@ The bundles are trellis-mini's for the two targets; PREFIX is where `cmake --ins
 TOOL is gen3d cross-built (embed/cpp/tools/arm64_under_qemu.sh). Sides take turns. Cold is from the start of a process,
 or of a page, to the asset; warm are later assets of the same process. Memory is the most that a process held; a
 browser's is the proportional share of all its processes. Differences are from Python with the same bundle: the least
-IoU of two requests' voxels (a kit), for the page of one. Writes benchmarks/results/embed.json.
+IoU of two requests' voxels (a kit), for the page of one. With --without-times, for a machine with other work to do,
+sizes and differences alone: times and memory stay unmeasured. Writes benchmarks/results/embed.json.
 """
 
 from __future__ import annotations
@@ -71,6 +72,10 @@ class Row:
         self.warm: list[float] = []
         self.peak = 0
         self.iou: float | None = None
+
+    def forget_times(self) -> None:
+        """What was taken on the way to a difference is no measurement."""
+        self.cold, self.warm, self.peak = [], [], 0
 
     def told(self) -> dict[str, Any]:
         """The row of the result."""
@@ -147,6 +152,7 @@ def main() -> None:
     parser.add_argument("--gen3d", type=Path, required=True)
     parser.add_argument("--bpy", type=Path)
     parser.add_argument("--arm64", type=Path)
+    parser.add_argument("--without-times", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--assets", type=int, default=5, help="of a process or page in a round")
     given = parser.parse_args()
@@ -165,7 +171,7 @@ def main() -> None:
         out = ["-o", str(scratch / "asset.glb")]
         by_cpp = [str(tool), "run", str(pte), *request, *out, "--threads", embed_cpp.THREADS]
         pages: dict[int, np.ndarray] = {}
-        for _ in range(given.rounds):
+        for _ in range(0 if given.without_times else given.rounds):
             for key, bundle in (("python", pte), ("python_onnx", onnx)):
                 if bundle is not None:
                     python = [sys.executable, "-c", embed_cpp.MAIN, "run", str(bundle), *request, *out, "--no-cache"]
@@ -177,10 +183,18 @@ def main() -> None:
                 pages = {n: in_chromium(rows[f"chromium {n}"], site, n, given.assets) for n in (1, 2)}
             if given.bpy:
                 blender(rows, given.bpy, scratch, pte, tool, count, runtime + own)
+        if given.without_times:
+            if onnx is not None:
+                pages = {n: in_chromium(rows[f"chromium {n}"], site, n, 0) for n in (1, 2)}
+            if given.bpy:
+                blender(rows, given.bpy, scratch, pte, tool, "1", runtime + own)
+            for row in rows.values():
+                row.forget_times()
         of_executorch(rows, pte, tool, scratch, given.arm64)
         if onnx is not None:
             of_onnx(rows, onnx, pages, scratch)
-    result = {"basis": "measured", "prompt": PROMPT, "rounds": given.rounds, "load_average": [load, os.getloadavg()[0]]}
+    result = {"basis": "measured", "times": "unmeasured" if given.without_times else "measured", "prompt": PROMPT}
+    result |= {"rounds": given.rounds, "load_average": [load, os.getloadavg()[0]]}
     result_file.write(RESULT, __file__, {**result, "rows": [row.told() for row in rows.values()]})
 
 

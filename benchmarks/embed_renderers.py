@@ -61,7 +61,10 @@ def embed(content: Mapping[str, Any]) -> str:
         for row in content["rows"]
     ]
     first, last = content["load_average"]
+    heads = ("by", "size on disk", "cold start to asset", "memory", "warm asset", "IoU with Python", "size is of")
+    if content["times"] == "unmeasured":
+        text = "Times and memory are unmeasured: the machine had other work to do. `benchmarks/embed.py` without"
+        return f"{table(heads, rows)}\n\n{text} `--without-times` measures them."
     text = f"{content['rounds']} rounds; load average {first:.1f} before and {last:.1f} after, on a machine that other"
     text += " work shared: compare times within this table alone."
-    heads = ("by", "size on disk", "cold start to asset", "memory", "warm asset", "IoU with Python", "size is of")
     return f"{table(heads, rows)}\n\n{text}"

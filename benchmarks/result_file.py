@@ -20,7 +20,7 @@ CODE = ("src", "targets", "recipes", "weights", "benchmarks/*.py")
 
 def stamp() -> dict[str, str]:
     """Today's date and the commit; `unknown` outside a checkout."""
-    return {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "commit": _commit()}
+    return {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "commit": commit_of(ROOT)}
 
 
 def made(script: str, device: str | None = None) -> dict[str, Any]:
@@ -57,14 +57,15 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)
 
 
-def _commit() -> str:
+def commit_of(folder: Path) -> str:
+    """The commit of a checkout, `-dirty` when code or data differ from it; `unknown` outside one."""
     try:
-        found = _git("rev-parse", "--short", "HEAD")
-        changed = _git("diff", "--quiet", "HEAD", "--", *CODE).returncode
+        found = _git(folder, "rev-parse", "--short", "HEAD")
+        changed = _git(folder, "diff", "--quiet", "HEAD", "--", *CODE).returncode
     except OSError:
         return "unknown"
     return "unknown" if found.returncode else found.stdout.strip() + ("-dirty" if changed else "")

@@ -27,7 +27,7 @@ FLOORS = (
     ("documents",),
     ("assets", "bundle"),
     ("pages", "networks", "registry", "web"),
-    ("models",),
+    ("android", "models"),
     ("quantization",),
     ("export",),
     ("backends",),

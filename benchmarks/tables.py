@@ -243,6 +243,13 @@ SECTIONS = (
         asset_renderers.asset_turns,
     ),
     Section(
+        "build_time",
+        "A cold build here and at another commit",
+        "`gen3dexport build` with validation by two commits' code, in turns, over empty caches. Peak memory is what the"
+        " command and its children hold together (proportional set size). Stages are seconds that the command says.",
+        asset_renderers.build_time,
+    ),
+    Section(
         "embed",
         "Everything that runs bundles",
         "One asset of trellis-mini (flow in int8), in turns. Memory of Chromium is the proportional share of all its"

@@ -1,10 +1,10 @@
-"""Builds and tests all of embed: C++, ARM64 under qemu, C#, Unreal, Blender, the browser. `make embed` calls it.
+"""Builds and tests all of embed: C++, ARM64, Android, C#, Unreal, Blender, the browser. `make embed` calls it.
 
     python embed/run.py            # what is missing ends it with exit code 3, before anything is built
     python embed/run.py --check    # only say what is missing
-    python embed/run.py --without-arm64 --without-blender
+    python embed/run.py --without-arm64 --without-blender --without-android
 
-What is downloaded and made once stays in out/embed: a Python with bpy, ExecuTorch's wheel for ARM64, a bundle.
+What is downloaded and made once stays in out/embed: a Python with bpy, ExecuTorch's wheel for ARM64, Kotlin, a bundle.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -22,6 +23,8 @@ OUT = ROOT / "out" / "embed"
 BPY = "bpy==5.0.1"
 """The last for Python 3.11; later ones need 3.13."""
 EXECUTORCH = "executorch==1.5.1"
+KOTLIN = "kotlin-compiler@2.2.21"
+"""Of npm; the version that the Android project pins."""
 COMMANDS = {
     "cmake": ("cmake", "C++"),
     "g++": ("g++", "C++"),
@@ -33,8 +36,15 @@ COMMANDS = {
     "npm": ("npm", "the browser"),
     "aarch64-linux-gnu-g++": ("g++-aarch64-linux-gnu", "ARM64"),
     "qemu-aarch64-static": ("qemu-user-static", "ARM64"),
+    "javac": ("openjdk-17-jdk-headless", "Android"),
+    "aapt": ("aapt", "Android"),
 }
 """Command -> its package in Debian 12, and what needs it. nodejs: 20 or later."""
+FILES = {
+    "usr/share/android-framework-res/framework-res.apk": ("android-framework-res", "Android"),
+    "usr/lib/llvm-*/include/c++/v1/string": ("libc++-dev", "Android"),
+}
+"""A file, as a pattern from the root -> its package, and what needs it."""
 TESTS = ("tests/embed_cpp", "tests/line/test_web_package.py", "tests/line/test_web_page.py")
 BUNDLE = (
     *("trellis-mini-color", "golden.assets=false", "knobs.sampler.steps=2", "knobs.slat_sampler.steps=2"),
@@ -46,6 +56,7 @@ BUNDLE = (
 def missing(skipped: tuple[str, ...]) -> dict[str, str]:
     """Packages that this machine lacks, and what for."""
     lacks = {package: why for command, (package, why) in COMMANDS.items() if not shutil.which(command)}
+    lacks |= {package: why for pattern, (package, why) in FILES.items() if not any(Path("/").glob(pattern))}
     return {package: why for package, why in lacks.items() if why not in skipped}
 
 
@@ -66,6 +77,20 @@ def python_with_bpy() -> Path:
         _run(folder / "bin" / "python", "-m", "pip", "install", "--quiet", BPY)
         (folder / "made").touch()
     return folder / "bin" / "python"
+
+
+def kotlin() -> Path:
+    """The Kotlin compiler, as npm has it."""
+    folder = OUT / "kotlin"
+    if not (folder / "made").is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        _run("npm", "pack", "--silent", "--pack-destination", folder, KOTLIN)
+        with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+            archive.extractall(folder, filter="data")
+        next(folder.glob("*.tgz")).unlink()
+        (folder / "made").touch()
+    return folder / "package"
 
 
 def bundle() -> Path:
@@ -100,8 +125,10 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="only say what is missing")
     parser.add_argument("--without-arm64", action="store_true")
     parser.add_argument("--without-blender", action="store_true")
+    parser.add_argument("--without-android", action="store_true")
     given = parser.parse_args()
-    if lacks := missing(("ARM64",) if given.without_arm64 else ()):
+    skipped = {"ARM64": given.without_arm64, "Android": given.without_android}
+    if lacks := missing(tuple(name for name, without in skipped.items() if without)):
         for package, why in lacks.items():
             print(f"missing: {package} (for {why})")
         print(f"run: apt-get install {' '.join(lacks)}")
@@ -113,6 +140,8 @@ def main() -> None:
     if not given.without_blender:
         found = {"GEN3DEXPORT_BPY_PYTHON": str(python_with_bpy()), "GEN3DEXPORT_BPY_BUNDLE": str(bundle())}
         _run(sys.executable, ROOT / "embed" / "blender_zip.py", OUT)
+    if not given.without_android:
+        found["GEN3DEXPORT_KOTLIN"] = str(kotlin())
     _run(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rs", *TESTS, **found)
     if not given.without_arm64:
         on_arm64()

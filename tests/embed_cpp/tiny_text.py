@@ -94,7 +94,10 @@ def _with_encoder(data: dict[str, Any], bundle: Path) -> None:
         )
     )
     data["programs"].insert(0, encoder.model_dump(mode="json"))
-    for name in ("host/tokenizer.json", "programs/text_encoder.pte"):
+    for field in ("parameters", "calls"):
+        data[field]["text_encoder"] = 2
+    shutil.copyfile(bundle / "golden" / "flow.safetensors", bundle / "golden" / "text_encoder.safetensors")
+    for name in ("host/tokenizer.json", "programs/text_encoder.pte", "golden/text_encoder.safetensors"):
         data["files"][name] = file_of(bundle / name).model_dump(mode="json")
     steps = data["host_steps"]
     steps["request"] |= {"prompt": True, "features": None}

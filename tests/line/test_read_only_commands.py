@@ -25,7 +25,7 @@ OTHERS = {"verify", "inspect", "compare", "parity", "sbom"}
 
 def test_every_command_either_looks_or_makes_something() -> None:
     makers = {"build", "validate", "run", "cp", "sensitivity", "tune", "cache", "sign", "push", "pull", "embed-kit"}
-    makers |= {"web", "serve", "matrix", "profile", "init"}
+    makers |= {"web", "serve", "android", "matrix", "profile", "init"}
     assert LOOKING | OTHERS | makers == set(COMMANDS)
 
 

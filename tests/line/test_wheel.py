@@ -34,6 +34,14 @@ def test_it_has_the_package_and_its_data_and_nothing_else(wheel: zipfile.ZipFile
     wanted |= {f"gen3dexport/{name}" for name in names if name.partition("/")[0] in SHIPPED or name == "LICENSE"}
     # The web page's sources, without their tests.
     wanted |= {f"gen3dexport/{name}" for name in names if name.startswith("embed/web/") and "/test/" not in name}
+    # What an Android project is written from: its own files, and the library's sources without its tool and tests.
+    sources = (
+        "embed/android/project/",
+        "embed/android/viewer/",
+        *(f"embed/cpp/{n}/" for n in ("include", "outside", "src")),
+    )
+    sources += ("embed/cpp/CMakeLists.txt", "embed/cpp/NOTICES.txt")
+    wanted |= {f"gen3dexport/{name}" for name in names if name.startswith(sources)}
     # What benchmarks and training judge the shipped models by.
     wanted -= {name for name in wanted if Path(name).name in ("heldout.json", "heldout.npz")}
     found = {name for name in wheel.namelist() if ".dist-info/" not in name}

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from gen3dexport.assets import files, kinds
 from gen3dexport.assets.depth_map import DepthMap
+from gen3dexport.assets.feature_film import FeatureFilm
 from gen3dexport.assets.feature_map import FeatureMap
 from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.height_field import HeightField
@@ -87,6 +88,13 @@ def features(noise: float = 0.0) -> FeatureMap:
     return FeatureMap(made.astype(np.float32))
 
 
+def feature_film(noise: float = 0.0) -> FeatureFilm:
+    rng = np.random.default_rng(8)
+    made = rng.standard_normal((4, 3, 5, 16)) + noise * np.random.default_rng(9).standard_normal((4, 3, 5, 16))
+    features = made.astype(np.float32)
+    return FeatureFilm(features, np.arange(4) / 15, features[3:] + np.float32(0.1), features[2:3])
+
+
 def importance(noise: float = 0.0) -> ImportanceMap:
     rng = np.random.default_rng(5)
     y, x = np.mgrid[:24, :32] / 32
@@ -139,6 +147,11 @@ SAMPLES: dict[str, tuple[Any, Any, Any]] = {
         Tensors({**tensors().arrays, "x": np.full((2, 5), np.nan, np.float32)}),
     ),
     "feature_map": (features(), features(0.1), FeatureMap(np.full((7, 9, 16), np.nan, np.float32))),
+    "feature_film": (
+        feature_film(),
+        feature_film(0.1),
+        replace(feature_film(), features=np.full((4, 3, 5, 16), np.nan, np.float32)),
+    ),
     "importance_map": (importance(), importance(0.02), ImportanceMap(np.full((24, 32), np.nan, np.float32))),
     "view": (view(), view(5.0), replace(view(), depth=np.full((24, 32), np.nan, np.float32))),
     "sequence": (
@@ -205,7 +218,8 @@ def test_scores_are_on_their_scales(kind: str) -> None:
 def test_two_of_nothing_are_equal_only_where_nothing_is_a_number(kind: str) -> None:
     nothing = SAMPLES[kind][2]
     score = kinds.of(kind).scores(nothing, nothing)[0].value
-    assert score == (0 if kind in ("height_field", "feature_map", "importance_map", "tensors") else 1)  # those hold NaN
+    hold_nan = ("height_field", "feature_map", "feature_film", "importance_map", "tensors", "view")
+    assert score == (0 if kind in hold_nan else 1)
 
 
 @EVERY

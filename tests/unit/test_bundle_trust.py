@@ -287,7 +287,7 @@ def test_what_is_no_file_of_the_bundle_is_told(harm: str, bundle: Path, cli: Cli
 
 PASSED_ON = {
     "verify": [], "run": [], "validate": [], "sbom": [], "sign": ["--key", "key.pem"], "push": ["127.0.0.1:1/x:1"],
-    "web": [],
+    "web": [], "android": [],
 }  # fmt: skip
 """Commands that read a bundle's files, and what else they need to be told."""
 

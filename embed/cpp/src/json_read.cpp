@@ -3,6 +3,14 @@
 #include <cstdlib>
 #include <unordered_set>
 
+#if !defined(__cpp_lib_to_chars)
+#include <locale.h>
+#include <stdlib.h>
+#if defined(__APPLE__)
+#include <xlocale.h>
+#endif
+#endif
+
 #include "json.hpp"
 #include "utf8.hpp"
 
@@ -193,8 +201,15 @@ std::optional<int64_t> Json::as_integer() const {
 std::optional<double> Json::as_number() const {
   double value = 0;
   if (kind != Kind::number) return std::nullopt;
+#if defined(__cpp_lib_to_chars)
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   const bool whole = error == std::errc() && end == text.data() + text.size() && std::isfinite(value);
+#else  // the NDK's and Apple's libc++ have no from_chars of floating numbers
+  static const locale_t plain = newlocale(LC_ALL_MASK, "C", nullptr);
+  char* end = nullptr;
+  value = strtod_l(text.c_str(), &end, plain);
+  const bool whole = end == text.c_str() + text.size() && std::isfinite(value);
+#endif
   return whole ? std::optional(value) : std::nullopt;
 }
 

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "kernels.hpp"
+#include "program_checks.hpp"
 #include "runtime_log.hpp"
 
 // The wheel has this class in its library and no header of it.
@@ -73,14 +74,6 @@ std::string differs(size_t count, const std::vector<Tensor>& wanted, const char*
   return "";
 }
 
-// A .pte says its own length in its head: flatbuffer identifier at byte 4, ExecuTorch's header at byte 8.
-bool is_whole(const Bytes& bytes) {
-  if (bytes.size() < 40 || std::memcmp(bytes.data() + 4, "ET12", 4) != 0 || std::memcmp(bytes.data() + 8, "eh00", 4) != 0) return false;
-  uint64_t lengths[3];  // program, where segments begin, segments
-  std::memcpy(lengths, bytes.data() + 16, sizeof lengths);
-  return lengths[0] <= bytes.size() && lengths[1] <= bytes.size() && lengths[2] <= bytes.size() - lengths[1];
-}
-
 }  // namespace
 
 struct Program::Loaded {
@@ -98,17 +91,14 @@ Result<Program> Program::load(const Bundle& bundle, const ProgramEntry& entry) {
   Program made;
   made.entry_ = &entry;
   made.where_ = bundle.path() + "/" + entry.file;
-  if (bundle.backend() != "executorch")
-    return Error{Code::missing, bundle.path() + ": target " + bundle.target() + " is of backend " + bundle.backend() +
-                                    ", and gen3d runs executorch programs; build the bundle with -t executorch"};
+  if (const auto runs = check_backend(bundle); !runs) return runs.error();
   if (const auto missing = missing_kernels(entry.outside); !missing.empty()) {
     std::string names;
     for (const auto& name : missing) names += (names.empty() ? "" : ", ") + name;
     return Error{Code::missing, made.where_ + ": no kernel here for " + names + "; link executorch_kernels_optimized (cmake -DGEN3D_ALL_KERNELS=ON)"};
   }
-  auto bytes = bundle.read(entry.file);
+  auto bytes = read_program(bundle, entry);
   if (!bytes) return bytes.error();
-  if (!is_whole(*bytes)) return verification_error(made.where_ + ": not a whole ExecuTorch program; build the bundle again");
   forget_said();
   made.loaded_ = std::make_unique<Loaded>(std::move(*bytes));
   auto& module = made.loaded_->module;
@@ -124,14 +114,11 @@ Result<Program> Program::load(const Bundle& bundle, const ProgramEntry& entry) {
 }
 
 Result<std::vector<Array>> Program::call(const std::vector<const Array*>& inputs) {
+  if (const auto fits = check_inputs(*entry_, inputs); !fits) return fits.error();
   std::vector<executorch::extension::TensorPtr> tensors;
   std::vector<rt::EValue> values;
   for (size_t i = 0; i < inputs.size(); ++i) {
     const Array& array = *inputs[i];
-    const Tensor& wanted = entry_->inputs[i];
-    if (array.shape != wanted.shape || array.dtype() != wanted.dtype)
-      return usage_error("program " + entry_->name + ": input " + wanted.name + " is " + array.dtype() + " " + shown(array.shape) + ", and it takes " +
-                         wanted.dtype + " " + shown(wanted.shape));
     std::vector<executorch::aten::SizesType> sizes(array.shape.begin(), array.shape.end());
     tensors.push_back(executorch::extension::from_blob(const_cast<void*>(array.data()), sizes, scalar_of(array)));  // inputs are only read
     values.emplace_back(tensors.back());

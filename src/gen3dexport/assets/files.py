@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,3 +121,12 @@ def turntable(asset: Asset) -> NDArray[np.uint8]:
 def counts(asset: Asset) -> dict[str, int]:
     """How large an asset is."""
     return kinds.of(asset).counts(asset)
+
+
+def facts(made: Mapping[str, Asset]) -> dict[str, dict[str, Any]]:
+    """What the kinds of assets say beyond their sizes, by name; each with a `summary` for people."""
+    found: dict[str, dict[str, Any]] = {}
+    for asset in made.values():
+        if (own := getattr(kinds.of(asset), "facts", None)) is not None:
+            found |= own(asset)
+    return found

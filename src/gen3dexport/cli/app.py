@@ -22,6 +22,7 @@ COMMANDS = {
     "run": "Make an asset with a bundle",
     "web": "Write a page that makes assets in the browser",
     "serve": "Serve such a page on this machine",
+    "android": "Write an Android project that makes assets",
     "plan": "Show what would be built",
     "init": "Try a model of one's own, write its recipe",
     "ls": "List recipes, targets, families and schemes",

@@ -145,6 +145,7 @@ def run(
         made = generate(bundle, prompt, seed, features, outputs, image, cache, changed, isolate, arrays)
         lines = [_told(file) for file in made["assets"]]
         told = f"made in {made['seconds']:.2f} s"
+    lines += [fact["summary"] for fact in made.get("facts", {}).values()]
     lines += [f"seed {seed}"] if drawn else []
     within = f" in {made['runtime']}" if made["runtime"] else ""
     lines += [f"{told}, after {made['load_seconds']:.1f} s of loading the programs{within}"]
@@ -199,8 +200,9 @@ def generate(
     conditions = condition_cache.folder() if cache else None
     (made, seconds, encoders, chosen), loading = _with(bundle, conditions, fields or {}, isolate, outputs, make)
     files, picture = outputs.write(made, chosen, prompt, outputs.factor(made, chosen))
-    result = {"assets": files, "prompt": prompt, "seed": seed, "picture": picture}
+    result: dict[str, Any] = {"assets": files, "prompt": prompt, "seed": seed, "picture": picture}
     result |= {"seconds": seconds, **loading, "image": None if image is None else str(image)}
+    result["facts"] = outputs.facts(made)
     result["encoder"] = {name: {"calls": e.calls, "cached": e.cached} for name, e in encoders.items()}
     return result
 
@@ -284,8 +286,8 @@ def _of_a_film(
     made = loaded.generate_assets(seed=seed, image=views, video=frames(), rate=source.rate)
     whole = time.perf_counter() - start
     files, picture = outputs.write(made, chosen, source.path.name, outputs.factor(made, chosen))
-    found = {"assets": files, "picture": picture, "video": str(source.path), "seed": seed, "frames": count}
-    found |= {"image": None if views is None else str(views)}
+    found: dict[str, Any] = {"assets": files, "picture": picture, "video": str(source.path), "seed": seed}
+    found |= {"frames": count, "image": None if views is None else str(views), "facts": outputs.facts(made)}
     return found | {"seconds": whole, "frames_per_second": count / whole, "source_frames_per_second": source.rate}
 
 

@@ -138,6 +138,7 @@ def first_run(folder: Path, manifest: Manifest, prompt: str) -> tuple[str, str]:
     requests = [(f'--prompt "{prompt}"', Request(prompt=prompt)), ("--image FILE", Request(image=grey))]
     requests += [("--image FOLDER", Request(image=[grey] * n)) for n in range(2, _MOST_VIEWS)]
     requests += [("--video FILM --image FOLDER", Request(image=[grey] * n, video=[grey])) for n in range(_MOST_VIEWS)]
+    requests.append(("--video FILM", Request(video=[grey] * getattr(loaded.settings, "frames", 1))))
     if getattr(loaded.settings, "takes_film", False):
         requests.reverse()
     if (takes := getattr(loaded.settings, "asked", None)) is not None:  # arrays by name, if any

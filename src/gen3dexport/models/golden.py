@@ -7,12 +7,13 @@ weights. Where a set is kept small, `rows.NAME` says which rows of an output `ou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -20,6 +21,11 @@ from torch import Tensor
 from gen3dexport.documents.json_file import read_json
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
+from gen3dexport.networks.checkpoints import read_weights
+
+Config = TypeVar("Config", bound=BaseModel)
+Maker = Callable[[str, Mapping[str, Any], Mapping[str, Tensor], Mapping[str, Tensor], str], Component]
+"""Kind, configuration, tensors, weights and their file's name -> the network of a set with the set's inputs."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,11 @@ class Golden:
     tensors: dict[str, Tensor]
     extra: dict[str, Any]
     subject: str
+
+    def inputs(self) -> dict[str, NDArray[Any]]:
+        """The stored inputs of the network by name; none for host work."""
+        given = {} if self.component is None else self.component.inputs
+        return {name: tensor.numpy() for name, tensor in given.items()}
 
     def expected(self) -> dict[str, Tensor]:
         """The stored outputs that the network itself computes."""
@@ -77,6 +88,31 @@ def read_files(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, 
         return config, meta, load_file(folder / "io.safetensors")
     except (SafetensorError, OSError) as error:
         raise UsageError(f"{folder / 'io.safetensors'}: safetensors cannot read it ({error}); copy it again") from error
+
+
+def read_set(folder: Path, component: Maker, of_host: tuple[str, ...] = ()) -> Golden:
+    """Read the golden set of a network, weights loaded strictly, or of the host's work.
+
+    Args:
+        of_host: kinds of sets that have no network.
+
+    Raises:
+        UsageError: when a file is missing or damaged or the weights do not fit the network.
+    """
+    config, meta, tensors = read_files(folder)
+    kind, path = str(meta["component"]), folder / "weights.safetensors"
+    if kind in of_host:
+        return Golden(None, tensors, config, kind)
+    try:
+        return Golden(component(kind, config, tensors, read_weights(path), str(path)), tensors, config, kind)
+    except ValidationError as error:
+        raise UsageError(f"{folder}: not a golden folder of {kind} ({error!r})") from error
+
+
+def configured(model: type[Config], said: Mapping[str, Any]) -> Config:
+    """A network's configuration of what a set says; sets say sizes of their inputs, and settings of training, beside
+    it."""
+    return model(**{name: value for name, value in said.items() if name in model.model_fields})
 
 
 def sets_in(folder: Path) -> list[str]:

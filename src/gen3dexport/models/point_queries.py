@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -35,3 +35,20 @@ def answers(
         for name, values in found.items():
             values[start : start + len(part)] = on_host(answer[name])[0, : len(part)]
     return found
+
+
+def in_chunks(
+    run: Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]],
+    given: Mapping[str, NDArray[Any]],
+    points: NDArray[np.float32],
+    output: str,
+) -> dict[str, NDArray[Any]]:
+    """One output [B, N, C] of a network at points [B, N, 3], a chunk of the size of the `given` points a call; beside
+    it the last call's other outputs."""
+    chunk, found = given["points"].shape[1], []
+    made: Mapping[str, NDArray[Any]] = {}
+    for start in range(0, points.shape[1], chunk):
+        part = points[:, start : start + chunk]
+        made = run({**given, "points": np.pad(part, ((0, 0), (0, chunk - part.shape[1]), (0, 0)))})
+        found.append(made[output][:, : part.shape[1]])
+    return {**made, output: np.concatenate(found, 1)}

@@ -73,6 +73,10 @@ class Outputs:
             rows.append({"path": str(place), "kind": kind, **files.counts(written)})
         return rows, self._draw(made[chosen[self.paths[0]]], number) if self.picture else None
 
+    def facts(self, made: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """What the assets say beyond their sizes, by name; each with a `summary` for people."""
+        return files.facts(made)
+
     def _draw(self, asset: Any, number: int | None) -> str:
         from gen3dexport.assets.draw import render
 

@@ -27,6 +27,8 @@ class Kind(Protocol):
     Attributes:
         KIND: its name; FILES: ending -> what writes such a file.
         SCALES: what its scores are on, in their order; none where that depends on the asset.
+
+    It may have `facts(asset)`: what it says of an asset beyond its size, by name, each with a `summary` for people.
     """
 
     KIND: str

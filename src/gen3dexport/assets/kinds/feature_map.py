@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gen3dexport.assets.array_checks import not_finite
+from gen3dexport.assets.feature_colours import colours_of, enlarged
 from gen3dexport.assets.feature_map import FeatureMap
 from gen3dexport.assets.file_format import FileFormat, npz
 from gen3dexport.assets.score import Scale, Score, distance, settled
@@ -43,18 +44,7 @@ def counts(features: FeatureMap) -> dict[str, int]:
 
 def picture(features: FeatureMap) -> NDArray[np.uint8]:
     """Red, green and blue are the first three principal components of the vectors, each over its own range."""
-    height, width, channels = features.features.shape
-    rows = features.features.reshape(-1, channels).astype(np.float64)
-    rows -= rows.mean(0)
-    axes = np.linalg.svd(rows.T @ rows)[0][:, :3]
-    axes *= np.where(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])] < 0, -1, 1)  # one sign, always
-    parts = rows @ axes
-    span = np.maximum(np.ptp(parts, axis=0), 1e-12)
-    shown = np.full((height * width, 3), 0.5)
-    shown[:, : parts.shape[1]] = (parts - parts.min(0)) / span
-    small = np.rint(255 * shown).astype(np.uint8).reshape(height, width, 3)
-    zoom = max(1, 256 // max(height, width))
-    return np.repeat(np.repeat(small, zoom, axis=0), zoom, axis=1)
+    return enlarged(colours_of(features.features)(features.features), 256)
 
 
 def scores(features: FeatureMap, reference: FeatureMap) -> tuple[Score, ...]:

@@ -44,7 +44,7 @@ def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
 def _network(golden: Golden, run: Run) -> Arrays:
     """Maps and steps by the network, and what the host makes of them."""
     assert golden.component is not None
-    made = run({name: tensor.numpy() for name, tensor in golden.component.inputs.items()})
+    made = run(golden.inputs())
     found: Arrays = {}
     for tag in tags(golden.tensors, "image"):
         own = {name.removeprefix(f"{tag}_"): value for name, value in made.items() if name.startswith(f"{tag}_")}

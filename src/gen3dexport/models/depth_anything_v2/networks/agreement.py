@@ -42,7 +42,7 @@ def _network(golden: Golden, run: Run) -> Arrays:
     """Depths and steps by the network; in eager mode the position tables, and the depths of the other layout's file."""
     assert golden.component is not None
     model, layouts = golden.extra["model"], golden.extra["layouts"]
-    given = {name: tensor.numpy() for name, tensor in golden.component.inputs.items()}
+    given = golden.inputs()
     made = run(given)
     found: Arrays = {}
     for size, picture in golden.component.inputs.items():

@@ -14,6 +14,7 @@ from gen3dexport.models.hunyuan3d_2.host.settings import network_time
 from gen3dexport.models.hunyuan3d_2.host.times import schedule
 from gen3dexport.models.hunyuan3d_2.networks.golden_sets import Decoded, read_golden
 from gen3dexport.models.hunyuan3d_2.networks.transformer import Flow
+from gen3dexport.models.point_queries import in_chunks
 from gen3dexport.networks.point_features import point_features
 
 read = read_golden
@@ -33,7 +34,7 @@ def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
         run: inputs by name -> outputs by name of its network.
     """
     assert golden.component is not None
-    given = {name: tensor.numpy() for name, tensor in golden.component.inputs.items()}
+    given = golden.inputs()
     if golden.subject == "sampler":
         return golden.compared(_sampler(golden, given, run))
     return golden.compared((_decoder if isinstance(golden.component.module, Decoded) else _flow)(golden, given, run))
@@ -60,17 +61,10 @@ def _decoder(golden: Golden, given: Arrays, run: Run) -> Arrays:
     assert golden.component is not None
     whole, points = golden.component.module, golden.tensors["in.queries"]
     assert isinstance(whole, Decoded)
-    chunk, found, rows = given["points"].shape[1], [], np.zeros(0)
-    for start in range(0, points.shape[1], chunk):
-        part = points[:, start : start + chunk].numpy()
-        padded = np.pad(part, ((0, 0), (0, chunk - part.shape[1]), (0, 0)))
-        made = run(given | {"points": padded})
-        rows = made["latent_set"]
-        found.append(made["logits"][:, : part.shape[1]])
     with torch.no_grad():
         features = point_features(points, whole.query.get_buffer("frequencies"))
         steps = {"fourier": features.numpy(), "query_proj": whole.query.query_proj(features).numpy()}
-    return steps | {"latent_set": rows, "logits": np.concatenate(found, 1)}
+    return steps | in_chunks(run, given, points.numpy(), "logits")
 
 
 def _sampler(golden: Golden, given: Arrays, run: Run) -> Arrays:

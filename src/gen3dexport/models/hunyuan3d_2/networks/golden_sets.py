@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
-from gen3dexport.models.golden import Golden, read_files
+from gen3dexport.models.golden import Golden, configured, read_files
 from gen3dexport.models.hunyuan3d_2.host.model import Transformer, Vae
 from gen3dexport.models.hunyuan3d_2.networks.transformer import Flow
 from gen3dexport.models.hunyuan3d_2.networks.vae import Decoder, LatentDecoder, Query, unpack
@@ -57,14 +57,14 @@ def _component(
 ) -> Component:
     """The network of a set, with the set's inputs."""
     if config["name"] == "ShapeVAE":
-        vae = _given(Vae, config["args"])
+        vae = configured(Vae, config["args"])
         released = load_strictly(Decoder(vae), state, where).requires_grad_(False)
         assert isinstance(released, Decoder)
         unpack(released)
         whole = Decoded(LatentDecoder(released, vae.scale_factor), Query(released, vae)).eval()
         inputs = {"z": tensors["in.latents"], "points": tensors["in.queries"][:, :CHUNK].contiguous()}
         return Component("vae", whole, inputs, ("latent_set", "logits"))
-    transformer = _given(Transformer, config["args"])
+    transformer = configured(Transformer, config["args"])
     flow = load_strictly(Flow(transformer), state, where).requires_grad_(False)
     x = tensors["in.noise" if "scheduler" in config else "in.x"]
     inputs = {"x": x, "t": tensors.get("in.t", torch.zeros(len(x))), "cond": tensors["in.cond"]}
@@ -72,8 +72,3 @@ def _component(
         default = torch.full((len(x),), float(config.get("guidance_scale", 0)))
         inputs["guidance"] = tensors.get("in.guidance", default)
     return Component("dit", flow, inputs, ("v",))
-
-
-def _given(model: Any, args: Mapping[str, Any]) -> Any:
-    """A configuration of a set's arguments, some of which are of training or of what is left out."""
-    return model(**{name: value for name, value in args.items() if name in model.model_fields})

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 
-from gen3dexport.models.golden import Golden
+from gen3dexport.models.golden import Golden, configured
 from gen3dexport.models.marching_tetrahedra import crossing
 from gen3dexport.models.point_queries import answers
 from gen3dexport.models.sf3d.host import parts
@@ -20,7 +20,7 @@ from gen3dexport.models.sf3d.networks.camera import (
     intrinsics,
     normalised,
 )
-from gen3dexport.models.sf3d.networks.golden_sets import CHUNK, given, read_golden
+from gen3dexport.models.sf3d.networks.golden_sets import CHUNK, read_golden
 from gen3dexport.models.sf3d.networks.image_encoder import ImageEncoder
 from gen3dexport.models.sf3d.networks.query import Query
 from gen3dexport.models.sf3d.networks.triplane import rows_of
@@ -52,13 +52,8 @@ def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
     return golden.compared(makers.get(golden.subject, _network)(golden, run))
 
 
-def _inputs(golden: Golden) -> Arrays:
-    assert golden.component is not None
-    return {name: tensor.numpy() for name, tensor in golden.component.inputs.items()}
-
-
 def _network(golden: Golden, run: Run) -> Arrays:
-    return run(_inputs(golden))
+    return run(golden.inputs())
 
 
 def _image_tokenizer(golden: Golden, run: Run) -> Arrays:
@@ -66,7 +61,7 @@ def _image_tokenizer(golden: Golden, run: Run) -> Arrays:
     assert golden.component is not None
     encoder, images = golden.component.module, golden.tensors["in.images"]
     assert isinstance(encoder, ImageEncoder)
-    tokens = run(_inputs(golden))["tokens"]
+    tokens = run(golden.inputs())["tokens"]
     with torch.no_grad():
         x, condition = encoder.before(*golden.component.inputs.values())
         first = encoder.layers[0]
@@ -84,7 +79,7 @@ def _camera(golden: Golden, run: Run) -> Arrays:
     matrix = intrinsics(fovy, size, size)
     with torch.no_grad():
         embedding = default_embedding(embedder, distance, fovy, size)
-    return run(_inputs(golden)) | {
+    return run(golden.inputs()) | {
         "default_c2w": default_pose(distance).numpy(),
         "default_intrinsic": matrix.numpy(),
         "default_intrinsic_normed": normalised(matrix, size, size).numpy(),
@@ -97,7 +92,7 @@ def _decoder(golden: Golden, run: Run) -> Arrays:
     assert golden.component is not None
     query, tensors = golden.component.module, golden.tensors
     assert isinstance(query, Query)
-    heads = given(parts.Decoder, golden.extra["decoder"]).heads
+    heads = configured(parts.Decoder, golden.extra["decoder"]).heads
     channels = {head.name: head.out_channels for head in heads}
     found: dict[str, list[np.ndarray]] = {name: [] for name in (*channels, "features_sampled")}
     for planes, points in zip(tensors["in.triplanes"], tensors["in.points"], strict=True):
@@ -111,9 +106,9 @@ def _decoder(golden: Golden, run: Run) -> Arrays:
 
 def _material(golden: Golden, run: Run) -> Arrays:
     """The material's numbers, and the parameters that they are the mode of."""
-    beta = run(_inputs(golden))["beta"]
+    beta = run(golden.inputs())["beta"]
     found: Arrays = {}
-    for i, head in enumerate(given(parts.ImageEstimator, golden.extra).heads):
+    for i, head in enumerate(configured(parts.ImageEstimator, golden.extra).heads):
         mode = beta_mode(beta[:, i, 0], beta[:, i, 1])
         shape = (-1, 1) if head.shape is None else head.shape
         found[head.name] = mode.reshape([len(mode) if size == -1 else size for size in shape])

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
-from gen3dexport.models.golden import Golden, read_files
+from gen3dexport.models.golden import Golden, configured, read_set
 from gen3dexport.models.sf3d.host import parts
 from gen3dexport.models.sf3d.networks.backbone import TwoStream
 from gen3dexport.models.sf3d.networks.camera import CameraEmbedder
@@ -20,7 +19,7 @@ from gen3dexport.models.sf3d.networks.estimators import GlobalEstimator, Materia
 from gen3dexport.models.sf3d.networks.image_encoder import ImageEncoder, ImageTokenizer
 from gen3dexport.models.sf3d.networks.query import Decoder, Query
 from gen3dexport.models.sf3d.networks.triplane import Upsampler, rows_of
-from gen3dexport.networks.checkpoints import load_strictly, read_weights
+from gen3dexport.networks.checkpoints import load_strictly
 
 CHUNK = 256
 """Points that one call of a set's network takes."""
@@ -35,16 +34,7 @@ def read_golden(folder: Path) -> Golden:
     Raises:
         UsageError: when a file is missing or damaged or the weights do not fit the network.
     """
-    config, meta, tensors = read_files(folder)
-    kind, path = meta["component"], folder / "weights.safetensors"
-    if kind in HOST:
-        return Golden(None, tensors, config, kind)
-    state = read_weights(path)
-    try:
-        component = _component(kind, config, tensors, state, str(path))
-    except ValidationError as error:
-        raise UsageError(f"{folder}: not a golden folder of {kind} ({error!r})") from error
-    return Golden(component, tensors, config, kind)
+    return read_set(folder, _component, HOST)
 
 
 def _component(
@@ -55,24 +45,24 @@ def _component(
         case "image_tokenizer":
             images = tensors["in.images"].flatten(0, 1).contiguous()
             camera = tensors["in.modulation_cond"].flatten(0, 1).contiguous()
-            tokenizer = _read(ImageTokenizer(given(parts.ImageTokenizer, config)), state, where)
+            tokenizer = _read(ImageTokenizer(configured(parts.ImageTokenizer, config)), state, where)
             assert isinstance(tokenizer, ImageTokenizer)
             encoder = ImageEncoder(tokenizer, images.shape[-1]).eval().requires_grad_(False)
             return Component(kind, encoder, {"image": images, "camera": camera}, ("tokens",), encoder.stack)
         case "camera_tokenizer":
-            camera_config = given(parts.CameraEmbedder, config["camera"])
+            camera_config = configured(parts.CameraEmbedder, config["camera"])
             embedder = _read(CameraEmbedder(camera_config.in_channels, camera_config.out_channels), state, where)
             inputs = {"pose": tensors["in.c2w"], "intrinsics": tensors["in.intrinsic_normed"]}
             return Component(kind, embedder, inputs, ("embedding",))
         case "backbone":
-            streams = _read(TwoStream(given(parts.Backbone, config)), state, where)
+            streams = _read(TwoStream(configured(parts.Backbone, config)), state, where)
             inputs = {"tokens": tensors["in.hidden_states"], "image": tensors["in.encoder_hidden_states"]}
             return Component(kind, streams, inputs, ("hidden_states",), TwoStream.stack)
         case "post_processor":
-            upsampler = _read(Upsampler(given(parts.PostProcessor, config)), state, where)
+            upsampler = _read(Upsampler(configured(parts.PostProcessor, config)), state, where)
             return Component(kind, upsampler, {"planes": tensors["in.triplanes"]}, ("triplanes",))
         case "decoder_query":
-            decoder_config = given(parts.Decoder, config["decoder"])
+            decoder_config = configured(parts.Decoder, config["decoder"])
             decoder = _read(Decoder(decoder_config), state, where)
             assert isinstance(decoder, Decoder)
             planes, names = tensors["in.triplanes"], tuple(head.name for head in decoder_config.heads)
@@ -80,12 +70,12 @@ def _component(
             inputs = {"planes": rows_of(planes[:1]).contiguous(), "points": torch.zeros(1, CHUNK, 3)}
             return Component(kind, query, inputs, names)
         case "global_estimator":
-            estimator_config = given(parts.GlobalEstimator, config)
+            estimator_config = configured(parts.GlobalEstimator, config)
             estimator = _read(GlobalEstimator(estimator_config), state, where)
             outputs = tuple(head.name for head in estimator_config.heads)
             return Component(kind, estimator, {"planes": tensors["in.triplane"]}, outputs)
         case "material_heads":
-            heads = _read(MaterialHeads(given(parts.ImageEstimator, config)), state, where)
+            heads = _read(MaterialHeads(configured(parts.ImageEstimator, config)), state, where)
             return Component(kind, heads, {"vector": tensors["in.features"]}, ("beta",))
         case _:
             known = "image_tokenizer, camera_tokenizer, backbone, post_processor, decoder_query, global_estimator"
@@ -96,8 +86,3 @@ def _component(
 
 def _read(module: nn.Module, state: Mapping[str, Tensor], where: str) -> nn.Module:
     return load_strictly(module, state, where).requires_grad_(False)
-
-
-def given(model: Any, config: Mapping[str, Any]) -> Any:
-    """A configuration of what a set says; sets say sizes of their inputs beside it."""
-    return model(**{name: value for name, value in config.items() if name in model.model_fields})

@@ -140,7 +140,7 @@ def _after(x: Tensor) -> Tensor:
     first and holds them all, which is what gathering in parts is to avoid.
     """
     first = x[0, 0, :1]
-    return torch.ne(first, first).to(torch.int32) * 0  # an integer product: 0 even where x is not finite
+    return torch.ne(first, first).to(torch.int32).clamp(max=0)  # XLA would see that a product with 0 needs no x
 
 
 class PointwiseConv3d(nn.Module):

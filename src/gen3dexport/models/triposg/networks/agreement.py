@@ -10,6 +10,7 @@ import torch
 
 from gen3dexport.models.flow_sampler import sample
 from gen3dexport.models.golden import Golden
+from gen3dexport.models.point_queries import in_chunks
 from gen3dexport.models.triposg.host.settings import schedule
 from gen3dexport.models.triposg.networks.golden_sets import Decoded, read_golden
 from gen3dexport.models.triposg.networks.transformer import Flow, TimeEmbedding, sinusoid
@@ -32,7 +33,7 @@ def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
         run: inputs by name -> outputs by name of its network.
     """
     assert golden.component is not None
-    given = {name: tensor.numpy() for name, tensor in golden.component.inputs.items()}
+    given = golden.inputs()
     makers = {"dit": _flow, "sampler": _sampler, "vae": _decoder}
     return golden.compared(makers.get(golden.subject, _network)(golden, given, run))
 
@@ -56,12 +57,7 @@ def _decoder(golden: Golden, given: Arrays, run: Run) -> Arrays:
     assert golden.component is not None
     whole, points = golden.component.module, golden.tensors["in.queries"]
     assert isinstance(whole, Decoded)
-    chunk, found = given["points"].shape[1], []
-    for start in range(0, points.shape[1], chunk):
-        part = points[:, start : start + chunk].numpy()
-        padded = np.pad(part, ((0, 0), (0, chunk - part.shape[1]), (0, 0)))
-        found.append(run(given | {"points": padded})["logits"][:, : part.shape[1]])
-    logits = np.concatenate(found, 1)
+    logits = in_chunks(run, given, points.numpy(), "logits")["logits"]
     with torch.no_grad():
         steps = {
             "post_quant": whole.decoder.post_quant(golden.tensors["in.z"]).numpy(),

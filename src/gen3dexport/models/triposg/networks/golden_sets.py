@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
-from gen3dexport.models.golden import Golden, read_files
+from gen3dexport.models.golden import Golden, configured, read_set
 from gen3dexport.models.triposg.host.model import Transformer, Vae
 from gen3dexport.models.triposg.networks.layers import unpack
 from gen3dexport.models.triposg.networks.transformer import Flow
 from gen3dexport.models.triposg.networks.vae import Autoencoder, Encoder, LatentDecoder, Query
-from gen3dexport.networks.checkpoints import load_strictly, read_weights
+from gen3dexport.networks.checkpoints import load_strictly
 
 CHUNK = 256
 """Points that one call of a set's network takes, at most."""
@@ -40,14 +39,7 @@ def read_golden(folder: Path) -> Golden:
     Raises:
         UsageError: when a file is missing or damaged or the weights do not fit the network.
     """
-    config, meta, tensors = read_files(folder)
-    kind, path = meta["component"], folder / "weights.safetensors"
-    state = read_weights(path)
-    try:
-        component = _component(kind, config, tensors, state, str(path))
-    except ValidationError as error:
-        raise UsageError(f"{folder}: not a golden folder of {kind} ({error!r})") from error
-    return Golden(component, tensors, config, kind)
+    return read_set(folder, _component)
 
 
 def _component(
@@ -58,14 +50,14 @@ def _component(
         case "dit":
             inputs = {"x": tensors["in.hidden_states"], "t": tensors["in.timestep"].flatten().float()}
             inputs["t"] = inputs["t"].expand(len(inputs["x"])).contiguous()
-            flow = _read(Flow(_given(Transformer, config)), state, where)
+            flow = _read(Flow(configured(Transformer, config)), state, where)
             return Component(kind, flow, {**inputs, "cond": tensors["in.encoder_hidden_states"]}, ("sample",))
         case "sampler":
             noise = tensors["in.noise"]
             inputs = {"x": noise, "t": torch.full((len(noise),), 1000.0), "cond": tensors["in.cond"]}
-            return Component(kind, _read(Flow(_given(Transformer, config["dit"])), state, where), inputs, ("v",))
+            return Component(kind, _read(Flow(configured(Transformer, config["dit"])), state, where), inputs, ("v",))
         case "vae":
-            vae = _given(Vae, config)
+            vae = configured(Vae, config)
             released = _read(Autoencoder(vae), state, where)
             assert isinstance(released, Autoencoder)
             whole = Decoded(LatentDecoder(released), Query(released, vae))
@@ -84,8 +76,3 @@ def _read(module: nn.Module, state: Mapping[str, Tensor], where: str) -> nn.Modu
     load_strictly(module, state, where).requires_grad_(False)
     unpack(module)
     return module
-
-
-def _given(model: Any, config: Mapping[str, Any]) -> Any:
-    """A configuration of what a set says; sets say sizes of their inputs beside it."""
-    return model(**{name: value for name, value in config.items() if name in model.model_fields})

@@ -42,20 +42,15 @@ def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
     return golden.compared(made)
 
 
-def _inputs(golden: Golden) -> Arrays:
-    assert golden.component is not None
-    return {name: tensor.numpy() for name, tensor in golden.component.inputs.items()}
-
-
 def _network(golden: Golden, run: Run) -> Arrays:
-    return run(_inputs(golden))
+    return run(golden.inputs())
 
 
 def _image_tokenizer(golden: Golden, run: Run) -> Arrays:
     """Tokens by the network, and, in eager mode, those of other position tables."""
     assert golden.component is not None
     images, weights = golden.tensors["in.images"], golden.extra["weights"]
-    found = {"tokens": _channels_first(run(_inputs(golden))["features"], len(images))}
+    found = {"tokens": _channels_first(run(golden.inputs())["features"], len(images))}
     others: tuple[tuple[str, str, PositionTable], ...]
     others = (("possize", "images", "size"), ("native", "images_native", "factor"))
     for name, given, table in others:
@@ -78,7 +73,7 @@ def _decoder_renderer(golden: Golden, run: Run) -> Arrays:
     assert golden.component is not None
     module, extra, tensors = golden.component.module, golden.extra, golden.tensors
     assert isinstance(module, Query)
-    renderer, given = Renderer(**extra["renderer"]), _inputs(golden)
+    renderer, given = Renderer(**extra["renderer"]), golden.inputs()
     found: Arrays = {}
     if "in.points" in tensors:
         found |= _at(run, given, tensors["in.points"].numpy(), renderer)
@@ -104,7 +99,7 @@ def _grid(golden: Golden, renderer: Renderer) -> np.ndarray:
 
 def _whole(golden: Golden, run: Run) -> Arrays:
     """The scene's planes, and of what the set has: the field at points and on the grid, and one view."""
-    renderer, given, tensors = Renderer(**golden.extra["renderer"]), _inputs(golden), golden.tensors
+    renderer, given, tensors = Renderer(**golden.extra["renderer"]), golden.inputs(), golden.tensors
     first = run(given)
     found = {
         "image_tokens": _channels_first(first["tokens"], len(first["tokens"])),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
-from gen3dexport.models.golden import Golden, read_files
+from gen3dexport.models.golden import Golden, configured, read_files
 from gen3dexport.models.triposr.host.model import Backbone, Decoder, Model, PostProcessor, Renderer, Tokenizer, Vit
 from gen3dexport.models.triposr.host.picture import resized
 from gen3dexport.models.triposr.host.settings import PositionTable
@@ -67,24 +67,24 @@ def _component(
             encoder = image_encoder(config, state, images.shape[-1], "factor", where)
             return Component(kind, encoder, {"image": images}, ("features",), encoder.stack)
         case "tokenizer":
-            tokenizer = load_strictly(TriplaneTokenizer(_given(Tokenizer, config)), state, where)
+            tokenizer = load_strictly(TriplaneTokenizer(configured(Tokenizer, config)), state, where)
             return Component(kind, tokenizer, {"tokens": tensors["in.tokens"]}, ("tokens", "planes"))
         case "backbone":
-            transformer = load_strictly(Transformer(_given(Backbone, config)), state, where)
+            transformer = load_strictly(Transformer(configured(Backbone, config)), state, where)
             inputs = {"tokens": tensors["in.hidden_states"], "context": tensors["in.encoder_hidden_states"]}
             return Component(kind, transformer, inputs, ("hidden_states",), Transformer.stack)
         case "post_processor":
-            upsampler = load_strictly(Upsampler(_given(PostProcessor, config)), state, where)
+            upsampler = load_strictly(Upsampler(configured(PostProcessor, config)), state, where)
             return Component(kind, upsampler, {"planes": tensors["in.triplanes"]}, ("triplanes",))
         case "decoder_renderer":
-            decoder = load_strictly(FieldDecoder(_given(Decoder, config["decoder"])), state, where)
+            decoder = load_strictly(FieldDecoder(configured(Decoder, config["decoder"])), state, where)
             assert isinstance(decoder, FieldDecoder)
-            planes, renderer = tensors["in.triplane"], _given(Renderer, config["renderer"])
+            planes, renderer = tensors["in.triplane"], configured(Renderer, config["renderer"])
             query = Query(decoder, renderer.radius, planes.shape[-1]).eval().requires_grad_(False)
             inputs = {"planes": windows(planes[None]), "points": torch.zeros(1, CHUNK, 3)}
             return Component(kind, query, inputs, ("density", "features"))
         case "e2e":
-            model = _given(Model, config)
+            model = configured(Model, config)
             made = read_parts(model, None, state, where)
             whole = Whole(*(assembled(name, made, model, "factor") for name in PARTS)).eval()
             image = resized(tensors["in.image"].numpy(), model.cond_image_size)
@@ -100,11 +100,6 @@ def image_encoder(
     config: Mapping[str, Any], state: Mapping[str, Tensor], size: int, table: PositionTable, where: str
 ) -> ImageEncoder:
     """The encoder of an `image_tokenizer` set for images of one size."""
-    tokenizer = ImageTokenizer(_given(Vit, config))
+    tokenizer = ImageTokenizer(configured(Vit, config))
     load_strictly(tokenizer, {released_name(name): value for name, value in state.items()}, where)
     return ImageEncoder(tokenizer, size, table).eval().requires_grad_(False)
-
-
-def _given(model: Any, config: Mapping[str, Any]) -> Any:
-    """A configuration of what a set says; sets say sizes of their inputs beside it."""
-    return model(**{name: value for name, value in config.items() if name in model.model_fields})

@@ -22,7 +22,7 @@ import psutil
 COMMAND = [sys.executable, "-m", "gen3dexport"]
 MARK = "GEN3DEXPORT_TRUST_MARK"
 """Environment variable that the processes of one round have, whoever is their parent."""
-_STAGE = re.compile(r"^(\w+)\s+(\w+)\s+([\d.]+) s$")
+STAGE = re.compile(r"^(\w+)\s+(\w+)\s+([\d.]+) s$")
 
 
 class Forked:
@@ -117,7 +117,7 @@ class Started:
 
     def stages(self) -> dict[tuple[str, str], float]:
         """(component, stage) -> CPU seconds that were taken at its end, in the order in which they ended."""
-        matches = [(_STAGE.match(line.strip()), cpu) for _, cpu, line in self.lines]
+        matches = [(STAGE.match(line.strip()), cpu) for _, cpu, line in self.lines]
         return {(match[1], match[2]): cpu for match, cpu in matches if match}
 
 

@@ -1,0 +1,21 @@
+// What is checked of a program whichever runtime runs it.
+#pragma once
+
+#include <vector>
+
+#include "array.hpp"
+#include "bundle.hpp"
+#include "result.hpp"
+
+namespace gen3d {
+
+// That the bundle's programs are ExecuTorch's.
+Status check_backend(const Bundle& bundle);
+
+// A program's bytes: their digest is the manifest's, and the program is whole.
+Result<Bytes> read_program(const Bundle& bundle, const ProgramEntry& entry);
+
+// That inputs, in the entry's order, have the entry's types and shapes.
+Status check_inputs(const ProgramEntry& entry, const std::vector<const Array*>& inputs);
+
+}  // namespace gen3d

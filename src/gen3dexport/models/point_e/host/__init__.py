@@ -1,0 +1,1 @@
+"""Point-E's host side. No torch."""

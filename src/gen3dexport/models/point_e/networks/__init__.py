@@ -1,0 +1,1 @@
+"""Point-E's networks, in torch."""

@@ -1,0 +1,1 @@
+"""Shap-E's host side. No torch."""

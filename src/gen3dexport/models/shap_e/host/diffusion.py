@@ -1,0 +1,85 @@
+"""Shap-E's sampler: from noise to latents by the calls of the prior. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gen3dexport.models.heun_sampler import sample
+from gen3dexport.models.shap_e.host.model import Scheduler
+from gen3dexport.models.shap_e.host.schedule import shrink, walk
+
+Floats = NDArray[np.float32]
+Network = Callable[[Mapping[str, Floats]], Floats]
+"""Inputs of the prior by name -> the latents that it predicts [B, N, C]."""
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A walk of the prior.
+
+    Attributes:
+        scheduler: its noise levels; steps: of the walk, each but the last with two predictions.
+        guidance_scale: s in clean = u + s (c - u); 1 and less leave u out.
+        batched: whether the network's batch holds both branches, that without a condition first.
+    """
+
+    scheduler: Scheduler
+    steps: int
+    guidance_scale: float
+    batched: bool
+
+    def run(
+        self, network: Network, noise: Floats, cond: Floats, on_step: Callable[[int, Floats], None] | None = None
+    ) -> Floats:
+        """The latents [B, N, C] at the end.
+
+        Args:
+            noise: of deviation 1, like them; cond: what the network takes beside; zeros in its place are no condition.
+            on_step: called with (step, latents after it).
+        """
+        steps, times = walk(self.scheduler, self.steps)
+        seen: list[Floats] = []
+
+        def denoised(x: Floats, sigma: float) -> Floats:
+            found = self._clean(network, (x * np.float32(shrink(sigma))).astype(np.float32), times[sigma], cond)
+            most = self.scheduler.clip_sample_range
+            return np.clip(found, -most, most) if self.scheduler.clip_sample else found
+
+        x: Floats
+        x, _ = sample(denoised, noise * np.float32(steps[0].sigma), steps, (), lambda step, at, clean: seen.append(at))
+        for number, state in enumerate([*seen[1:], x]):
+            if on_step is not None:
+                on_step(number, state)
+        return x
+
+    @property
+    def guided(self) -> bool:
+        """Whether the branch without a condition is asked, too."""
+        return self.guidance_scale > 1
+
+    def _clean(self, network: Network, x: Floats, t: float, cond: Floats) -> Floats:
+        nothing = np.zeros_like(cond)
+
+        def ask(*conditions: Floats) -> Floats:
+            many = len(conditions)
+            wide = np.concatenate([x] * many)
+            times = np.full(len(wide), t, np.float32)
+            found = network({"x": wide, "t": times, "cond": np.concatenate(conditions)})
+            return found[..., : x.shape[-1]].reshape(many, *x.shape)
+
+        first: Floats
+        second: Floats
+        if self.batched:  # without guidance its first half is asked the same
+            first, second = ask(nothing if self.guided else cond, cond)
+        elif self.guided:
+            (first,), (second,) = ask(nothing), ask(cond)
+        else:
+            (second,) = ask(cond)
+        if not self.guided:
+            return second
+        made: Floats = first + np.float32(self.guidance_scale) * (second - first)
+        return made

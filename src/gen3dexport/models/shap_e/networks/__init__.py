@@ -1,0 +1,1 @@
+"""Shap-E's networks, in torch."""

@@ -1,0 +1,1 @@
+"""V-JEPA 2 on the host. No torch."""

@@ -1,0 +1,55 @@
+"""V-JEPA 2 small: a golden set as a checkpoint folder, a recipe, and films."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from gen3dexport.models.v_jepa2.host.clip import drifting
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "v_jepa2"
+
+RECIPE = """\
+schema: 2
+name: {name}
+summary: the golden set's networks as a pipeline; a film in, features over time out
+family: v_jepa2
+weights: {weights}
+knobs: {knobs}
+golden:
+  prompts: [first, second]
+budgets:
+  relative_l2: 1.0e-3
+  relative_l2_fp32: 1.0e-3
+  scores:
+    feature_film: {{cosine: 0.999, relative_l2: 0.01}}
+"""
+
+
+def checkpoint(folder: Path, **fields: Any) -> Path:
+    """`folder`, made a checkpoint of a clip of 8 frames of 16 x 16 pixels: 4 moments of 4 x 4 patches."""
+    folder.mkdir(exist_ok=True, parents=True)
+    config = json.loads((GOLDEN / "predictor_later" / "config.json").read_text())
+    about = {"model_type": "vjepa2", "architectures": ["VJEPA2Model"], "initializer_range": 0.02}
+    (folder / "config.json").write_text(json.dumps({**about, **config, **fields}))
+    shutil.copyfile(GOLDEN / "predictor_later" / "weights.safetensors", folder / "model.safetensors")
+    return folder
+
+
+def recipe(weights: Path, path: Path, knobs: str = "{frames: 8}") -> Path:
+    """The recipe of that checkpoint, written to `path`; `knobs` is YAML."""
+    path.write_text(RECIPE.format(name=path.stem, knobs=knobs, weights=weights))
+    return path
+
+
+def film(folder: Path, frames: int, seed: int = 0) -> Path:
+    """`folder` with so many pictures of a ball that moves to the right."""
+    folder.mkdir(parents=True)
+    for k, picture in enumerate(drifting(seed, frames)):
+        Image.fromarray(np.ascontiguousarray(picture)).save(folder / f"{k}.png")
+    return folder
