@@ -28,8 +28,9 @@ def train_sigmas(config: Scheduler) -> np.ndarray:
     """Sigma at each timestep, rising: alpha bar falls as exp(-12 t), and no beta is above 0.999."""
     t = np.arange(config.num_train_timesteps + 1) / config.num_train_timesteps
     level = np.exp(-12 * t)
-    left = np.cumprod(1 - np.minimum(1 - level[1:] / level[:-1], 0.999))
-    found: np.ndarray = np.sqrt((1 - left) / left)
+    beta = np.minimum(1 - level[1:] / level[:-1], 0.999).astype(np.float32)
+    left = np.cumprod(1 - beta, dtype=np.float32)  # the library's numbers: more digits give other sigmas
+    found: np.ndarray = np.sqrt((1 - left) / left).astype(np.float64)
     return found
 
 
