@@ -153,7 +153,10 @@ def test_a_frame_is_its_middle(tmp_path: Path) -> None:
         (Request(features=np.zeros((1, 1)), video=grey([1] * 8)), "features: this model takes a film"),
         (Request(video=grey([1] * 8), image=grey([1])), "image: this model takes a film and nothing else"),
         (Request(video=[]), "video: holds no frame"),
-        (Request(video=grey([1])), "gives 2 frames, and this bundle takes a clip of 8; .* knobs.frames=2"),
+        (
+            Request(video=grey([1])),
+            "gives 1 frame, and this bundle takes a clip of 8; .* knobs.frames=2 knobs.predictor=false",
+        ),
         (Request(video=grey([1] * 7)), "gives 7 frames, and this bundle takes a clip of 8; .* knobs.frames=6"),
         (Request(video=[np.zeros((4, 4), np.uint8)] * 8), "image: needs uint8"),
         (Request(video=["/nowhere.png"] * 8), "/nowhere.png: not a readable image"),

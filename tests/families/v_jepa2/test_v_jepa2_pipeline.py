@@ -117,9 +117,9 @@ def test_commands(tmp_path: Path, cli: Cli, fast_target: Path) -> None:
     code, out, err = cli("run", bundle, "--video", clip, "-o", tmp_path / "b.npz", "--isolate")
     assert code == 0 and "rollout, mean of 2 predicted moments" in " ".join(out.split()), err
     for source, message in (
-        (("--video", film(tmp_path / "one", 1)), "gives 2 frames, and this bundle takes a clip of 8"),
-        (("--video", tmp_path), "holds no pictures"),
-        (("--image", clip / "0.png"), "gives 2 frames"),
+        (("--video", film(tmp_path / "one", 1)), "gives 1 frame, and this bundle takes a clip of 8"),
+        (("--video", weights), "holds no pictures"),
+        (("--image", clip / "0.png"), "gives 1 frame"),
         (("--prompt", "a chair"), "prompt: this model makes features of a film"),
     ):
         code, _, err = cli("run", bundle, *source, "-o", tmp_path / "c.npz")
@@ -145,7 +145,7 @@ def test_a_truncated_video(tmp_path: Path, cli: Cli, fast_target: Path) -> None:
     code, out, err = cli("run", bundle, "--video", whole, "-o", tmp_path / "a.npz", "--json")
     assert code == 0 and json.loads(out)["facts"] == {}, err
     code, _, err = cli("run", bundle, "--video", whole, "-o", tmp_path / "a.csv")
-    assert code == 2 and "nothing was; build with knobs.predictor=true" in " ".join(err.split())
+    assert code == 2 and "nothing was; build with a predictor" in " ".join(err.split())
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 4])
     code, _, err = cli("run", bundle, "--video", cut, "-o", tmp_path / "b.npz")

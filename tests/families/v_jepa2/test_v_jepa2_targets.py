@@ -32,21 +32,40 @@ def test_parity(target: str, package: str) -> None:
     assert max(row["relative"] for row in rows) < 5e-5
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny recipe, and a film in `film`."""
+    folder = tmp_path_factory.mktemp("v_jepa2")
+    recipe(checkpoint(folder / "weights", layers=3), folder / "v-jepa2-tiny.yaml")  # a stack that ExecuTorch stamps
+    film(folder / "film", 8)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(place: Path) -> list[dict[str, float]]:
+    """The rollout of the eager bundle."""
+    return _rollout(place, "eager")
+
+
+def _rollout(place: Path, target: str) -> list[dict[str, float]]:
+    """The rollout's moments, by a bundle that passes its budgets."""
+    report = _command("build", place / "v-jepa2-tiny.yaml", "--target", target, "-o", place / target)
+    assert report["verdict"] == "pass", report["budgets"]
+    assert any(budget["name"].startswith("feature_film.") for budget in report["budgets"])
+    made = _command("run", place / target, "--video", place / "film", "-o", place / f"{target}.npz")
+    moments: list[dict[str, float]] = made["facts"]["rollout"]["moments"]
+    return moments
+
+
 @pytest.mark.parametrize(("target", "package"), TARGETS)
-def test_a_bundle_s_rollout_is_the_eager_one(target: str, package: str, tmp_path: Path) -> None:
+def test_a_bundle_s_rollout_is_the_eager_one(
+    target: str, package: str, place: Path, expected: list[dict[str, float]]
+) -> None:
     pytest.importorskip(package)
-    path, clip = recipe(checkpoint(tmp_path / "weights"), tmp_path / "v-jepa2-tiny.yaml"), film(tmp_path / "film", 8)
-    told = []
-    for name in ("eager", target):
-        report = _command("build", path, "--target", name, "-o", tmp_path / name)
-        assert report["verdict"] == "pass" and any("feature_film" in b["name"] for b in report["budgets"]), report[
-            "budgets"
-        ]
-        made = _command("run", tmp_path / name, "--video", clip, "-o", tmp_path / f"{name}.npz")
-        told.append(made["facts"]["rollout"]["moments"])
-    assert len(told[0]) == 2
-    for one, other in zip(*told, strict=True):
-        assert other == pytest.approx(one, rel=1e-4)
+    found = _rollout(place, target)
+    assert len(found) == len(expected) == 2
+    for one, other in zip(found, expected, strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
 
 
 @pytest.mark.parametrize("target", ["executorch", "onnx", "cpu-aoti", "tpu-v5e", "cuda-sm90"])

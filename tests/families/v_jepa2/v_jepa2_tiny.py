@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
 from gen3dexport.models.v_jepa2.host.clip import drifting
 
@@ -31,13 +32,25 @@ budgets:
 """
 
 
-def checkpoint(folder: Path, **fields: Any) -> Path:
-    """`folder`, made a checkpoint of a clip of 8 frames of 16 x 16 pixels: 4 moments of 4 x 4 patches."""
+def checkpoint(folder: Path, layers: int = 2, **fields: Any) -> Path:
+    """`folder`, made a checkpoint of a clip of 8 frames of 16 x 16 pixels: 4 moments of 4 x 4 patches.
+
+    Args:
+        layers: of the encoder; those beyond the golden set's two are like its second one.
+    """
     folder.mkdir(exist_ok=True, parents=True)
     config = json.loads((GOLDEN / "predictor_later" / "config.json").read_text())
     about = {"model_type": "vjepa2", "architectures": ["VJEPA2Model"], "initializer_range": 0.02}
-    (folder / "config.json").write_text(json.dumps({**about, **config, **fields}))
-    shutil.copyfile(GOLDEN / "predictor_later" / "weights.safetensors", folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({**about, **config, "num_hidden_layers": layers, **fields}))
+    source = GOLDEN / "predictor_later" / "weights.safetensors"
+    if layers == 2:
+        shutil.copyfile(source, folder / "model.safetensors")
+        return folder
+    state = load_file(source)
+    second = {name: value for name, value in state.items() if name.startswith("encoder.layer.1.")}
+    for k in range(2, layers):
+        state |= {name.replace(".layer.1.", f".layer.{k}."): value * (1 + 0.01 * k) for name, value in second.items()}
+    save_file(state, folder / "model.safetensors")
     return folder
 
 

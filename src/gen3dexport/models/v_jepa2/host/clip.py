@@ -51,25 +51,22 @@ def clip_of(request: Request, settings: Settings) -> Clip:
     chosen = _chosen(_film(request, settings), count, settings.stride, size)
     if not chosen:
         raise UsageError("video: holds no frame")
-    if len(chosen) < settings.model.tubelet_size:
-        chosen = (chosen * settings.model.tubelet_size)[: settings.model.tubelet_size]
+    given, tubelet = len(chosen), settings.model.tubelet_size
+    if given < tubelet:
+        chosen = (chosen * tubelet)[:tubelet]
     if len(chosen) < count:
         spread = f", one in {settings.stride}" if settings.stride > 1 else ""
+        fitting = len(chosen) // tubelet * tubelet
+        still = " knobs.predictor=false" if fitting == tubelet else ""
         raise UsageError(
-            f"video: gives {len(chosen)} frames{spread}, and this bundle takes a clip of {count}; give a longer film, "
-            f"or build one with knobs.frames={_below(len(chosen), settings)}"
+            f"video: gives {given} frame{'s' if given > 1 else ''}{spread}, and this bundle takes a clip of {count}; "
+            f"give a longer film, or build one with knobs.frames={fitting}{still}"
         )
     numbers = np.array([number for number, _ in chosen])
     if len({*numbers.tolist()}) < count:
         numbers = np.arange(count)  # a still that was repeated
     values = np.stack([normalised(pixels) for _, pixels in chosen])
     return Clip(values, numbers / rate)
-
-
-def _below(frames: int, settings: Settings) -> int:
-    """The most frames that a clip of so many can have."""
-    tubelet = settings.model.tubelet_size
-    return max(1, frames // tubelet) * tubelet
 
 
 def _film(request: Request, settings: Settings) -> Iterable[Any]:

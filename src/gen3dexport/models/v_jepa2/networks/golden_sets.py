@@ -38,7 +38,7 @@ class Whole(nn.Module):
     def __init__(self, encoder: Encoder, predictor: Predictor | None, known: Tensor) -> None:
         super().__init__()
         self.encoder, self.predictor = encoder, predictor
-        self.register_buffer("known", known, persistent=False)
+        self.register_buffer("known", known)
 
     def forward(self, film: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         features: Tensor = self.encoder(film)

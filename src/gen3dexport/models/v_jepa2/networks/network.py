@@ -36,7 +36,7 @@ class _Turned(nn.Module):
     def _place(self, ids: Tensor, grid: int, width: int) -> None:
         """Keep the tables of patches [B or 1, N]; `width` is that of a head."""
         for name, table in zip(("cosines", "sines"), tables(ids, grid, width), strict=True):
-            self.register_buffer(name, table[:, None], persistent=False)
+            self.register_buffer(name, table[:, None])
 
     def set_block_dtype(self, dtype: torch.dtype) -> None:
         """Run the layers in `dtype`; their norms, turning, and everything around them stay float32."""
