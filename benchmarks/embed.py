@@ -219,11 +219,18 @@ def node_modules() -> Path:
     return packages(False)[0].folder.parent
 
 
+def _where_node_looks(scratch: Path) -> Path:
+    """A folder whose `node_modules` are the pinned packages, under the name that Node looks for."""
+    if not (scratch / "node_modules").is_symlink():
+        (scratch / "node_modules").symlink_to(node_modules())
+    return scratch
+
+
 def node(row: Row, onnx: Path, scratch: Path) -> None:
     """A process of Node, of one asset: what it takes is told by it, and is no later asset of the same process."""
     script = sources() / "bin" / "gen3d-run.js"
     words = [str(shutil.which("node")), str(script), str(onnx), "-p", PROMPT, "-s", SEED, "--runtime", "wasm", "--json"]
-    os.chdir(node_modules().parent)  # gen3d-run looks for its runtime there
+    os.chdir(_where_node_looks(scratch))
     seconds, peak, text = embed_cpp.finished([*words, "-o", str(scratch / "node.glb")])
     os.chdir(ROOT)
     row.cold.append(seconds)
@@ -273,7 +280,7 @@ def of_executorch(rows: dict[str, Row], pte: Path, tool: Path, scratch: Path, ar
 def of_onnx(rows: dict[str, Row], onnx: Path, pages: dict[int, np.ndarray], scratch: Path) -> None:
     """How far Node's and the page's voxels are from Python's."""
     kit, own = kit_of(onnx, scratch), scratch / "by-node"
-    os.chdir(node_modules().parent)
+    os.chdir(_where_node_looks(scratch))
     words = [str(shutil.which("node")), str(sources() / "bin" / "gen3d-run.js"), str(onnx), "--runtime", "wasm"]
     embed_cpp.finished([*words, "--kit", str(kit), "--out", str(own)])
     os.chdir(ROOT)
