@@ -1,6 +1,7 @@
 """Builds that are killed at random times over a good bundle: what is left, and how long the next build takes.
 
     python benchmarks/trust/kills.py [--kills eager=66 eager+=8 ...] [--seed 0] [--add]
+    python benchmarks/trust/kills.py --printed LOG ... --add       # rounds that runs have printed, as rows
 
 Every round has another golden seed, so that nothing of it is in the stage cache. It starts `gen3dexport build` over the
 last round's bundle, sends a signal at a random time of the build's whole length, and checks: the bundle verifies and is
@@ -16,22 +17,25 @@ lowered in seconds (`SHALLOW`), they have one of blocks alike in a row; else who
 Resume ratio: CPU seconds of the next build, with its children, over those of a control: the same build where nothing
 was killed, and whose caches hold the same finished components. Both are run twice, and four times where that takes
 seconds, in copies of what the kill left (a compiler keeps headers by their place), and the least counts, for what else
-the machine does only adds; which of them comes first is drawn. The work that remains is that of whole components: what
-a killed build had done of one is done again. The ratio of wall seconds stands beside it. Writes
+the machine does only adds; they take turns, and which of a pair comes first is drawn. The work that remains is that of
+whole components: what a killed build had done of one is done again. The ratio of wall seconds stands beside it. Writes
 benchmarks/results/trust_kills.json, after each target.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import random
+import re
 import shutil
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +61,7 @@ SHALLOW = ("onnx", "executorch", "cpu-aoti")
 """Targets whose builds of shallow networks take long enough to be killed and timed."""
 _PROMPTS = "golden.prompts=[a ball,a cube,a chair]"  # of the others, whose components are made quickly
 _GRACE_S = 1.0
+_ROUND = re.compile(r"^(\S+) \d+ (\{.*\})$")  # as `many` prints it
 SHORT_S = 8.0
 """Builds shorter than this are timed four times, for what else a machine does is a larger share of them."""
 
@@ -179,12 +184,12 @@ def one_round(at: Site, number: int, way: str, rng: random.Random) -> dict[str, 
     repeats = range(4 if at.cold[-1][0] < SHORT_S else 2)
     controls = [at.copy(f"control-{n}", killed=False) for n in repeats]
     twins = [at.copy(f"twin-{n}", killed=True) for n in repeats]
-    if rng.random() < 0.5:
-        control = [build_in(place) for place in controls]
-        resumed = [build_in(place) for place in twins]
-    else:
-        resumed = [build_in(place) for place in twins]
-        control = [build_in(place) for place in controls]
+    control, resumed = [], []
+    for one, other in zip(controls, twins, strict=True):
+        pair = [(control, one), (resumed, other)]
+        rng.shuffle(pair)
+        for builds, place in pair:
+            builds.append(build_in(place))
     assert all(code == 0 for code, _ in control), control[0][1].said
     code, again = build_in(at)
     found["resumed"], found["said"] = code == 0, "" if code == 0 else again.said[-500:]
@@ -246,8 +251,17 @@ def many(at: Site, kills: int, rng: random.Random, end: float) -> list[dict[str,
     return found
 
 
-def summary(target: str, at: Site, rounds: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the rounds of a target found, as a row."""
+def printed(logs: list[Path]) -> dict[str, list[dict[str, Any]]]:
+    """Target -> the rounds that runs of this script have printed, of one that was stopped, too."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for line in (line for log in logs for line in log.read_text(encoding="utf-8").splitlines()):
+        if match := _ROUND.match(line):
+            found.setdefault(match[1], []).append({"said": "", **ast.literal_eval(match[2])})
+    return found
+
+
+def summary(target: str, cold: list[tuple[float, float]], rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the rounds of a target found, as a row; `cold` are wall and CPU seconds of its cold builds."""
     ratios = sorted(one["ratio"] for one in rounds)
     broken = [one for one in rounds if one["bundle"] not in ("old", "new") or one["after"] != "new"]
     return {
@@ -267,8 +281,8 @@ def summary(target: str, at: Site, rounds: list[dict[str, Any]]) -> dict[str, An
         "made_again": sum(bool(one["made_again"]) for one in rounds),
         "cached": dict(Counter(str(len(one["cached"])) for one in rounds)),
         "sigterm_to_exit_s": max((one["ended_s"] for one in rounds if one["way"] == "SIGTERM"), default=None),
-        "cold_s": [seconds for seconds, _ in at.cold],
-        "cold_cpu_s": [seconds for _, seconds in at.cold],
+        "cold_s": [seconds for seconds, _ in cold],
+        "cold_cpu_s": [seconds for _, seconds in cold],
         "control_cpu_s": sorted(one["control_cpu_seconds"] for one in rounds),
         "ratios": ratios,
         "wall_ratios": sorted(one["wall_ratio"] for one in rounds),
@@ -303,6 +317,21 @@ def warm_up(folder: Path, targets: list[str]) -> None:
     gc.freeze()  # a copy's collector need not look at it
 
 
+def _as_row(found: tuple[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    return summary(found[0], [], found[1])
+
+
+def rounds_of(wanted: Mapping[str, int], seed: int, minutes: float) -> Iterator[dict[str, Any]]:
+    """A row for each target, of so many kills."""
+    end = time.monotonic() + 60 * minutes
+    with tempfile.TemporaryDirectory(prefix="trust-kills-") as scratch:
+        warm_up(Path(scratch) / "warm", [name for name in wanted if name in THREADLESS])
+        for target, count in wanted.items():
+            at = site(Path(scratch) / target, target)
+            if found := many(at, count, random.Random(f"{seed} {target}"), end):
+                yield summary(target, at.cold, found)
+
+
 def main() -> int:
     """Kill, print and write; 1 when something was broken or left."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -310,28 +339,27 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=120, help="after which no round begins")
     parser.add_argument("--add", action="store_true", help="keep the rows of other targets that the result has")
+    parser.add_argument(
+        "--printed", nargs="*", type=Path, metavar="LOG", help="make rows of what was printed, run nothing"
+    )
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
-    named = {text.partition("=")[0] for text in options.kills}
-    there = result_file.read(options.out) if options.add else {}
+    wanted = {name: int(count) for name, _, count in (text.partition("=") for text in options.kills)}
+    there = printed(options.printed) if options.printed else {}
+    named = {*(there or wanted)}
+    kept = result_file.read(options.out) if options.add else {}
     rows: list[dict[str, Any]] = [
-        {key: there["made"][key] for key in result_file.stamp()} | row
-        for row in there.get("rows", [])
+        {key: kept["made"][key] for key in result_file.stamp()} | row
+        for row in kept.get("rows", [])
         if row["target"] not in named
     ]
-    end = time.monotonic() + 60 * options.minutes
-    with tempfile.TemporaryDirectory(prefix="trust-kills-") as scratch:
-        copied = [text.partition("=")[0] for text in options.kills]
-        warm_up(Path(scratch) / "warm", [name for name in copied if name in THREADLESS])
-        for text in options.kills:
-            target, _, count = text.partition("=")
-            at = site(Path(scratch) / target, target)
-            if found := many(at, int(count), random.Random(f"{options.seed} {target}"), end):
-                rows.append(summary(target, at, found) | result_file.stamp())
-                total = totals(rows)
-                result = {"basis": "measured", "seed": options.seed, "grace_s": _GRACE_S, "total": total, "rows": rows}
-                result_file.write(options.out, __file__, result)
-                print(json.dumps(rows[-1], indent=1), flush=True)
+    total: dict[str, Any] = {}
+    for row in rounds_of(wanted, options.seed, options.minutes) if not there else map(_as_row, there.items()):
+        rows.append(row | result_file.stamp())
+        total = totals(rows)
+        result = {"basis": "measured", "seed": options.seed, "grace_s": _GRACE_S, "total": total, "rows": rows}
+        result_file.write(options.out, __file__, result)
+        print(json.dumps(rows[-1], indent=1), flush=True)
     print(json.dumps(total, indent=1))
     return 1 if any(total[key] for key in BAD) else 0
 
