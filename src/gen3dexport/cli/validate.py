@@ -120,7 +120,8 @@ def show_report(report: Report, folder: Path, manifest: Manifest, place: Path | 
         console.print(f"report: {place / 'report.html'}")
     if report.pipeline.missing is None:
         asked, file = first_run(folder, manifest, report.pipeline.prompts[0])
-        console.print(f"next:   gen3dexport run {folder} {asked} -o {file} --render", markup=False)
+        words = ("gen3dexport run", str(folder), asked, f"-o {file} --render")
+        console.print("next:   " + " ".join(filter(None, words)), markup=False)
 
 
 def first_run(folder: Path, manifest: Manifest, prompt: str) -> tuple[str, str]:
@@ -139,6 +140,7 @@ def first_run(folder: Path, manifest: Manifest, prompt: str) -> tuple[str, str]:
     requests += [("--image FOLDER", Request(image=[grey] * n)) for n in range(2, _MOST_VIEWS)]
     requests += [("--video FILM --image FOLDER", Request(image=[grey] * n, video=[grey])) for n in range(_MOST_VIEWS)]
     requests.append(("--video FILM", Request(video=[grey] * getattr(loaded.settings, "frames", 1))))
+    requests.append(("", Request()))
     if getattr(loaded.settings, "takes_film", False):
         requests.reverse()
     if (takes := getattr(loaded.settings, "asked", None)) is not None:  # arrays by name, if any

@@ -132,8 +132,8 @@ def _render(settings: Settings, state: State, program: Call, xp: Any) -> State:
             own = np.minimum(np.arange(start, start + settings.rays), len(origins) - 1)
             answer = program(given | {ORIGINS: xp.asarray(origins[own]), DIRECTIONS: xp.asarray(directions[own])})
             kept = min(settings.rays, len(origins) - start)
-            parts.append({name: on_host(answer[name])[:kept] for name in PICTURE[:3]})
-        colors, depth, accumulation = (np.concatenate([part[name] for part in parts]) for name in PICTURE[:3])
+            parts.append({name: on_host(answer[name])[:kept] for name in PICTURE})
+        colors, depth, accumulation = (np.concatenate([part[name] for part in parts]) for name in PICTURE)
         every.append(Seen(colors, depth[:, 0], accumulation[:, 0], 0))
     return state | _pictures(every, state)
 

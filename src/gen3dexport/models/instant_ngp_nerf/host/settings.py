@@ -17,7 +17,7 @@ FIELD, RENDERER = "field", "renderer"
 """Names of the components: the field at points, and whole rays."""
 POINTS, ORIGINS, DIRECTIONS, OCCUPIED = "points", "origins", "directions", "occupied"
 DENSITY, COLORS = "density", "colors"
-PICTURE = ("rgb", "depth", "accumulation", "expected_depth")
+PICTURE = ("rgb", "depth", "accumulation")
 """What the renderer gives of rays."""
 
 _STEM, _STEPS = "model", "step-*.ckpt"

@@ -44,6 +44,10 @@ class Harmonics(nn.Module):
         return harmonics(dirs, self.bands), field_harmonics(dirs, self.bands)
 
 
+OUTPUTS = (*PICTURE, "expected_depth")
+"""What sets have of whole rays."""
+
+
 class Steps(nn.Module):
     """A renderer's outputs and steps by name."""
 
@@ -54,7 +58,7 @@ class Steps(nn.Module):
     def forward(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, ...]:
         found: dict[str, Tensor] = {}
         made = self.renderer.steps(origins, directions, found.__setitem__)
-        found |= dict(zip(PICTURE, made, strict=True))
+        found |= dict(zip(OUTPUTS, made, strict=True))
         return tuple(found[name] for name in self.wanted)
 
 
@@ -95,9 +99,9 @@ def _nerfacto(kind: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor
     model, path = parse_model(known, str(folder / "config.json")), folder / "weights.safetensors"
     renderer = Renderer(read_released(model, read_weights(path), str(path)))
     inputs = {name: tensors[f"in.{name}"] for name in (ORIGINS, DIRECTIONS)}
-    names = {*PICTURE}
+    names = {*OUTPUTS}
     with torch.no_grad():
         renderer.steps(inputs[ORIGINS], inputs[DIRECTIONS], lambda name, value: names.add(name))
     stored = (name.partition(".")[2] for name in tensors if name.startswith(("out.", "mid.")))
-    wanted = tuple(dict.fromkeys(name for name in stored if name in names)) or PICTURE
+    wanted = tuple(dict.fromkeys(name for name in stored if name in names)) or OUTPUTS
     return Component(kind, Steps(renderer, wanted).eval(), inputs, wanted)

@@ -31,7 +31,7 @@ class Query(nn.Module):
 
 
 class Renderer(nn.Module):
-    """Colour [R, 3], median depth [R, 1], accumulation [R, 1] and expected depth [R, 1] of rays.
+    """Colour [R, 3], median depth [R, 1] and accumulation [R, 1] of rays.
 
     Rays are origins and unit directions, both [R, 3]; every ray has as many samples, whatever it meets.
     """
@@ -45,11 +45,14 @@ class Renderer(nn.Module):
         """What it was made of."""
         return self.nerf.model
 
-    def forward(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.steps(origins, directions, _unnoted)
+    def forward(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.steps(origins, directions, _unnoted)[:3]
 
     def steps(self, origins: Tensor, directions: Tensor, note: Note) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """As `forward`; what is found on the way goes to `note` by name."""
+        """As `forward`, with the expected depth [R, 1]; what is found on the way goes to `note` by name.
+
+        A program has no expected depth: of rays that meet next to nothing it is a quotient of two roundings.
+        """
         return self._shown(origins, directions, self._proposed(origins, directions, note), note, None)
 
     def _proposed(self, origins: Tensor, directions: Tensor, note: Note) -> Tensor:
@@ -100,14 +103,14 @@ class OccupiedRenderer(Renderer):
 
     def forward(  # type: ignore[override]
         self, occupied: Tensor, origins: Tensor, directions: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         model = self.model
         edges = torch.linspace(0, 1, self.candidates + 1).to(origins.device)[None]
         edges = edges.expand(len(origins), self.candidates + 1)
         t = distances(edges, model.near_plane, model.far_plane)
         weights = looked_up(occupied, along(origins, directions, t))
         edges = resampled(weights, edges, model.num_nerf_samples_per_ray)
-        return self._shown(origins, directions, edges, _unnoted, occupied)
+        return self._shown(origins, directions, edges, _unnoted, occupied)[:3]
 
 
 def along(origins: Tensor, directions: Tensor, edges: Tensor) -> Tensor:
