@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,11 +17,13 @@ from torch import nn
 
 from gen3dexport import backends
 from gen3dexport.backends.eager import EagerProgram
+from gen3dexport.bundle.manifest import read_manifest
 from gen3dexport.bundle.program import ProgramRecord, TensorSpec, program_record, specs
-from gen3dexport.errors import ProgramError, UsageError
+from gen3dexport.errors import ProgramError, UsageError, VerificationError
 from gen3dexport.export import Captured
 from gen3dexport.models.component import Component
 from gen3dexport.runtime import load
+from gen3dexport.runtime.pipeline import LoadedBundle
 
 RUNTIMES = {"eager": "torch", "onnx": "onnxruntime"}
 
@@ -54,6 +57,20 @@ def test_a_bundle_names_itself_and_its_target(tiny_bundle: Path) -> None:
     shape = loaded.settings.condition
     with pytest.raises(ProgramError, match=rf"{tiny_bundle} \(target eager-fast\): component decoder: torch failed"):
         loaded.generate(features=np.zeros(shape, np.float32))
+
+
+def test_programs_are_held_to_the_family_s_names_in_any_order(tiny_bundle: Path) -> None:
+    """JAX sorts the inputs and outputs of a program."""
+    manifest = read_manifest(tiny_bundle)
+
+    def loaded(change: Callable[[Mapping[str, TensorSpec]], Mapping[str, TensorSpec]]) -> LoadedBundle:
+        programs = tuple(p.model_copy(update={"inputs": change(p.inputs)}) for p in manifest.programs)
+        return LoadedBundle(tiny_bundle, manifest.model_copy(update={"programs": programs}))
+
+    assert any(len(program.inputs) > 1 for program in manifest.programs)
+    assert tuple(loaded(lambda inputs: dict(reversed(inputs.items()))).declared) == manifest.components
+    with pytest.raises(VerificationError, match=r"not what family .*: inputs "):
+        _ = loaded(lambda inputs: {f"{name}2": spec for name, spec in inputs.items()}).declared
 
 
 def test_openmp_threads_sleep_in_a_process_that_loads_a_bundle(tiny_bundle: Path) -> None:
