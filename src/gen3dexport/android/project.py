@@ -25,10 +25,11 @@ from gen3dexport.bundle.drafts import writing
 from gen3dexport.bundle.manifest import Manifest, verify
 from gen3dexport.bundle.notices import NOTICES
 from gen3dexport.bundle.report_files import MANIFEST
-from gen3dexport.documents.host_steps import FlowEuler, MarchingCubes, Tokenize
+from gen3dexport.documents.host_steps import FlowEuler, Tokenize
 from gen3dexport.documents.shipped import own_licence, shipped
 from gen3dexport.errors import UsageError
 from gen3dexport.web.packages import Package
+from gen3dexport.web.site import prompt_to_mesh
 
 PROJECT = "gen3d-app.json"
 """The file that says that a folder is such a project."""
@@ -58,23 +59,14 @@ def check_bundle(bundle: Path) -> Manifest:
         VerificationError: when a file is not as the manifest says.
     """
     manifest = verify(bundle, reports=False)
-    backend, steps = manifest.target["backend"], manifest.host_steps
-    if backend != "executorch":
+    if manifest.target["backend"] != "executorch":
         raise UsageError(
             f"{bundle}: is for target {manifest.target['name']}, and Android runs ExecuTorch programs; build it with: "
             f"gen3dexport build {manifest.recipe['name']} --target executorch-arm64"
         )
     if manifest.random_weights:
         raise UsageError(f"{bundle}: has random weights, whose assets mean nothing; build it with a checkpoint")
-    if steps is None:
-        raise UsageError(
-            f"{bundle}: has no host steps that the application could follow; build it again, and if they stay away, "
-            f"its family ({manifest.family}) declares none for this recipe: docs/host-steps.md"
-        )
-    if not steps.request.prompt or steps.request.image:
-        raise UsageError(f"{bundle}: takes no prompt, and the application has nothing else to give it")
-    if not isinstance(steps.assets.get("mesh"), MarchingCubes):
-        raise UsageError(f"{bundle}: makes {', '.join(steps.assets)}, and the application shows a mesh")
+    steps = prompt_to_mesh(bundle, manifest, "the application", "the application")
     for file in sorted({step.file for step in steps.steps if isinstance(step, Tokenize)}):
         kind = json.loads((bundle / file).read_text(encoding="utf-8")).get("model", {}).get("type")
         if kind != "WordPiece":

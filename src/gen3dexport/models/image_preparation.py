@@ -122,8 +122,13 @@ def pixels(source: Any, size: int) -> np.ndarray:
         UsageError: when the image cannot be read, or is transparent all over.
         MissingError: when its background must be removed first and the package or model for that is not here.
     """
-    picture = centred(cut_out(read_image(source)), size).astype(np.float32) / 255
-    return np.ascontiguousarray(((picture - _MEAN) / _STD).transpose(2, 0, 1)[None])
+    return normalised(centred(cut_out(read_image(source)), size))
+
+
+def normalised(square: np.ndarray) -> np.ndarray:
+    """A square of bytes [S, S, 3] as networks take it: [1, 3, S, S] float32 in ImageNet's normalisation."""
+    values = (square.astype(np.float32) / 255 - _MEAN) / _STD
+    return np.ascontiguousarray(values.transpose(2, 0, 1)[None])
 
 
 def cut_out(image: Image.Image) -> Image.Image:

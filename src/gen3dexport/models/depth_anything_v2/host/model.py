@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from gen3dexport.documents.json_file import read_json
-from gen3dexport.documents.record import Record, told
+from gen3dexport.documents.record import Record
 from gen3dexport.errors import UsageError
+from gen3dexport.models.configuration import checked, read_configuration
 from gen3dexport.models.whose_configuration import refuse_others
 
 CONFIG = "config.json"
@@ -99,12 +99,11 @@ def read_model(folder: Path) -> Model:
             another version of Depth Anything.
     """
     path = folder / CONFIG
-    if not path.is_file():
-        raise UsageError(
-            f"{path}: not found; the original release has none: copy the one of weights/Depth-Anything-V2-Small (or "
-            "-Base, -Large, -Metric-...) of this package beside its .pth"
-        )
-    return parse_model(read_json(path, _WHAT), str(path))
+    remedy = (
+        "the original release has none: copy the one of weights/Depth-Anything-V2-Small (or "
+        "-Base, -Large, -Metric-...) of this package beside its .pth"
+    )
+    return parse_model(read_configuration(path, _WHAT, remedy), str(path))
 
 
 def parse_model(data: Mapping[str, Any], where: str) -> Model:
@@ -124,10 +123,7 @@ def parse_model(data: Mapping[str, Any], where: str) -> Model:
     known = {**data, **{k: v for k, v in nested.items() if k in Model.model_fields}}
     if known.get("depth_estimation_type", "relative") == "relative":
         known["max_depth"] = None
-    try:
-        model = Model(**{k: v for k, v in known.items() if k in Model.model_fields})
-    except ValidationError as error:
-        raise UsageError(f"{where}: not {_WHAT}: {told(error)}") from error
+    model = checked(Model, {k: v for k, v in known.items() if k in Model.model_fields}, _WHAT, where)
     blocks = model.num_hidden_layers
     if blocks >= _FEWEST and model.out_indices == tuple(range(blocks - _NECKS + 1, blocks + 1)):
         raise UsageError(

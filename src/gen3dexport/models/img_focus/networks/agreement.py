@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from gen3dexport.models.golden import Golden
-from gen3dexport.models.img_focus.host.picture import normalised
+from gen3dexport.models.image_preparation import normalised
 from gen3dexport.models.img_focus.networks.focus import Focus
 from gen3dexport.models.img_focus.networks.golden_sets import pictures, read_golden
 

@@ -9,7 +9,7 @@ import torch
 from gen3dexport.documents import pypi
 from gen3dexport.errors import UsageError
 from gen3dexport.models.golden import Golden, read_files
-from gen3dexport.models.img_focus.host.picture import normalised
+from gen3dexport.models.image_preparation import normalised
 from gen3dexport.models.img_focus.host.released import read_released
 from gen3dexport.models.img_focus.host.settings import RELEASED
 from gen3dexport.models.img_focus.networks.loading import component_of

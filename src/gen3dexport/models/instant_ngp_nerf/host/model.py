@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from gen3dexport.documents.json_file import read_json
-from gen3dexport.documents.record import Record, told
-from gen3dexport.errors import UsageError
+from gen3dexport.documents.record import Record
+from gen3dexport.models.configuration import checked, read_configuration
 from gen3dexport.models.whose_configuration import refuse_others
 
 CONFIG = "config.json"
@@ -115,12 +114,11 @@ def read_model(folder: Path) -> Model:
         UsageError: when the file is missing, is not such a configuration, or is of a model that is not here.
     """
     path = folder / CONFIG
-    if not path.is_file():
-        raise UsageError(
-            f"{path}: not found; nerfstudio writes none of this form: copy the one of weights/nerfacto of this package "
-            "beside the checkpoint, and set in it what the run's own config.yml changes"
-        )
-    data = read_json(path, _WHAT)
+    remedy = (
+        "nerfstudio writes none of this form: copy the one of weights/nerfacto of this package "
+        "beside the checkpoint, and set in it what the run's own config.yml changes"
+    )
+    data = read_configuration(path, _WHAT, remedy)
     refuse_others(data, "instant_ngp_nerf", str(path))
     return parse_model(data, str(path))
 
@@ -131,7 +129,4 @@ def parse_model(data: Mapping[str, Any], where: str) -> Model:
     Raises:
         UsageError: as `read_model` does.
     """
-    try:
-        return Model.model_validate(dict(data))
-    except ValidationError as error:
-        raise UsageError(f"{where}: not {_WHAT}: {told(error)}") from error
+    return checked(Model, data, _WHAT, where)

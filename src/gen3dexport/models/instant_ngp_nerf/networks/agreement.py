@@ -26,4 +26,4 @@ def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
         run: inputs by name -> outputs by name of its network.
     """
     assert golden.component is not None
-    return golden.compared(run({name: tensor.numpy() for name, tensor in golden.component.inputs.items()}))
+    return golden.compared(run(golden.inputs()))

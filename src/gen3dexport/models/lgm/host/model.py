@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from gen3dexport.documents.json_file import read_json
-from gen3dexport.documents.record import Record, told
-from gen3dexport.errors import UsageError
+from gen3dexport.documents.record import Record
+from gen3dexport.models.configuration import checked, read_configuration
 from gen3dexport.models.whose_configuration import refuse_others
 
 CONFIG = "config.json"
@@ -101,12 +100,11 @@ def read_model(folder: Path) -> Model:
         UsageError: when the file is missing, is not such a configuration, or is of a model that is not here.
     """
     path = folder / CONFIG
-    if not path.is_file():
-        raise UsageError(
-            f"{path}: not found; the release has none: copy the one of weights/LGM-big (or LGM-small, LGM-tiny, "
-            "L4GM-big) of this package beside the checkpoint"
-        )
-    data = read_json(path, _WHAT)
+    remedy = (
+        "the release has none: copy the one of weights/LGM-big (or LGM-small, LGM-tiny, "
+        "L4GM-big) of this package beside the checkpoint"
+    )
+    data = read_configuration(path, _WHAT, remedy)
     refuse_others(data, "lgm", str(path))
     return parse_model(data, str(path))
 
@@ -117,7 +115,4 @@ def parse_model(data: Mapping[str, Any], where: str) -> Model:
     Raises:
         UsageError: as `read_model` does.
     """
-    try:
-        return Model.model_validate(dict(data))
-    except ValidationError as error:
-        raise UsageError(f"{where}: not {_WHAT}: {told(error)}") from error
+    return checked(Model, data, _WHAT, where)

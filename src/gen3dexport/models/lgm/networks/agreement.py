@@ -31,7 +31,7 @@ def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
         run: inputs by name -> outputs by name of its network.
     """
     if golden.component is not None:
-        found = run({name: tensor.numpy() for name, tensor in golden.component.inputs.items()})
+        found = run(golden.inputs())
     else:
         found = _cameras(golden) if "in.azimuths" in golden.tensors else _files(golden)
     return golden.compared(found)

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from gen3dexport.documents.json_file import read_json
-from gen3dexport.documents.record import Record, told
-from gen3dexport.errors import UsageError
+from gen3dexport.documents.record import Record
+from gen3dexport.models.configuration import checked, read_configuration
 from gen3dexport.models.whose_configuration import refuse_others
 
 CONFIG = "config.json"
@@ -134,10 +133,7 @@ def parse_model(data: Mapping[str, Any], where: str) -> Model:
         UsageError: when it is none, is of another family, or asks for what is not implemented.
     """
     refuse_others(data, "moge_2", where)
-    try:
-        return Model(**data)
-    except ValidationError as error:
-        raise UsageError(f"{where}: not {_WHAT}: {told(error)}") from error
+    return checked(Model, data, _WHAT, where)
 
 
 def read_model(folder: Path) -> Model:
@@ -147,8 +143,5 @@ def read_model(folder: Path) -> Model:
         UsageError: when the file is missing, is not such a configuration, or asks for what is not implemented.
     """
     path = folder / CONFIG
-    if not path.is_file():
-        raise UsageError(
-            f"{path}: not found; copy the one of weights/MoGe-2-S (or -B, -L) of this package beside the checkpoint"
-        )
-    return parse_model(read_json(path, _WHAT), str(path))
+    remedy = "copy the one of weights/MoGe-2-S (or -B, -L) of this package beside the checkpoint"
+    return parse_model(read_configuration(path, _WHAT, remedy), str(path))

@@ -37,7 +37,7 @@ def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
 def _network(golden: Golden, run: Run) -> Arrays:
     """Steps, raw maps, maps in the picture's size, the scale, and what the host makes of them."""
     assert golden.component is not None
-    given = {name: tensor.numpy() for name, tensor in golden.component.inputs.items()}
+    given = golden.inputs()
     made = run(given)
     found: Arrays = {}
     for size in sizes(golden.tensors, "image"):

@@ -33,7 +33,7 @@ def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
         run: inputs by name -> outputs by name of its network.
     """
     assert golden.component is not None
-    given = {name: tensor.numpy() for name, tensor in golden.component.inputs.items()}
+    given = golden.inputs()
     makers = {"denoiser": _denoiser, "sampler": _sampler, "sdf": _sdf}
     return golden.compared(makers[golden.subject](golden, given, run))
 

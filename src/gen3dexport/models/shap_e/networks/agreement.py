@@ -30,7 +30,7 @@ def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
         run: inputs by name -> outputs by name of its network.
     """
     assert golden.component is not None
-    given = {name: tensor.numpy() for name, tensor in golden.component.inputs.items()}
+    given = golden.inputs()
     return golden.compared(_sampler(golden, run) if golden.subject == "sampler" else run(given))
 
 

@@ -17,7 +17,7 @@ from gen3dexport.models.golden import Golden, read_files
 from gen3dexport.models.shap_e.host.model import Prior as PriorConfig
 from gen3dexport.models.shap_e.host.model import Renderer as RendererConfig
 from gen3dexport.models.shap_e.networks.prior import Prior
-from gen3dexport.models.shap_e.networks.renderer import Color, Distance, Layers, Released
+from gen3dexport.models.shap_e.networks.renderer import Layers, Query, Released
 from gen3dexport.networks.checkpoints import load_strictly, read_weights
 
 
@@ -27,7 +27,7 @@ class Function(nn.Module):
     def __init__(self, released: Released, config: RendererConfig) -> None:
         super().__init__()
         self.layers = Layers(released)
-        self.distance, self.color = Distance(released, config), Color(released, config)
+        self.distance, self.color = Query(released, config, "distance"), Query(released, config, "color")
 
     def forward(self, z: Tensor, points: Tensor) -> tuple[Tensor, ...]:
         first, rest = self.layers(z)

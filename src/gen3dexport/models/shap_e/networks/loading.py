@@ -16,7 +16,7 @@ from gen3dexport.models.declaration import Reading, Weights
 from gen3dexport.models.shap_e.host.model import POSITION_FEATURES, Model
 from gen3dexport.models.shap_e.host.settings import IMAGE, OUTPUTS, TEXT, Settings
 from gen3dexport.models.shap_e.networks.prior import Prior
-from gen3dexport.models.shap_e.networks.renderer import Color, Distance, Layers, Released
+from gen3dexport.models.shap_e.networks.renderer import Layers, Query, Released
 from gen3dexport.networks.checkpoints import load_strictly, read_weights
 from gen3dexport.networks.clip_vectors import image_grid, text_vectors
 
@@ -69,9 +69,10 @@ def built(name: str, module: nn.Module, settings: Settings) -> nn.Module:
         made = module.trim()
     elif isinstance(module, Released):
         config = settings.model.renderer
-        made = {"layers": lambda: Layers(module)}.get(
-            name, lambda: (Distance if name == "distance" else Color)(module, config)
-        )()
+        if name == "layers":
+            made = Layers(module)
+        else:
+            made = Query(module, config, "distance" if name == "distance" else "color")
     return made.eval().requires_grad_(False)
 
 

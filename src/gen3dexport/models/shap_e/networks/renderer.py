@@ -1,12 +1,13 @@
 """Shap-E's implicit functions: latents to the weights of an MLP, and that MLP at points. Published names.
 
-`Layers`, `Distance` and `Color` are what is built of the released tensors. The published class copies the weights that
+`Layers` and `Query` are what is built of the released tensors. The published class copies the weights that
 it makes into its own parameters; here they are inputs. Source: Jun and Nichol 2023, "Shap-E".
 """
 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -103,15 +104,18 @@ def position_features(points: Tensor) -> Tensor:
 
 
 class Query(nn.Module):
-    """Some channels [B, P, C] of the implicit function at points [B, P, 3] in [-1, 1]^3, under the weights
-    that `Layers` makes.
+    """What the implicit function has at points [B, P, 3] in [-1, 1]^3, under the weights that `Layers` makes.
+
+    That is the distance [B, P, 1] in (-1, 1), above 0 inside, or the surface's colour [B, P, 3] in (0, 1), as displays
+    take it (sRGB).
 
     Directions are all zero in the released code where a mesh is made, so that their columns are left out.
     """
 
-    def __init__(self, released: Released, config: Config, channels: slice) -> None:
-        """Takes the parts of `released` that it needs; `channels`: those of the last layer."""
+    def __init__(self, released: Released, config: Config, asked: Literal["distance", "color"]) -> None:
+        """Takes the parts of `released` that it needs."""
         super().__init__()
+        channels, self.end = (SDF, torch.tanh) if asked == "distance" else (COLOR, torch.sigmoid)
         own = released.mlp.get_submodule("mlp")
         assert isinstance(own, nn.ModuleList)
         self.made, width = len(config.param_shapes), config.d_hidden
@@ -131,32 +135,6 @@ class Query(nn.Module):
         for layer in middle:
             x = F.silu(layer(x))
         return self.end(last(x))
-
-    def end(self, x: Tensor) -> Tensor:
-        """What a channel's function makes of the last layer's."""
-        raise NotImplementedError
-
-
-class Distance(Query):
-    """The distance [B, P, 1] in (-1, 1), above 0 inside."""
-
-    def __init__(self, released: Released, config: Config) -> None:
-        super().__init__(released, config, SDF)
-
-    def end(self, x: Tensor) -> Tensor:
-        """Held within (-1, 1)."""
-        return x.tanh()
-
-
-class Color(Query):
-    """The surface's colour [B, P, 3] in (0, 1), as displays take it (sRGB)."""
-
-    def __init__(self, released: Released, config: Config) -> None:
-        super().__init__(released, config, COLOR)
-
-    def end(self, x: Tensor) -> Tensor:
-        """Held within (0, 1)."""
-        return x.sigmoid()
 
 
 def _columns(layer: nn.Linear, columns: slice) -> nn.Linear:

@@ -45,7 +45,7 @@ def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
         return _both(stored, ops(stored) if golden.subject == "ops" else flexicubes(stored, golden.extra["res"]))
     if golden.subject == "sampler":
         return _both(stored, _sampler(golden, stored, run))
-    results = run({name: tensor.numpy() for name, tensor in golden.component.inputs.items()})
+    results = run(golden.inputs())
     if "in.coords" in stored:
         results = _decoded(golden.component.module, results, coords_of(golden.tensors), golden.subject)
     elif "out.coords" in stored:  # what the host makes of the logits
@@ -92,7 +92,7 @@ def _decoded(module: nn.Module, results: Arrays, coords: Coords, kind: str) -> A
 def _sampler(golden: Golden, stored: Arrays, run: Run) -> Arrays:
     """Every state of a sampler's run, the calls it made, and the de-normalised latent where the set has one."""
     assert golden.component is not None
-    extra, inputs = golden.extra, {name: tensor.numpy() for name, tensor in golden.component.inputs.items()}
+    extra, inputs = golden.extra, golden.inputs()
     schedule = Schedule(
         steps=extra["steps"],
         guidance_scale=extra["cfg_strength"],

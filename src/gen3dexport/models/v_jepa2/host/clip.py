@@ -16,15 +16,13 @@ from PIL import Image
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models import Request
-from gen3dexport.models.image_preparation import read_image, sample_image
+from gen3dexport.models.image_preparation import normalised, read_image, sample_image
 from gen3dexport.models.several_pictures import listed
 from gen3dexport.models.v_jepa2.host.settings import Settings
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 
-_MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # ImageNet's
-_STD = np.array([0.229, 0.224, 0.225], np.float32)
 _WIDER = 256 / 224
 _GREY = 128  # below what is transparent
 _KEPT = 8  # times a clip's frames that are held while a film of unknown length is read
@@ -65,7 +63,7 @@ def clip_of(request: Request, settings: Settings) -> Clip:
     numbers = np.array([number for number, _ in chosen])
     if len({*numbers.tolist()}) < count:
         numbers = np.arange(count)  # a still that was repeated
-    values = np.stack([normalised(pixels) for _, pixels in chosen])
+    values = np.concatenate([normalised(pixels) for _, pixels in chosen])
     return Clip(values, numbers / rate)
 
 
@@ -133,12 +131,6 @@ def cut(source: Any, size: int) -> Pixels:
     left, top = ((edge - size) // 2 for edge in (width, height))
     resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(resized.crop((left, top, left + size, top + size)))
-
-
-def normalised(pixels: Pixels) -> Floats:
-    """Pixels [S, S, 3] as the encoder takes them, [3, S, S]."""
-    values = (pixels.astype(np.float32) / 255 - _MEAN) / _STD
-    return np.ascontiguousarray(values.transpose(2, 0, 1), np.float32)
 
 
 def drifting(seed: int, frames: int) -> list[Pixels]:

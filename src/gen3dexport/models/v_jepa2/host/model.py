@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from gen3dexport.documents.json_file import read_json
-from gen3dexport.documents.record import Record, told
+from gen3dexport.documents.record import Record
 from gen3dexport.errors import UsageError
+from gen3dexport.models.configuration import checked, read_configuration
 from gen3dexport.models.whose_configuration import refuse_others
 
 CONFIG = "config.json"
@@ -89,12 +89,11 @@ def read_model(folder: Path) -> Model:
         UsageError: when the file is missing, is not such a configuration, or is of a model that is not here.
     """
     path = folder / CONFIG
-    if not path.is_file():
-        raise UsageError(
-            f"{path}: not found; take the one that the published checkpoint has, or copy that of weights/V-JEPA2-L (or "
-            "-H, -g) of this package beside it"
-        )
-    return parse_model(read_json(path, _WHAT), str(path))
+    remedy = (
+        "take the one that the published checkpoint has, or copy that of weights/V-JEPA2-L (or "
+        "-H, -g) of this package beside it"
+    )
+    return parse_model(read_configuration(path, _WHAT, remedy), str(path))
 
 
 def parse_model(data: Mapping[str, Any], where: str) -> Model:
@@ -118,7 +117,4 @@ def parse_model(data: Mapping[str, Any], where: str) -> Model:
     for field, value in _FIXED.items():
         if data.get(field, value) != value:
             raise UsageError(f"{where}: {field} is {data[field]!r}, and only {value!r} is implemented")
-    try:
-        return Model.model_validate({name: value for name, value in data.items() if name in Model.model_fields})
-    except ValidationError as error:
-        raise UsageError(f"{where}: not {_WHAT}: {told(error)}") from error
+    return checked(Model, {name: value for name, value in data.items() if name in Model.model_fields}, _WHAT, where)

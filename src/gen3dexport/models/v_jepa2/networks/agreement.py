@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from gen3dexport.models.golden import Golden
-from gen3dexport.models.v_jepa2.host.clip import cut, normalised
+from gen3dexport.models.image_preparation import normalised
+from gen3dexport.models.v_jepa2.host.clip import cut
 from gen3dexport.models.v_jepa2.networks.golden_sets import (
     ASKED,
     FEATURES,
@@ -44,8 +45,8 @@ def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
     if golden.component is None:
         edge = int(golden.extra["crop_size"])
         frames = golden.tensors[f"in.{FRAMES}"].numpy()
-        return golden.compared({PIXELS: np.stack([normalised(cut(frame, edge)) for frame in frames])})
-    made = run({name: tensor.numpy() for name, tensor in golden.component.inputs.items()})
+        return golden.compared({PIXELS: np.concatenate([normalised(cut(frame, edge)) for frame in frames])})
+    made = run(golden.inputs())
     features = torch.from_numpy(np.ascontiguousarray(made[FEATURES]))
     for name, patches in ((TARGET, ASKED), (MASKED, KNOWN)):
         ids = golden.tensors.get(f"in.{patches}")
