@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -81,8 +82,14 @@ def component(recipe: str, target_name: str) -> Any:
 
 
 def build(recipe: str, variant: Variant, folder: Path) -> dict[str, Any]:
-    """Lower a variant into `folder`; what it took."""
+    """Lower a variant into `folder`, if it is not there; what it took."""
     import torch
+
+    if (folder / "built.json").is_file():
+        kept: dict[str, Any] = json.loads((folder / "built.json").read_text())
+        return kept
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
 
     from gen3dexport.plan import read_target
     from gen3dexport.quantization.calibration import observing
@@ -99,12 +106,14 @@ def build(recipe: str, variant: Variant, folder: Path) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     (folder / "record.json").write_text(record.model_dump_json())
     np.savez(folder / "inputs.npz", **{name: value.numpy() for name, value in made.inputs.items()})
-    return {
+    built = {
         "bytes": sum((folder / file).stat().st_size for file in record.files),
         "build_seconds": seconds,
         "build_peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         "estimates": json.loads(record.model_dump_json())["estimates"],
     }
+    (folder / "built.json").write_text(json.dumps(built))
+    return built
 
 
 def prepare(variant: Variant, folder: Path, _scratch: Path) -> tuple[Call, int]:
@@ -126,7 +135,6 @@ def measure(
     prepared: dict[str, Any] = {}
     for name, variant in chosen.items():
         folder = scratch / recipe / name.replace(" ", "_")
-        folder.mkdir(parents=True)
         try:
             rows[name] = {"basis": "measured", **in_child(build, recipe, variant, folder)}
         except Exception as error:  # a variant that cannot be built is a row of the table, with the reason
@@ -179,6 +187,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="0: outputs and memory alone, no times")
     parser.add_argument("--calls", type=int, default=3, help="of a variant in its turn, the first of them to warm up")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--programs", type=Path, help="where programs are kept, and taken from if they are there")
     parser.add_argument("--operators", action="store_true")
     given = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(given.threads)  # inherited by every process
@@ -191,7 +200,7 @@ def main() -> None:
     for recipe in given.recipes:
         chosen = {n: variant for n, variant in variants(recipe).items() if any(word in n for word in only)}
         with tempfile.TemporaryDirectory(prefix="gen3dexport-") as scratch:
-            rows = measure(recipe, chosen, given, Path(scratch))
+            rows = measure(recipe, chosen, given, given.programs or Path(scratch))
         show(rows)
         if not given.rounds and any((row["recipe"], row["variant"]) == (recipe, EAGER) for row in kept):
             rows = rows[1:]  # eager's row has times, and this run has none

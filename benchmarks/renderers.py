@@ -168,8 +168,8 @@ def surface_queries(content: Content) -> str:
             f"{row['queries']:,}",
             f"{whole / row['queries']:.1f}",
             f"{row['seconds']:.2f}",
-            f"{row['faces']}",
-            f"{row['off_steps']:.4f}",
+            DASH if row["faces"] is None else f"{row['faces']}",
+            DASH if row["off_steps"] is None else f"{row['off_steps']:.4f}",
         )
         for row in content["rows"]
     ]

@@ -1,9 +1,9 @@
 """What coarse-to-fine queries save: `python benchmarks/surface_queries.py [--resolution 256]`.
 
 Analytic distance fields, and TripoSG's query network at a small width fitted here to a ring: the whole grid, then the
-search from every 4th and every 8th point. Queries, CPU seconds, and how far the mesh's vertices lie from those of the
-whole grid's, in grid steps. The network runs in eager mode on one thread; a released decoder takes longer for a point,
-and as many.
+search from every 4th and every 8th point, and how Hunyuan3D-2's release decodes (a grid of one point more). Queries,
+CPU seconds, and how far the mesh's vertices lie from those of the whole grid's, in grid steps. The network runs in
+eager mode on one thread; a released decoder takes longer for a point, and as many.
 Writes `benchmarks/results/surface_queries.json`.
 """
 
@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.spatial import KDTree
 
+from gen3dexport.models.hunyuan3d_2.host.volume import decode, hierarchical_levels
 from gen3dexport.models.isosurface import surface
 from gen3dexport.models.point_queries import answers
 from gen3dexport.models.surface_search import sample
@@ -101,6 +102,13 @@ def run(field: Field, resolution: int, coarse: int) -> tuple[dict[str, Any], tup
     return row, surface(found.values, 0.0)
 
 
+def release(field: Field, resolution: int) -> dict[str, Any]:
+    """Queries and CPU seconds of the levels that Hunyuan3D-2's release asks; its faces' places are its own."""
+    start = time.process_time()
+    found = decode(lambda p: field(p).astype(np.float32), hierarchical_levels(resolution), bound=1.0)
+    return {"coarse": "release", "queries": sum(found.asked), "seconds": time.process_time() - start}
+
+
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -124,6 +132,10 @@ def main() -> None:
                 name, str(coarse), f"{row['queries']:,}", share, f"{row['seconds']:.2f}", str(row["faces"]),
                 f"{row['off_steps']:.4f}",
             )  # fmt: skip
+        row = release(field, options.resolution) | {"field": name, "faces": None, "off_steps": None}
+        rows.append(row)
+        share = f"1 / {options.resolution**3 / row['queries']:.1f}"
+        table.add_row(name, "release", f"{row['queries']:,}", share, f"{row['seconds']:.2f}", "", "")
     Console(width=120).print(table)
     result_file.write(RESULT, __file__, {"resolution": options.resolution, "loss": loss, "rows": rows})
 

@@ -1,6 +1,9 @@
 // gen3d: runs, shows and checks bundles of gen3dexport from the command line, without Python.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -27,6 +30,22 @@ constexpr const char* help =
     "gen3d --version\n"
     "Exit codes: 1 internal, 2 usage, 3 missing, 5 nothing generated, 7 verification or program, 130 stopped.\n";
 
+#ifdef GEN3D_AOTI
+constexpr const char* runtime_name = "torch";
+#else
+constexpr const char* runtime_name = "executorch";
+#endif
+
+// OpenMP's idle threads spin unless they are told not to before its library loads: start again with that said.
+void let_threads_sleep(char** arguments) {
+#ifdef GEN3D_AOTI
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr) return;
+  if (::setenv("OMP_WAIT_POLICY", "passive", 1) == 0) ::execv("/proc/self/exe", arguments);
+#else
+  (void)arguments;
+#endif
+}
+
 // Tell an error: a line on standard error, or the one JSON object on standard output. One without a message has been told.
 int failed(const gen3d::Error& error, bool as_json) {
   if (as_json && !error.message.empty()) std::printf("{%s}\n", gen3d::error_fields(error).c_str());
@@ -37,13 +56,14 @@ int failed(const gen3d::Error& error, bool as_json) {
 }  // namespace
 
 int main(int count, char** arguments) {
+  let_threads_sleep(arguments);
   const std::vector<std::string> words(arguments + 1, arguments + count);
   if (words.empty() || words[0] == "--help" || words[0] == "-h") {
     std::fputs(help, words.empty() ? stderr : stdout);
     return words.empty() ? 2 : 0;
   }
   if (words[0] == "--version") {
-    std::printf("gen3d %s (executorch %s)\n", gen3d_version(), gen3d_runtime_version());
+    std::printf("gen3d %s (%s %s)\n", gen3d_version(), runtime_name, gen3d_runtime_version());
     return 0;
   }
   const std::vector<std::string> rest(words.begin() + 1, words.end());

@@ -114,7 +114,7 @@ Status Bundle::take_files(const Json& manifest) {
 Status Bundle::take_program(const Json& entry) {
   const Json* role = entry.find("role");
   ProgramEntry program{text_of(entry, "name"), text_of(entry, "component"), role == nullptr ? "component" : text_of(entry, "role"), "",
-                       text_of(entry, "scheme"), {}, {}, {}};
+                       text_of(entry, "scheme"), {}, {}, {}, {}};
   const Json* files = entry.find("files");
   if (program.name.empty() || program.component.empty()) return damaged("programs: one without a name");
   if (files == nullptr || files->kind != Json::Kind::list || files->items.empty()) return damaged("program " + program.name + ": no files");
@@ -125,6 +125,7 @@ Status Bundle::take_program(const Json& entry) {
   }
   if (!take_tensors(entry.find("inputs"), program.inputs) || !take_tensors(entry.find("outputs"), program.outputs))
     return damaged("program " + program.name + ": inputs or outputs have no shape");
+  if (const Json* needs = entry.find("requires")) program.needs = *needs;
   const Json* facts = entry.find("facts");
   const Json* delegation = facts == nullptr ? nullptr : facts->find("delegation");
   if (const Json* outside = delegation == nullptr ? nullptr : delegation->find("outside"))

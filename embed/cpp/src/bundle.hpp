@@ -28,6 +28,7 @@ struct ProgramEntry {
   std::string name, component, role, file, scheme;
   std::vector<Tensor> inputs, outputs;
   std::vector<std::string> outside;  // operators outside delegates, by the exporter's names
+  Json needs;                        // of the machine that runs it; its fields are the backend's own
 };
 
 struct FileEntry {

@@ -1,4 +1,4 @@
-// A program of a bundle in ExecuTorch.
+// A program of a bundle in the runtime that this library is built for.
 #pragma once
 
 #include <memory>

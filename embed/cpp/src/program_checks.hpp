@@ -9,7 +9,7 @@
 
 namespace gen3d {
 
-// That the bundle's programs are ExecuTorch's.
+// That the bundle's programs are of the runtime that this library is built for.
 Status check_backend(const Bundle& bundle);
 
 // A program's bytes: their digest is the manifest's, and the program is whole.

@@ -193,12 +193,13 @@ def generate(
     picture_of = image if image is None or image.is_dir() else read_image(image)  # a folder has several views
 
     def make(loaded: AnyBundle, chosen: Chosen) -> tuple[Mapping[str, Any], float, Mapping[str, Any], Chosen]:
-        start = time.perf_counter()
+        start, loading = time.perf_counter(), loaded.load_seconds
         made = loaded.generate_assets(prompt, seed, array, picture_of, inputs=named)
-        return made, time.perf_counter() - start, loaded.encoders, chosen
+        seconds = time.perf_counter() - start - (loaded.load_seconds - loading)
+        return made, seconds, loaded.encoders, chosen
 
     conditions = condition_cache.folder() if cache else None
-    (made, seconds, encoders, chosen), loading = _with(bundle, conditions, fields or {}, isolate, outputs, make)
+    (made, seconds, encoders, chosen), loading = _with(bundle, conditions, fields or {}, isolate, outputs, make, True)
     files, picture = outputs.write(made, chosen, prompt, outputs.factor(made, chosen))
     result: dict[str, Any] = {"assets": files, "prompt": prompt, "seed": seed, "picture": picture}
     result |= {"seconds": seconds, **loading, "image": None if image is None else str(image)}
@@ -298,15 +299,17 @@ def _with(
     isolate: bool,
     outputs: Outputs,
     work: Callable[[AnyBundle, Chosen], T],
+    once: bool = False,
 ) -> tuple[T, dict[str, Any]]:
     """What `work` makes with a loaded bundle and the kinds that go into the outputs; the seconds of loading, and what
     runs the programs.
 
-    It is begun anew where a build has put another bundle there meanwhile: that one is as good.
+    Where it makes one asset (`once`), programs are not all in memory together: each is loaded when its turn comes, and
+    dropped after it. It is begun anew where a build has put another bundle there meanwhile: that one is as good.
     """
     from gen3dexport import backends
     from gen3dexport.cli.tables import say_limits
-    from gen3dexport.runtime import load, load_isolated
+    from gen3dexport.runtime import LoadedBundle, load, load_isolated
 
     while True:
         with (
@@ -320,12 +323,14 @@ def _with(
             if fields:
                 loaded.change(fields)
             chosen = outputs.choose(loaded.settings.asset_kinds)
-            start = time.perf_counter()
             try:
-                loaded.load_programs()
-                facts: dict[str, Any] = {"load_seconds": time.perf_counter() - start}
-                facts["runtime"] = backends.runtime(backends.find(loaded.manifest.target["backend"]))
-                return work(loaded, chosen), facts
+                if once and isinstance(loaded, LoadedBundle):
+                    loaded.keep_programs = False
+                else:
+                    loaded.load_programs()
+                made = work(loaded, chosen)
+                runtime = backends.runtime(backends.find(loaded.manifest.target["backend"]))
+                return made, {"load_seconds": loaded.load_seconds, "runtime": runtime}
             except VerificationError:
                 if not loaded.replaced():
                     raise

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import warnings
 import weakref
 from collections.abc import Iterable, Mapping
@@ -70,7 +71,10 @@ class IsolatedBundle:
     Attributes:
         folder: where the bundle lies; manifest: what it is; settings: the pipeline's.
         encoders: encoders that answer from the cache of conditions, by component, as of the last asset.
+        load_seconds: that `load_programs` took so far.
     """
+
+    load_seconds = 0.0
 
     def __init__(self, folder: Path, manifest: Manifest, conditions: Path | None) -> None:
         self._host = LoadedBundle(folder, manifest)
@@ -104,7 +108,9 @@ class IsolatedBundle:
         Raises:
             GenExportError: as `LoadedBundle.load_programs`, and where the process ends.
         """
+        start = time.perf_counter()
         self._ask({"do": "load_programs"})
+        self.load_seconds += time.perf_counter() - start
 
     def generate(
         self,

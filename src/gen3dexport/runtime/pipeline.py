@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -38,12 +39,16 @@ class LoadedBundle:
         folder: where the bundle lies; manifest: what it is.
         programs: what was loaded so far, by program name.
         conditions: where answers of encoders are kept; None to run them always.
+        keep_programs: whether a program stays for the next asset; else it is dropped after its component.
+        load_seconds: that loading programs took so far.
     """
 
     folder: Path
     manifest: Manifest
     programs: dict[str, Program] = field(default_factory=dict)
     conditions: ConditionCache | LastConditions | None = None
+    keep_programs: bool = True
+    load_seconds: float = 0.0
 
     @cached_property
     def family(self) -> Family:
@@ -164,7 +169,7 @@ class LoadedBundle:
         backend = backends.find(self.manifest.target["backend"])
         forks.check(self.folder, backend)
         if record.name not in self.programs:
-            files = [f"programs/{name}" for name in record.files]
+            files, start = [f"programs/{name}" for name in record.files], time.perf_counter()
             self.check(*files)
             loaded = backend.load(self.folder / "programs", record)
             # Runtimes open files by their paths: a build that exchanged the folder after the check had them read the
@@ -172,6 +177,7 @@ class LoadedBundle:
             if self.replaced():
                 self.check(*files)
             self.programs[record.name] = loaded
+            self.load_seconds += time.perf_counter() - start
         return self.programs[record.name]
 
     def record(self, name: str) -> ProgramRecord:
@@ -187,14 +193,18 @@ class LoadedBundle:
         if self.conditions is None:
             return {}
         names = [name for name, declared in self.declared.items() if declared.cacheable]
-        rest = next(name for name in self.manifest.components if name not in names)
-        xp = self.program(self.record(rest)).xp
+        rest = [self.record(name) for name in self.manifest.components if name not in names]
+        xp = self.program(min(rest, key=self._bytes)).xp
         found = {}
         for record in map(self.record, names):
             files = " ".join(self.manifest.files[f"programs/{file}"].sha256 for file in record.files)
             load: Callable[[], Program] = partial(self.program, record)
             found[record.component] = CachedProgram(record, files, self.conditions, load, xp, to_numpy)
         return found
+
+    def _bytes(self, record: ProgramRecord) -> int:
+        """Of a program's files."""
+        return sum(self.manifest.files[f"programs/{name}"].bytes for name in record.files)
 
     def component(self, name: str) -> Program:
         """What runs a component: its program, or the cache of conditions before it.
@@ -250,6 +260,9 @@ class LoadedBundle:
                     raise ProgramError(f"{self.folder} (target {self.manifest.target['name']}): {error}") from error
 
             state = on_component(name, step)
+            if not self.keep_programs:
+                del program, step
+                self.programs.pop(self.record(name).name, None)
         return state
 
     def output(self, name: str, state: State) -> np.ndarray:

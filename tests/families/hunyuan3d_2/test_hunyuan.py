@@ -18,7 +18,7 @@ from gen3dexport.errors import UsageError
 from gen3dexport.export import export_module
 from gen3dexport.models import Request, hunyuan3d_2
 from gen3dexport.models.declaration import AS_STORED, Reading
-from gen3dexport.models.hunyuan3d_2.host import picture
+from gen3dexport.models.hunyuan3d_2.host import picture, volume
 from gen3dexport.models.hunyuan3d_2.host.model import Scheduler, read_model
 from gen3dexport.models.hunyuan3d_2.host.times import schedule, taught
 from gen3dexport.models.hunyuan3d_2.networks import loading
@@ -34,6 +34,11 @@ OUTPUTS = {
     "sampler_turbo": {"x0", "x1", "x2", "x3", "x4", "sigmas", "timesteps"},
     "vae_decoder": {"latent_set", "logits", "fourier", "query_proj"},
     "vae_decoder_small_geo": {"latent_set", "logits", "fourier", "query_proj"},
+    "flash_attention": {"first_level", "cells"},
+    "volume": {
+        *("mc.vertices", "mc.faces", "flash.grid_shape"),
+        *(f"{way}.{name}" for way in ("dense", "hierarchical", "flash") for name in ("grid", "grid.known", "queries")),
+    },
 }
 RELEASED = {"mini": ("dit_mini", "vae_mini"), "mini-turbo": ("dit_mini_turbo", "vae_mini_turbo")}
 
@@ -65,6 +70,36 @@ def test_a_wrong_weight_fails_parity(kind: str, tensor: str, tmp_path: Path) -> 
     stored[tensor] += 0.02 * torch.randn(stored[tensor].shape)
     save_file(stored, tmp_path / "weights.safetensors")
     assert not compare("hunyuan3d-2", tmp_path, None, "fp32", None)["passed"]
+
+
+@pytest.mark.parametrize("name", ["out.hierarchical.queries", "out.flash.grid", "out.mc.faces"])
+def test_another_volume_fails_parity(name: str, tmp_path: Path) -> None:
+    for path in (GOLDEN / "volume").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    stored = load_file(tmp_path / "io.safetensors")
+    place = (stored[name].reshape(-1) > 0).nonzero()[7 if stored[name].numel() > 8 else 0]
+    stored[name].reshape(-1)[place] = stored[name].reshape(-1)[place] + 1 if "grid" not in name else -777
+    save_file(stored, tmp_path / "io.safetensors")
+    result = compare("hunyuan3d-2", tmp_path, None, "fp32", None)
+    bad = {row["output"] for row in result["outputs"] if row["relative"] > row["allowed"]}
+    assert bad == {name.removeprefix("out.")} | ({"flash.grid.known"} if "grid" in name else set())
+
+
+def test_a_field_of_another_formula_is_named(tmp_path: Path) -> None:
+    for path in (GOLDEN / "volume").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["field"]["formula"] = "|p|"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UsageError, match=r"field.formula: is '\|p\|'"):
+        compare("hunyuan3d-2", tmp_path, None, "fp32", None)
+
+
+def test_levels_of_the_release() -> None:
+    assert volume.hierarchical_levels(384) == (96, 192, 384)
+    assert volume.mini_grid_levels(384) == (95, 190, 380)
+    assert volume.hierarchical_levels(50) == (50,)  # below the least: that level alone
+    assert volume.mini_grid_levels(72, 10)[0] == 4 * round(18 / 4) - 1 == 15  # halves round to even
 
 
 def test_a_set_that_is_not_read_is_named(tmp_path: Path) -> None:

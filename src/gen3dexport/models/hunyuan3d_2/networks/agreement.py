@@ -1,18 +1,22 @@
-"""What Hunyuan3D-2's golden sets say: outputs of a network and of the sampler around it, found and expected."""
+"""What Hunyuan3D-2's golden sets say: outputs of networks, of the sampler around one, and of decoded fields."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 
+from gen3dexport.errors import UsageError
 from gen3dexport.models.flow_sampler import sample
 from gen3dexport.models.golden import Golden
+from gen3dexport.models.hunyuan3d_2.host import volume
 from gen3dexport.models.hunyuan3d_2.host.model import SCHEDULERS, Scheduler
 from gen3dexport.models.hunyuan3d_2.host.settings import network_time
 from gen3dexport.models.hunyuan3d_2.host.times import schedule
 from gen3dexport.models.hunyuan3d_2.networks.golden_sets import Decoded, read_golden
+from gen3dexport.models.hunyuan3d_2.networks.selection import SelectedAttention
 from gen3dexport.models.hunyuan3d_2.networks.transformer import Flow
 from gen3dexport.models.point_queries import in_chunks
 from gen3dexport.networks.point_features import point_features
@@ -21,6 +25,9 @@ read = read_golden
 
 NOISE: Mapping[str, float] = {"guidance": 1e-4}
 """Outputs whose reference is not exact, and by how much: its angles, thousands, are rounded to 5e-4."""
+
+_ELLIPSOID = "slope*(1-|(p-centre)/radii|)"
+_HOLE = -777  # what sets have where a field was not asked
 
 Arrays = dict[str, np.ndarray]
 Run = Callable[[Mapping[str, np.ndarray]], Arrays]
@@ -33,11 +40,56 @@ def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
         golden: the set, read.
         run: inputs by name -> outputs by name of its network.
     """
-    assert golden.component is not None
+    if golden.component is None:
+        return _volumes(golden)
     given = golden.inputs()
+    if isinstance(golden.component.module, SelectedAttention):
+        return golden.compared(run(given))
     if golden.subject == "sampler":
         return golden.compared(_sampler(golden, given, run))
     return golden.compared((_decoder if isinstance(golden.component.module, Decoded) else _flow)(golden, given, run))
+
+
+def _volumes(golden: Golden) -> tuple[Arrays, Arrays]:
+    """A field decoded each way, how many points each level asked, and the surface; which points are known, by itself.
+
+    Raises:
+        UsageError: when the set's field is another than an ellipsoid's.
+    """
+    said = golden.extra
+    resolution, least = said["octree_resolution"], said.get("min_resolution", volume.LEAST)
+    level, bound = said.get("mc_level", 0.0), said.get("bounds", volume.BOUND)
+    ways = {
+        "dense": (resolution,),
+        "hierarchical": volume.hierarchical_levels(resolution, least),
+        "flash": volume.mini_grid_levels(resolution, least),
+    }
+    found: Arrays = {}
+    for way, levels in ways.items():
+        one = volume.decode(_field(said["field"]), levels, level, bound)
+        found |= {f"{way}.queries": np.asarray(one.asked), f"{way}.grid": one.values[None]}
+        found[f"{way}.grid_shape"] = np.asarray(found[f"{way}.grid"].shape)
+        if way == "dense" and golden.stored("mc.vertices") is not None:
+            found["mc.vertices"], found["mc.faces"] = volume.release_surface(one, level, bound)
+    found, expected = golden.compared(found)
+    for name in [name for name in expected if name.endswith(".grid")]:
+        holes = {"found": np.isnan(found[name]), "expected": expected[name] == _HOLE}
+        found |= {name: np.where(holes["found"], 0, found[name]), f"{name}.known": ~holes["found"]}
+        expected |= {name: np.where(holes["expected"], 0, expected[name]), f"{name}.known": ~holes["expected"]}
+    return found, expected
+
+
+def _field(said: Mapping[str, Any]) -> volume.Ask:
+    """The set's field, in float32: slope (1 - |(p - centre) / radii|)."""
+    if (formula := said["formula"]) != _ELLIPSOID:
+        raise UsageError(f"config.json: field.formula: is {formula!r}, and fields of sets are {_ELLIPSOID!r}")
+    centre, radii = (torch.tensor(said[name], dtype=torch.float32) for name in ("centre", "radii"))
+
+    def ask(points: np.ndarray) -> np.ndarray:
+        far = ((torch.from_numpy(points) - centre) / radii).norm(dim=-1)
+        return (said["slope"] * (1 - far)).numpy()
+
+    return ask
 
 
 def _flow(golden: Golden, given: Arrays, run: Run) -> Arrays:

@@ -14,6 +14,7 @@ from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
 from gen3dexport.models.golden import Golden, configured, read_files
 from gen3dexport.models.hunyuan3d_2.host.model import Transformer, Vae
+from gen3dexport.models.hunyuan3d_2.networks.selection import SelectedAttention, kept
 from gen3dexport.models.hunyuan3d_2.networks.transformer import Flow
 from gen3dexport.models.hunyuan3d_2.networks.vae import Decoder, LatentDecoder, Query, unpack
 from gen3dexport.networks.checkpoints import load_strictly, read_weights
@@ -42,14 +43,33 @@ def read_golden(folder: Path) -> Golden:
     """
     config, meta, tensors = read_files(folder)
     kind, path = meta["component"], folder / "weights.safetensors"
+    if "field" in config:
+        return Golden(None, tensors, config, kind)
+    if "cell_counts" in config:
+        return Golden(_selection(config, tensors), tensors, config, kind)
     if config.get("name") not in ("Hunyuan3DDiT", "ShapeVAE"):
-        raise UsageError(f"{folder}: a set of {kind!r} is not read; there are those of Hunyuan3DDiT and of ShapeVAE")
+        raise UsageError(
+            f"{folder}: a set of {kind!r} is not read; there are those of Hunyuan3DDiT and of ShapeVAE, of a field "
+            "(`field`) and of selected latents (`cell_counts`)"
+        )
     state = read_weights(path)
     try:
         component = _component(config, tensors, state, str(path))
     except ValidationError as error:
         raise UsageError(f"{folder}: not a golden folder of {kind} ({error!r})") from error
     return Golden(component, tensors, config, "sampler" if "scheduler" in config else kind)
+
+
+def _selection(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Component:
+    """Attention over selected latents, with the set's queries, keys and values."""
+    inputs = {name: tensors[f"in.{name}"] for name in ("q", "k", "v")}
+    module = SelectedAttention(
+        config.get("topk", kept(inputs["k"].shape[2])),
+        config.get("query_stride_first_level", 100),
+        config.get("query_stride_cells", 50),
+        config["cell_counts"],
+    )
+    return Component("flash_attention", module, inputs, ("first_level", "cells"))
 
 
 def _component(
