@@ -174,7 +174,7 @@ def _changed(tmp_path: Path, change: Callable[[dict[str, Any]], None], made_of: 
         (lambda c: c["base"].update(file="../other"), "base.file"),
         (lambda c: c["base"].update(n_ctx=11), "must be equal, and are 11 and 10"),
         (lambda c: c["sdf"].update(n_ctx=12), "must be equal, and are 40 and 12"),
-        (lambda c: c["base"].update(clip_grid_size=2), r"grids of base and upsampler: must be equal"),
+        (lambda c: c["base"].update(clip_grid_size=2), "grids of base and upsampler must be equal"),
         (lambda c: c.update(made_of="text"), "made_of is 'text', and a CLIPImageGridPointDiffusionTransformer makes"),
         (lambda c: c.update(made_of="words"), "made_of"),
         (lambda c: c.update(base=c["upsampler"]), "base makes a cloud of nothing and upsampler a denser one"),
