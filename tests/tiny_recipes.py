@@ -2,20 +2,60 @@
 
     python tests/tiny_recipes.py FOLDER
 
-A family's tests have a module `*_tiny.py` with `checkpoint(folder)` and `recipe(weights, path)`. Its checkpoint goes to
-FOLDER/weights/FAMILY, its recipe, named FAMILY-tiny, to FOLDER/FAMILY.yaml; that lets cuda's programs go unmeasured.
+A family's tests have a module `*_tiny.py` with `checkpoint(folder)` and `recipe(weights, path)`, for which there is
+`recipe` here. Its checkpoint goes to FOLDER/weights/FAMILY, its recipe, named FAMILY-tiny, to FOLDER/FAMILY.yaml; that
+lets cuda's programs go unmeasured.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 TESTS = Path(__file__).parent
 ENDING = "_tiny"
+RECIPE = """\
+schema: 2
+name: {name}
+summary: {summary}
+family: {family}
+weights: {weights}
+knobs: {knobs}
+golden:
+  prompts: {prompts}
+budgets:
+  relative_l2: 1.0e-3
+  relative_l2_fp32: 1.0e-3
+  scores:
+    {scores}
+"""
 UNMEASURED = "targets:\n  cuda:\n    budgets.accept_unmeasured: true\n"
+
+
+def recipe(
+    family: str,
+    weights: Path,
+    path: Path,
+    summary: str,
+    scores: str,
+    knobs: str | Mapping[str, Any],
+    name: str = "",
+    prompts: str = "[first, second]",
+) -> Path:
+    """The recipe of a checkpoint, written to `path` and named like it where nothing else is said.
+
+    Args:
+        scores, knobs, prompts: YAML, e.g. `mesh: {f_score: 0.99}`.
+    """
+    asked = knobs if isinstance(knobs, str) else json.dumps(knobs)
+    fields = {"family": family, "weights": weights, "summary": summary, "scores": scores, "prompts": prompts}
+    path.write_text(RECIPE.format(name=name or path.stem, knobs=asked, **fields))
+    return path
 
 
 def modules() -> dict[str, Path]:
@@ -31,10 +71,10 @@ def write(folder: Path) -> list[Path]:
     for family, path in modules().items():
         module = import_module(path.stem)
         (weights := folder.absolute() / "weights" / family).mkdir(parents=True, exist_ok=True)
-        recipe = module.recipe(module.checkpoint(weights), folder / f"{family}.yaml")
-        text = re.sub(r"(?m)^name: .*$", f"name: {family.replace('_', '-')}-tiny", recipe.read_text())
-        recipe.write_text(text if "\ntargets:" in text else text + UNMEASURED)
-        made.append(recipe)
+        written = module.recipe(module.checkpoint(weights), folder / f"{family}.yaml")
+        text = re.sub(r"(?m)^name: .*$", f"name: {family.replace('_', '-')}-tiny", written.read_text())
+        written.write_text(text if "\ntargets:" in text else text + UNMEASURED)
+        made.append(written)
     return made
 
 

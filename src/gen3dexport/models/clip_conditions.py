@@ -8,8 +8,9 @@ import numpy as np
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models import Request
-from gen3dexport.models.clip_files import ClipText
+from gen3dexport.models.clip_files import ClipText, ClipVision, pixels
 from gen3dexport.models.declaration import State
+from gen3dexport.models.image_preparation import picture_alone
 from gen3dexport.models.tokens import tokenize
 
 
@@ -64,7 +65,21 @@ def _end(count: int, clip: ClipText) -> np.ndarray:
     return mark
 
 
-def of_tokens(request: Request, tokens: int, width: int) -> np.ndarray:
+def of_picture(request: Request, clip: ClipVision | None, tokens: int, width: int) -> State:
+    """`image` for the image encoder (see `networks.clip_vectors`), or given features as its `grid` [1, width, tokens].
+
+    Args:
+        clip: None where the pipeline has no image encoder.
+
+    Raises:
+        UsageError: for a request without a picture, or with more than that.
+    """
+    if clip is not None:
+        return {"image": pixels(picture_alone(request), clip.image_size)}
+    return {"grid": np.ascontiguousarray(_of_tokens(request, tokens, width).T)[None]}
+
+
+def _of_tokens(request: Request, tokens: int, width: int) -> np.ndarray:
     """Given features [tokens, width] that stand for CLIP's tokens of a picture; seeded ones for golden data.
 
     Raises:

@@ -12,21 +12,21 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from gen3dexport.documents.json_file import read_json
 from gen3dexport.documents.plain import shown
-from gen3dexport.documents.record import Record, told
+from gen3dexport.documents.record import Record
 from gen3dexport.errors import UsageError
+from gen3dexport.models.configuration import checked, fields_of
 from gen3dexport.models.image_preparation import read_image
+from gen3dexport.models.normalisation import CLIP
 
 FOLDER = "clip-vit-large-patch14"
 """Where it lies in a checkpoint folder."""
 MODEL = "openai/clip-vit-large-patch14"
 
 _WHAT = "a configuration of CLIP in the transformers library's layout"
-_MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)  # of the pictures that CLIP was trained with
-_STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
 
 Size = Annotated[int, Field(ge=1, le=2**20)]
 Epsilon = Annotated[float, Field(gt=0, le=1)]
@@ -100,13 +100,10 @@ def read_half(folder: Path, half: type[ClipText] | type[ClipVision]) -> ClipText
     own: Any = data.get(part, data)
     if not isinstance(own, Mapping):
         raise UsageError(f"{path}: {part} is no object; copy the file again")
-    known = {key: value for key, value in own.items() if key in half.model_fields}
+    known = fields_of(half, own)
     if "projection_dim" in data:  # the whole model's counts
         known["projection_dim"] = data["projection_dim"]
-    try:
-        return half.model_validate(known)
-    except ValidationError as error:
-        raise UsageError(f"{path}: not {_WHAT}: {told(error)}; copy it again") from error
+    return checked(half, known, _WHAT, str(path), "copy it again")
 
 
 def pixels(source: Any, size: int) -> NDArray[np.float32]:
@@ -132,4 +129,4 @@ def pixels(source: Any, size: int) -> NDArray[np.float32]:
     resized = image.resize((wide, high), Image.Resampling.BICUBIC)
     left, top = round((wide - size) / 2), round((high - size) / 2)
     middle = np.asarray(resized.crop((left, top, left + size, top + size)), np.float32) / 255
-    return np.ascontiguousarray(((middle - _MEAN) / _STD).transpose(2, 0, 1)[None])
+    return CLIP.picture(middle)

@@ -7,7 +7,7 @@ weights. Where a set is kept small, `rows.NAME` says which rows of an output `ou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,8 +21,14 @@ from torch import Tensor
 from gen3dexport.documents.json_file import read_json
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
+from gen3dexport.models.configuration import fields_of
 from gen3dexport.networks.checkpoints import read_weights
 
+WEIGHTS = "weights.safetensors"
+"""A set's file of its network's weights."""
+Arrays = dict[str, NDArray[Any]]
+Run = Callable[[Mapping[str, NDArray[Any]]], Arrays]
+"""Inputs by name -> outputs by name of a set's network; not called for a set of host work."""
 Config = TypeVar("Config", bound=BaseModel)
 Maker = Callable[[str, Mapping[str, Any], Mapping[str, Tensor], Mapping[str, Tensor], str], Component]
 """Kind, configuration, tensors, weights and their file's name -> the network of a set with the set's inputs."""
@@ -44,7 +50,7 @@ class Golden:
     extra: dict[str, Any]
     subject: str
 
-    def inputs(self) -> dict[str, NDArray[Any]]:
+    def inputs(self) -> Arrays:
         """The stored inputs of the network by name; none for host work."""
         given = {} if self.component is None else self.component.inputs
         return {name: tensor.numpy() for name, tensor in given.items()}
@@ -60,7 +66,7 @@ class Golden:
         value = self.tensors.get(f"out.{name}", self.tensors.get(f"mid.{name}"))
         return None if value is None else value.numpy()
 
-    def compared(self, made: Mapping[str, NDArray[Any]]) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    def compared(self, made: Mapping[str, NDArray[Any]]) -> tuple[Arrays, Arrays]:
         """What was made of all that the set has stored, and what it has, by name."""
         stored = {name: value for name in made if (value := self.stored(name)) is not None}
         return {name: made[name] for name in stored}, stored
@@ -100,19 +106,40 @@ def read_set(folder: Path, component: Maker, of_host: tuple[str, ...] = ()) -> G
         UsageError: when a file is missing or damaged or the weights do not fit the network.
     """
     config, meta, tensors = read_files(folder)
-    kind, path = str(meta["component"]), folder / "weights.safetensors"
+    kind = str(meta["component"])
     if kind in of_host:
         return Golden(None, tensors, config, kind)
     try:
-        return Golden(component(kind, config, tensors, read_weights(path), str(path)), tensors, config, kind)
+        return Golden(component(kind, config, tensors, *stored_weights(folder)), tensors, config, kind)
     except ValidationError as error:
         raise UsageError(f"{folder}: not a golden folder of {kind} ({error!r})") from error
+
+
+def stored_weights(folder: Path, name: str = WEIGHTS) -> tuple[dict[str, Tensor], str]:
+    """The weights of a set, and where they are from.
+
+    Raises:
+        UsageError: when the file is missing or damaged.
+    """
+    return read_weights(folder / name), str(folder / name)
+
+
+def tagged(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The inputs `in.TAG.NAME` of a set that has several of a kind, by tag."""
+    places = {key.removeprefix("in.").rpartition("."): value for key, value in tensors.items() if key.startswith("in.")}
+    return {tag: value for (tag, _, last), value in places.items() if tag and last == name}
+
+
+def stored_steps(tensors: Mapping[str, Tensor], known: Container[str]) -> tuple[str, ...]:
+    """Names of the outputs and steps that a set has, of those that are known."""
+    stored = (name.partition(".")[2] for name in tensors if name.startswith(("out.", "mid.")))
+    return tuple(dict.fromkeys(name for name in stored if name in known))
 
 
 def configured(model: type[Config], said: Mapping[str, Any]) -> Config:
     """A network's configuration of what a set says; sets say sizes of their inputs, and settings of training, beside
     it."""
-    return model(**{name: value for name, value in said.items() if name in model.model_fields})
+    return model(**fields_of(model, said))
 
 
 def sets_in(folder: Path) -> list[str]:

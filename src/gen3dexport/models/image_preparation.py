@@ -17,9 +17,8 @@ from gen3dexport.assets import exr
 from gen3dexport.assets.colour import display_light
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.models import Request
+from gen3dexport.models.normalisation import IMAGENET
 
-_MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # ImageNet's
-_STD = np.array([0.229, 0.224, 0.225], np.float32)
 _SOLID = 0.8 * 255  # alpha from which a pixel counts as the subject
 _MARGIN = 1.2  # edge of the crop over the longer side of the subject
 _LONGEST = 1024  # pixels that background removal is given along the longer side
@@ -127,8 +126,7 @@ def pixels(source: Any, size: int) -> np.ndarray:
 
 def normalised(square: np.ndarray) -> np.ndarray:
     """A square of bytes [S, S, 3] as networks take it: [1, 3, S, S] float32 in ImageNet's normalisation."""
-    values = (square.astype(np.float32) / 255 - _MEAN) / _STD
-    return np.ascontiguousarray(values.transpose(2, 0, 1)[None])
+    return IMAGENET.picture(square.astype(np.float32) / 255)
 
 
 def cut_out(image: Image.Image) -> Image.Image:

@@ -12,19 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gen3dexport.networks.pretrained import (
-    MASKED,
-    norms_in_float32,
-    random_pretrained,
-    read_pretrained,
-    set_dtype,
-)
+from gen3dexport.networks.half_precision import HalfBlocks, norms_in_float32
+from gen3dexport.networks.pretrained import MASKED, random_pretrained, read_pretrained
 
 _OTHER_HALF = ("vision_model.", "visual_projection.", "text_projection.", "logit_scale", "text_model.embeddings.pos")
 """Tensors of a released file that token features do not need, and stored position ids."""
 
 
-class ClipTokenEncoder(nn.Module):
+class ClipTokenEncoder(HalfBlocks):
     """Features [B, L, C] of token ids [B, L] (int64), padded to the model's length: the last hidden state, normed.
 
     A token attends to itself and those before it; padding is not masked, as the model was trained.
@@ -35,7 +30,6 @@ class ClipTokenEncoder(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         parts: Any = model
-        self.block_dtype = torch.float32
         self.token_embedding: nn.Embedding = parts.embeddings.token_embedding
         self.positions = nn.Parameter(parts.embeddings.position_embedding.weight.detach(), requires_grad=False)
         length = self.positions.shape[0]
@@ -44,11 +38,6 @@ class ClipTokenEncoder(nn.Module):
         self.blocks: nn.ModuleList = parts.encoder.layers
         norms_in_float32(self.blocks)
         self.final_norm: nn.LayerNorm = parts.final_layer_norm
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the blocks in `dtype`; their norms and everything around them stay float32."""
-        self.block_dtype = dtype
-        set_dtype(self.blocks, dtype)
 
     def before(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens [B, L, C] and the mask [1, 1, L, L] that is added to scores, in the blocks' dtype."""

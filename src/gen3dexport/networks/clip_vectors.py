@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen3dexport.networks.clip import ClipTokenEncoder
-from gen3dexport.networks.pretrained import norms_in_float32, random_pretrained, read_pretrained, set_dtype
+from gen3dexport.networks.half_precision import HalfBlocks, norms_in_float32
+from gen3dexport.networks.linear_layers import as_linear, patches
+from gen3dexport.networks.pretrained import random_pretrained, read_pretrained
 
 _BESIDE_TEXT = ("vision_model.", "visual_projection.", "logit_scale", "text_model.embeddings.position_ids")
 _BESIDE_VISION = ("text_model.", "text_projection.", "logit_scale", "vision_model.embeddings.position_ids")
@@ -71,7 +73,7 @@ class ClipTextVector(ClipTokenEncoder):
         return self.after(x, mask, end)
 
 
-class ClipImageGrid(nn.Module):
+class ClipImageGrid(HalfBlocks):
     """Tokens [B, C, L] of pictures [B, 3, S, S] in CLIP's normalisation: the last block's, patches row by row, without
     the class token and before the final norm; and, where asked, vectors [B, P] of length 1."""
 
@@ -85,11 +87,7 @@ class ClipImageGrid(nn.Module):
         embeddings = vision.embeddings
         convolution = embeddings.patch_embedding
         self.patch_size, self.vectors = int(convolution.kernel_size[0]), vectors
-        self.block_dtype = torch.float32
-        weight = convolution.weight.detach().flatten(1)
-        with torch.device("meta"):  # its weights are replaced at once
-            self.patch_projection = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
-        self.patch_projection.weight = nn.Parameter(weight, requires_grad=False)
+        self.patch_projection = as_linear(convolution)
         positions = embeddings.position_embedding.weight.detach()
         self.prefix = nn.Parameter((embeddings.class_embedding.detach() + positions[0])[None, None], False)
         self.positions = nn.Parameter(positions[None, 1:].clone(), requires_grad=False)
@@ -100,18 +98,10 @@ class ClipImageGrid(nn.Module):
             self.post_norm: nn.LayerNorm = vision.post_layernorm
             self.projection: nn.Linear = parts.visual_projection
 
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the blocks in `dtype`; their norms and everything around them stay float32."""
-        self.block_dtype = dtype
-        set_dtype(self.blocks, dtype)
-
     def before(self, image: Tensor) -> tuple[Tensor]:
         """Tokens [B, 1 + L, C] of pictures, in the blocks' dtype."""
-        p = self.patch_size
-        batch, channels, height, width = image.shape
-        patches = image.reshape(batch, channels, height // p, p, width // p, p).permute(0, 2, 4, 1, 3, 5)
-        tokens = self.patch_projection(patches.reshape(batch, -1, channels * p * p)) + self.positions
-        return (self.pre_norm(torch.cat([self.prefix.expand(batch, -1, -1), tokens], 1)).to(self.block_dtype),)
+        tokens = self.patch_projection(patches(image, self.patch_size)) + self.positions
+        return (self.pre_norm(torch.cat([self.prefix.expand(len(image), -1, -1), tokens], 1)).to(self.block_dtype),)
 
     def after(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """The grid of the last tokens, and where asked the vectors."""

@@ -14,10 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen3dexport.networks.pretrained import norms_in_float32, random_pretrained, read_pretrained, set_dtype
+from gen3dexport.networks.half_precision import HalfBlocks, norms_in_float32
+from gen3dexport.networks.linear_layers import as_linear, patches
+from gen3dexport.networks.pretrained import random_pretrained, read_pretrained
 
 
-class DinoTokenEncoder(nn.Module):
+class DinoTokenEncoder(HalfBlocks):
     """Features [B, 1 + registers + patches, C] of images [B, 3, S, S] in ImageNet's normalisation.
 
     Tokens are those after the last block, before the model's own final norm, through a layer norm without parameters
@@ -32,31 +34,18 @@ class DinoTokenEncoder(nn.Module):
         embeddings = parts.embeddings
         convolution = embeddings.patch_embeddings.projection
         self.patch_size = int(convolution.kernel_size[0])
-        self.block_dtype = torch.float32
         positions = embeddings.position_embeddings.detach()
         prefix = torch.cat([embeddings.cls_token.detach() + positions[:, :1], embeddings.register_tokens.detach()], 1)
-        weight = convolution.weight.detach().flatten(1)
-        with torch.device("meta"):  # its weights are replaced at once
-            self.patch_projection = nn.Linear(weight.shape[1], weight.shape[0])
-        self.patch_projection.weight = nn.Parameter(weight, requires_grad=False)
-        self.patch_projection.bias = nn.Parameter(convolution.bias.detach(), requires_grad=False)
+        self.patch_projection = as_linear(convolution)
         self.prefix = nn.Parameter(prefix, requires_grad=False)
         self.positions = nn.Parameter(positions[:, 1:].clone(), requires_grad=False)
         self.blocks: nn.ModuleList = parts.encoder.layer
         norms_in_float32(self.blocks)
 
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the blocks in `dtype`; their norms and everything around them stay float32."""
-        self.block_dtype = dtype
-        set_dtype(self.blocks, dtype)
-
     def before(self, image: Tensor) -> tuple[Tensor]:
         """Tokens [B, T, C] of images, in the blocks' dtype."""
-        p = self.patch_size
-        batch, channels, height, width = image.shape
-        patches = image.reshape(batch, channels, height // p, p, width // p, p).permute(0, 2, 4, 1, 3, 5)
-        tokens = self.patch_projection(patches.reshape(batch, -1, channels * p * p)) + self.positions
-        return (torch.cat([self.prefix.expand(batch, -1, -1), tokens], 1).to(self.block_dtype),)
+        tokens = self.patch_projection(patches(image, self.patch_size)) + self.positions
+        return (torch.cat([self.prefix.expand(len(image), -1, -1), tokens], 1).to(self.block_dtype),)
 
     def after(self, x: Tensor) -> Tensor:
         """Features of the last tokens."""

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen3dexport.networks.pretrained import FloatNorm, set_dtype
+from gen3dexport.networks.half_precision import FloatNorm, HalfBlocks
 
 TableRule = Literal["factor", "size"]
 """How a position table is resampled: by the factors (patches + 0.1) / stored, as the original code does; or to the
@@ -115,14 +115,13 @@ class Dinov2(nn.Module):
         self.norm = FloatNorm(width, eps=_EPS)
 
 
-class Dinov2Taps(nn.Module):
+class Dinov2Taps(HalfBlocks):
     """Tokens [B, 1 + h * w, C] of some blocks, each after the final norm, of pictures [B, 3, H, W] in ImageNet's
     normalisation: class token, then the patches row by row."""
 
     def __init__(self, released: Dinov2, taps: Sequence[int], grid: tuple[int, int], rule: TableRule) -> None:
         """Takes the parts of `released`; `taps` are the blocks (from 0), `grid` the patches down and across."""
         super().__init__()
-        self.block_dtype = torch.float32
         self.taps = tuple(taps)
         projection = released.patch_embed["proj"]
         assert isinstance(projection, nn.Conv2d)
@@ -135,11 +134,6 @@ class Dinov2Taps(nn.Module):
             assert isinstance(block, Block)
             block.fold_scales()
         self.norm = released.norm
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the blocks in `dtype`; their norms and everything around them stay float32."""
-        self.block_dtype = dtype
-        set_dtype(self.blocks, dtype)
 
     def before(self, image: Tensor) -> Tensor:
         """What the first block takes, in the blocks' dtype."""
@@ -155,24 +149,16 @@ class Dinov2Taps(nn.Module):
         return found
 
 
-class Dinov2Tokens(nn.Module):
+class Dinov2Tokens(HalfBlocks):
     """Tokens [B, 1 + h * w, C] of the last block of `Dinov2Taps`, after the final norm."""
 
     stack = "encoder.blocks"
+    halved = "encoder"
 
     def __init__(self, released: Dinov2, grid: tuple[int, int], rule: TableRule) -> None:
         """As `Dinov2Taps`."""
         super().__init__()
         self.encoder = Dinov2Taps(released, [len(released.blocks) - 1], grid, rule)
-
-    @property
-    def block_dtype(self) -> torch.dtype:
-        """What the blocks compute in."""
-        return self.encoder.block_dtype
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the blocks in `dtype`; their norms and everything around them stay float32."""
-        self.encoder.set_block_dtype(dtype)
 
     def before(self, image: Tensor) -> tuple[Tensor]:
         """What the first block takes, in the blocks' dtype."""

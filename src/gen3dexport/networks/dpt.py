@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gen3dexport.networks.linear_layers import as_linear, linear_of
+
 Upsampling = Literal["resize", "matrices"]
 """Bilinear resizing as torch's operator, or as products with two constant matrices, which suits matrix units."""
 
@@ -76,7 +78,7 @@ class LinearConvolution(nn.Module):
         super().__init__()
         weight = convolution.weight.detach().permute(0, 2, 3, 1).flatten(1)
         self.stride = convolution.stride[0]
-        self.linear = _linear(weight, convolution.bias)
+        self.linear = linear_of(weight, convolution.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         *_, height, width = x.shape
@@ -132,7 +134,7 @@ class DptDecoder(nn.Module):
         """Takes the parts of `head`; `grid` is the patches down and across."""
         super().__init__()
         self.grid = grid
-        self.projects = nn.ModuleList(_as_linear(convolution) for convolution in head.projects)
+        self.projects = nn.ModuleList(as_linear(convolution) for convolution in head.projects)
         first, second, same, last = head.resize_layers
         assert isinstance(last, nn.Conv2d)
         self.resizes = nn.ModuleList([first, second, same, LinearConvolution(last)])
@@ -186,18 +188,3 @@ def fuse(laterals: Sequence[Tensor], fusions: nn.ModuleList, ups: nn.ModuleList)
 def _gathered(convolution: nn.Module) -> LinearConvolution:
     assert isinstance(convolution, nn.Conv2d)
     return LinearConvolution(convolution)
-
-
-def _as_linear(convolution: nn.Module) -> nn.Linear:
-    """A 1x1 convolution as a linear layer."""
-    assert isinstance(convolution, nn.Conv2d)
-    return _linear(convolution.weight.detach().flatten(1), convolution.bias)
-
-
-def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    with torch.device("meta"):  # its weights are replaced at once
-        made = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
-    made.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
-    if bias is not None:
-        made.bias = nn.Parameter(bias.detach(), requires_grad=False)
-    return made

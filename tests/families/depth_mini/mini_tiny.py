@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import tiny_recipes
 import torch
 from focus_tiny import MODEL as FOCUS
 from focus_tiny import tiny_state, write_onnx
@@ -24,22 +25,6 @@ CONFIG: dict[str, Any] = {
     "out_indices": [1, 2, 3, 4], "neck_hidden_sizes": [8, 8, 8, 8], "fusion_hidden_size": 8, "head_hidden_size": 4,
 }  # fmt: skip
 KNOBS = {"size": [12, 16]}
-
-RECIPE = """\
-schema: 2
-name: depth-mini-tiny
-summary: random weights; a photograph in, relative depth out
-family: depth_mini
-weights: {weights}
-knobs: {knobs}
-golden:
-  prompts: [astronaut, chelsea]
-budgets:
-  relative_l2: 1.0e-3
-  relative_l2_fp32: 1.0e-3
-  scores:
-    depth_map: {{delta1: 0.95}}
-"""
 
 
 def address(scratch: Path) -> str:
@@ -77,5 +62,14 @@ def checkpoint(folder: Path, **fields: Any) -> Path:
 
 def recipe(weights: Path, path: Path) -> Path:
     """The recipe of that checkpoint, written to `path`."""
-    path.write_text(RECIPE.format(weights=weights, knobs=json.dumps(KNOBS)))
-    return path
+    summary = "random weights; a photograph in, relative depth out"
+    return tiny_recipes.recipe(
+        "depth_mini",
+        weights,
+        path,
+        summary,
+        "depth_map: {delta1: 0.95}",
+        KNOBS,
+        "depth-mini-tiny",
+        prompts="[astronaut, chelsea]",
+    )

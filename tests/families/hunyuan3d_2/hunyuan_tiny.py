@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import tiny_encoders
+import tiny_recipes
 import torch
 from safetensors.torch import load_file, save_file
-
-from gen3dexport.networks.dinov2 import Dinov2
-from gen3dexport.networks.dinov2_names import apart, transformers_names
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "hunyuan3d_2"
 KNOBS = {"steps": 4, "chunk": 512, "resolution": 20, "coarse": 3}
@@ -20,22 +19,6 @@ ENCODER = {
     "use_swiglu_ffn": True,
 }  # fmt: skip
 SETS = {"plain": ("dit", "vae_decoder"), "turbo": ("dit_guidance", "vae_decoder_small_geo")}
-
-RECIPE = """\
-schema: 2
-name: hunyuan3d-2-tiny
-summary: the golden sets' networks as a pipeline; a picture in, a mesh out
-family: hunyuan3d_2
-weights: {weights}
-knobs: {knobs}
-golden:
-  prompts: [first, second]
-budgets:
-  relative_l2: 1.0e-3
-  relative_l2_fp32: 1.0e-3
-  scores:
-    mesh: {{f_score: 0.99}}
-"""
 
 
 def configuration(kind: str) -> dict[str, Any]:
@@ -58,13 +41,8 @@ def state(kind: str) -> dict[str, torch.Tensor]:
     for name, prefix in zip(SETS[kind], ("model.", "vae."), strict=True):
         stored = load_file(GOLDEN / name / "weights.safetensors")
         found |= {prefix + key: value for key, value in stored.items()}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        own = Dinov2(20, 2, 2, 4, gated=True).state_dict()
-    for key, value in own.items():
-        parts = apart(value, transformers_names(key))
-        found |= {f"conditioner.main_image_encoder.model.{k}": v.clone() for k, v in parts.items()}
-    return found
+    encoder = tiny_encoders.dinov2_state(4, gated=True)
+    return found | {f"conditioner.main_image_encoder.model.{key}": value for key, value in encoder.items()}
 
 
 def checkpoint(folder: Path, kind: str = "plain") -> Path:
@@ -77,5 +55,7 @@ def checkpoint(folder: Path, kind: str = "plain") -> Path:
 
 def recipe(weights: Path, path: Path) -> Path:
     """The recipe of that checkpoint, written to `path`."""
-    path.write_text(RECIPE.format(weights=weights, knobs=json.dumps(KNOBS)))
-    return path
+    summary = "the golden sets' networks as a pipeline; a picture in, a mesh out"
+    return tiny_recipes.recipe(
+        "hunyuan3d_2", weights, path, summary, "mesh: {f_score: 0.99}", KNOBS, "hunyuan3d-2-tiny"
+    )

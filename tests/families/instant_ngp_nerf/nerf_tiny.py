@@ -8,26 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tiny_recipes
 from numpy.typing import NDArray
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "instant_ngp_nerf"
 CONFIG: dict[str, Any] = json.loads((GOLDEN / "nerfacto" / "config.json").read_text())
-
-RECIPE = """\
-schema: 2
-name: {name}
-summary: the golden set's field as a pipeline; a camera path in, pictures out
-family: instant_ngp_nerf
-weights: {weights}
-knobs: {knobs}
-golden:
-  prompts: [first, second]
-budgets:
-  relative_l2: 1.0e-3
-  relative_l2_fp32: 1.0e-3
-  scores:
-    view: {{ssim: 0.99}}
-"""
 
 
 def checkpoint(folder: Path, **fields: Any) -> Path:
@@ -40,8 +25,8 @@ def checkpoint(folder: Path, **fields: Any) -> Path:
 
 def recipe(weights: Path, path: Path, knobs: str = "{rays: 200, resolution: 16, views: 3}") -> Path:
     """The recipe of that checkpoint, written to `path`; `knobs` is YAML."""
-    path.write_text(RECIPE.format(name=path.stem, knobs=knobs, weights=weights))
-    return path
+    summary = "the golden set's field as a pipeline; a camera path in, pictures out"
+    return tiny_recipes.recipe("instant_ngp_nerf", weights, path, summary, "view: {ssim: 0.99}", knobs)
 
 
 Floats = NDArray[np.float64]

@@ -8,27 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tiny_recipes
 from safetensors.torch import load_file, save_file
 
 from gen3dexport.models.image_preparation import sample_image
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "lgm"
-
-RECIPE = """\
-schema: 2
-name: {name}
-summary: the golden set's network as a pipeline; views in, Gaussians out
-family: lgm
-weights: {weights}
-knobs: {knobs}
-golden:
-  prompts: [first, second]
-budgets:
-  relative_l2: 1.0e-3
-  relative_l2_fp32: 1.0e-3
-  scores:
-    {kind}: {{ssim: 0.99}}
-"""
 
 
 def checkpoint(folder: Path, kind: str = "lgm", **fields: Any) -> Path:
@@ -49,8 +34,8 @@ def checkpoint(folder: Path, kind: str = "lgm", **fields: Any) -> Path:
 
 def recipe(weights: Path, path: Path, knobs: str = "{}", kind: str = "gaussians") -> Path:
     """The recipe of that checkpoint, written to `path`; `knobs` is YAML."""
-    path.write_text(RECIPE.format(name=path.stem, knobs=knobs, weights=weights, kind=kind))
-    return path
+    summary = "the golden set's network as a pipeline; views in, Gaussians out"
+    return tiny_recipes.recipe("lgm", weights, path, summary, f"{kind}: {{ssim: 0.99}}", knobs)
 
 
 def pictures(count: int, seed: int = 0) -> list[np.ndarray]:

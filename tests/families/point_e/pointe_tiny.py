@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import tiny_encoders
+import tiny_recipes
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -28,22 +29,6 @@ KNOBS = {
 TEXT = {**tiny_encoders.CLIP, "projection_dim": 20}
 VISION = {"hidden_size": 20, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 2}
 VISION |= {"image_size": 42, "patch_size": 14, "projection_dim": 20}
-
-RECIPE = """\
-schema: 2
-name: {name}
-summary: the golden sets' networks as a pipeline; a picture or a prompt in, points and a mesh out
-family: point-e
-weights: {weights}
-knobs: {knobs}
-golden:
-  prompts: [a red chair, a tall table]
-budgets:
-  relative_l2: 1.0e-3
-  relative_l2_fp32: 1.0e-3
-  scores:
-    points: {{f_score: 0.9}}
-"""
 
 
 def config(name: str, **changes: Any) -> dict[str, Any]:
@@ -100,6 +85,13 @@ def checkpoint(folder: Path, made_of: str = "image", clip: bool = True) -> Path:
 
 def recipe(weights: Path, path: Path, **knobs: Any) -> Path:
     """The recipe of that checkpoint, written to `path`."""
-    asked = json.dumps({**KNOBS, **knobs})
-    path.write_text(RECIPE.format(name=path.stem, weights=weights, knobs=asked))
-    return path
+    summary = "the golden sets' networks as a pipeline; a picture or a prompt in, points and a mesh out"
+    return tiny_recipes.recipe(
+        "point-e",
+        weights,
+        path,
+        summary,
+        "points: {f_score: 0.9}",
+        {**KNOBS, **knobs},
+        prompts="[a red chair, a tall table]",
+    )

@@ -17,6 +17,7 @@ from gen3dexport.errors import UsageError
 from gen3dexport.models import Request, clip_files, point_e
 from gen3dexport.models.clip_files import ClipText, ClipVision, read_half
 from gen3dexport.models.heun_sampler import sample, steps_of
+from gen3dexport.models.normalisation import CLIP
 from gen3dexport.models.point_e.host.model import read_model
 from gen3dexport.models.point_e.host.schedule import LARGEST_STRETCH, Level, signal, timestep, walk
 from gen3dexport.models.run_fields import with_run_fields
@@ -174,7 +175,7 @@ def _changed(tmp_path: Path, change: Callable[[dict[str, Any]], None], made_of: 
         (lambda c: c["base"].update(file="../other"), "base.file"),
         (lambda c: c["base"].update(n_ctx=11), "must be equal, and are 11 and 10"),
         (lambda c: c["sdf"].update(n_ctx=12), "must be equal, and are 40 and 12"),
-        (lambda c: c["base"].update(clip_grid_size=2), r"grids of base and upsampler: must be equal"),
+        (lambda c: c["base"].update(clip_grid_size=2), "grids of base and upsampler must be equal"),
         (lambda c: c.update(made_of="text"), "made_of is 'text', and a CLIPImageGridPointDiffusionTransformer makes"),
         (lambda c: c.update(made_of="words"), "made_of"),
         (lambda c: c.update(base=c["upsampler"]), "base makes a cloud of nothing and upsampler a denser one"),
@@ -257,7 +258,7 @@ def test_a_picture_s_middle_is_taken_on_white() -> None:
     assert clear[0, 0].min() == pytest.approx((1 - 0.48145466) / 0.26862954, abs=1e-4)
     same = np.random.default_rng(0).integers(0, 256, (14, 14, 3), np.uint8)
     back = clip_files.pixels(Image.fromarray(same), 14)[0].transpose(1, 2, 0)
-    np.testing.assert_allclose(back * clip_files._STD + clip_files._MEAN, same / 255, atol=1e-6)
+    np.testing.assert_allclose(back * np.float32(CLIP.std) + np.float32(CLIP.mean), same / 255, atol=1e-6)
 
 
 def test_released_defaults() -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import tiny_recipes
 import torch
 from safetensors.torch import save_file
 
@@ -60,22 +61,6 @@ CONFIG: dict[str, Any] = {
     },
 }  # fmt: skip
 
-RECIPE = """\
-schema: 2
-name: sf3d-tiny
-summary: small random networks as a pipeline; a picture in, a textured mesh out
-family: sf3d
-weights: {weights}
-knobs: {knobs}
-golden:
-  prompts: [first, second]
-budgets:
-  relative_l2: 1.0e-3
-  relative_l2_fp32: 1.0e-3
-  scores:
-    mesh: {{f_score: 0.98}}
-"""
-
 
 def checkpoint(folder: Path, config: dict[str, Any] | None = None, text: bool = True) -> Path:
     """`folder`, made a checkpoint in the released layout."""
@@ -103,5 +88,5 @@ def state(folder: Path, text: bool = True) -> dict[str, torch.Tensor]:
 
 def recipe(weights: Path, path: Path) -> Path:
     """The recipe of that checkpoint, written to `path`."""
-    path.write_text(RECIPE.format(weights=weights, knobs=json.dumps(KNOBS)))
-    return path
+    summary = "small random networks as a pipeline; a picture in, a textured mesh out"
+    return tiny_recipes.recipe("sf3d", weights, path, summary, "mesh: {f_score: 0.98}", KNOBS, "sf3d-tiny")

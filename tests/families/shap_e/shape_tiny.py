@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import tiny_encoders
+import tiny_recipes
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -18,22 +19,6 @@ KNOBS = {"steps": 3, "chunk": 700, "resolution": 16, "coarse": 3}
 TEXT = {**tiny_encoders.CLIP, "projection_dim": 14}
 VISION = {"hidden_size": 14, "intermediate_size": 28, "num_hidden_layers": 2, "num_attention_heads": 2}
 VISION |= {"image_size": 42, "patch_size": 14, "projection_dim": 20}
-
-RECIPE = """\
-schema: 2
-name: {name}
-summary: the golden sets' networks as a pipeline; a prompt or a picture in, a mesh out
-family: shap-e
-weights: {weights}
-knobs: {knobs}
-golden:
-  prompts: [red chair, tall table]
-budgets:
-  relative_l2: 1.0e-3
-  relative_l2_fp32: 1.0e-3
-  scores:
-    mesh: {{f_score: 0.9}}
-"""
 
 
 def config(name: str) -> dict[str, Any]:
@@ -88,6 +73,7 @@ def checkpoint(folder: Path, made_of: str = "text", clip: bool = True) -> Path:
 
 def recipe(weights: Path, path: Path, **knobs: Any) -> Path:
     """The recipe of that checkpoint, written to `path`."""
-    asked = json.dumps({**KNOBS, **knobs})
-    path.write_text(RECIPE.format(name=path.stem, weights=weights, knobs=asked))
-    return path
+    summary = "the golden sets' networks as a pipeline; a prompt or a picture in, a mesh out"
+    return tiny_recipes.recipe(
+        "shap-e", weights, path, summary, "mesh: {f_score: 0.9}", {**KNOBS, **knobs}, prompts="[red chair, tall table]"
+    )

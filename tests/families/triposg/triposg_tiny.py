@@ -6,11 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
+import tiny_encoders
+import tiny_recipes
 from safetensors.torch import load_file, save_file
-
-from gen3dexport.networks.dinov2 import Dinov2
-from gen3dexport.networks.dinov2_names import apart, transformers_names
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "triposg"
 
@@ -23,22 +21,6 @@ FILES = {
     "query": "vae/diffusion_pytorch_model.safetensors",
     "image_encoder": "image_encoder_dinov2/model.safetensors",
 }
-
-RECIPE = """\
-schema: 2
-name: triposg-tiny
-summary: the golden sets' networks as a pipeline; a picture in, a mesh out
-family: triposg
-weights: {weights}
-knobs: {knobs}
-golden:
-  prompts: [first, second]
-budgets:
-  relative_l2: 1.0e-3
-  relative_l2_fp32: 1.0e-3
-  scores:
-    mesh: {{f_score: 0.99}}
-"""
 
 
 def _sized(kind: str, *sizes: str) -> dict[str, Any]:
@@ -62,17 +44,6 @@ def configurations() -> dict[str, dict[str, Any]]:
     }
 
 
-def encoder_state() -> dict[str, torch.Tensor]:
-    """Seeded weights of the image encoder, named as the release names them."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        own = Dinov2(20, 2, 2, 5).state_dict()
-    state: dict[str, torch.Tensor] = {}
-    for name, value in own.items():
-        state |= apart(value, transformers_names(name))
-    return {name: value.clone() for name, value in state.items()}
-
-
 def checkpoint(folder: Path) -> Path:
     """`folder`, made a checkpoint in the released layout."""
     for name, content in configurations().items():
@@ -80,11 +51,11 @@ def checkpoint(folder: Path) -> Path:
         (folder / name).write_text(json.dumps(content))
     for component, kind in {"flow": "dit", "query": "vae"}.items():
         save_file(load_file(GOLDEN / kind / "weights.safetensors"), folder / FILES[component])
-    save_file(encoder_state(), folder / FILES["image_encoder"])
+    save_file(tiny_encoders.dinov2_state(5), folder / FILES["image_encoder"])
     return folder
 
 
 def recipe(weights: Path, path: Path) -> Path:
     """The recipe of that checkpoint, written to `path`."""
-    path.write_text(RECIPE.format(weights=weights, knobs=json.dumps(KNOBS)))
-    return path
+    summary = "the golden sets' networks as a pipeline; a picture in, a mesh out"
+    return tiny_recipes.recipe("triposg", weights, path, summary, "mesh: {f_score: 0.99}", KNOBS, "triposg-tiny")

@@ -6,26 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
+import tiny_recipes
+
 GOLDEN = Path(__file__).parents[2] / "golden" / "triposr"
 
 KNOBS = {"chunk": 512, "resolution": 20, "coarse": 3, "threshold": 0.5}
 """The set's networks are not trained: their density is about 0.4, and nowhere 25."""
-
-RECIPE = """\
-schema: 2
-name: triposr-tiny
-summary: the golden set's networks as a pipeline; a picture in, a mesh out
-family: triposr
-weights: {weights}
-knobs: {knobs}
-golden:
-  prompts: [first, second]
-budgets:
-  relative_l2: 1.0e-3
-  relative_l2_fp32: 1.0e-3
-  scores:
-    mesh: {{f_score: 0.99}}
-"""
 
 
 def checkpoint(folder: Path) -> Path:
@@ -40,5 +26,5 @@ def checkpoint(folder: Path) -> Path:
 
 def recipe(weights: Path, path: Path) -> Path:
     """The recipe of that checkpoint, written to `path`."""
-    path.write_text(RECIPE.format(weights=weights, knobs=json.dumps(KNOBS)))
-    return path
+    summary = "the golden set's networks as a pipeline; a picture in, a mesh out"
+    return tiny_recipes.recipe("triposr", weights, path, summary, "mesh: {f_score: 0.99}", KNOBS, "triposr-tiny")

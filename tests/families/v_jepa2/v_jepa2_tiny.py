@@ -8,28 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tiny_recipes
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from gen3dexport.models.v_jepa2.host.clip import drifting
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "v_jepa2"
-
-RECIPE = """\
-schema: 2
-name: {name}
-summary: the golden set's networks as a pipeline; a film in, features over time out
-family: v_jepa2
-weights: {weights}
-knobs: {knobs}
-golden:
-  prompts: [first, second]
-budgets:
-  relative_l2: 1.0e-3
-  relative_l2_fp32: 1.0e-3
-  scores:
-    feature_film: {{cosine: 0.999, relative_l2: 0.01}}
-"""
 
 
 def checkpoint(folder: Path, layers: int = 2, **fields: Any) -> Path:
@@ -56,8 +41,10 @@ def checkpoint(folder: Path, layers: int = 2, **fields: Any) -> Path:
 
 def recipe(weights: Path, path: Path, knobs: str = "{frames: 8}") -> Path:
     """The recipe of that checkpoint, written to `path`; `knobs` is YAML."""
-    path.write_text(RECIPE.format(name=path.stem, knobs=knobs, weights=weights))
-    return path
+    summary = "the golden set's networks as a pipeline; a film in, features over time out"
+    return tiny_recipes.recipe(
+        "v_jepa2", weights, path, summary, "feature_film: {cosine: 0.999, relative_l2: 0.01}", knobs
+    )
 
 
 def film(folder: Path, frames: int, seed: int = 0) -> Path:

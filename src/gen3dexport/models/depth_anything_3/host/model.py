@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from gen3dexport.documents.record import Record
 from gen3dexport.errors import UsageError
-from gen3dexport.models.configuration import checked, read_configuration
+from gen3dexport.models.configuration import checked, fields_of, read_configuration
 from gen3dexport.models.whose_configuration import refuse_others
 
 CONFIG = "config.json"
@@ -153,16 +153,16 @@ def parse_model(data: Mapping[str, Any], where: str) -> Model:
     if not isinstance(inner, Mapping):
         raise UsageError(f"{where}: not {_WHAT}: config is no mapping")
     _refuse_others(inner, name, where)
-    known: dict[str, Any] = {key: _plain(value) for key, value in inner.items() if key in Model.model_fields}
+    known: dict[str, Any] = {key: _plain(value) for key, value in fields_of(Model, inner).items()}
     net, head = known.get("net"), inner.get("head")
     if isinstance(net, dict):
         net = {**_BACKBONES.get(str(net.pop("name", "")), {}), **net}
-        known["net"] = {k: None if v == -1 else v for k, v in net.items() if k in Net.model_fields}
+        known["net"] = {k: None if v == -1 else v for k, v in fields_of(Net, net).items()}
     if "head_type" not in known and isinstance(head, Mapping) and isinstance(head.get(_OBJECT), Mapping):
         known["head_type"] = head[_OBJECT].get("name")
     for key, fields in (("head", Head), ("cam_enc", CameraEncoder), ("cam_dec", CameraDecoder)):
         if isinstance(part := known.get(key), dict):
-            known[key] = {k: v for k, v in part.items() if k in fields.model_fields}
+            known[key] = fields_of(fields, part)
     known.setdefault("metric", "metric" in name.lower())
     return checked(Model, known, _WHAT, where)
 

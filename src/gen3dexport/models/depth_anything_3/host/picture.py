@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gen3dexport.models.depth_anything_3.host.byte_resizing import resized
 from gen3dexport.models.depth_anything_3.host.model import PATCH
+from gen3dexport.models.normalisation import IMAGENET
 from gen3dexport.models.photograph import Frame, between_bars
 from gen3dexport.models.photograph_knobs import Fit
 
@@ -20,9 +21,6 @@ Bound = Literal["upper", "lower"]
 Ending = Literal["resize", "crop"]
 """How edges become multiples of the patch: resized to the nearest, or cut to the one below."""
 Floats = NDArray[np.float32]
-
-_MEAN = np.array([0.485, 0.456, 0.406])  # ImageNet's
-_STD = np.array([0.229, 0.224, 0.225])
 
 
 def sizes(
@@ -94,5 +92,5 @@ def pixels(colors: NDArray[np.uint8], size: tuple[int, int], place: Frame) -> Fl
 
 def normalised(picture: NDArray[np.uint8]) -> Floats:
     """Colours of bytes in ImageNet's normalisation."""
-    made: Floats = ((picture / 255 - _MEAN) / _STD).astype(np.float32)
+    made: Floats = IMAGENET.of(picture / 255, precision=np.float64).astype(np.float32)
     return made

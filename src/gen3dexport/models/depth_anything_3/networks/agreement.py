@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import numpy as np
 from torch import Tensor
 
@@ -11,17 +9,11 @@ from gen3dexport.models.depth_anything_3.host.cameras import matrices
 from gen3dexport.models.depth_anything_3.host.picture import Bound, Ending, normalised, published
 from gen3dexport.models.depth_anything_3.host.settings import Reference
 from gen3dexport.models.depth_anything_3.host.sky import nested, with_sky
-from gen3dexport.models.depth_anything_3.networks.golden_sets import POSE, read_golden, tags
+from gen3dexport.models.depth_anything_3.networks.golden_sets import POSE, read_golden
 from gen3dexport.models.depth_anything_3.networks.reference import chosen, spans, to_front
-from gen3dexport.models.golden import Golden
+from gen3dexport.models.golden import Arrays, Golden, Run, tagged
 
 read = read_golden
-
-NOISE: Mapping[str, float] = {}
-"""Outputs whose reference is not exact, and by how much."""
-
-Arrays = dict[str, np.ndarray]
-Run = Callable[[Mapping[str, np.ndarray]], Arrays]
 
 _BOUNDS: tuple[Bound, ...] = ("upper", "lower")
 _ENDINGS: tuple[Ending, ...] = ("resize", "crop")
@@ -31,12 +23,7 @@ _EQUAL = 1e-6  # difference of cosines that is rounding
 
 
 def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
-    """Outputs of a golden set by name, found and expected.
-
-    Args:
-        golden: the set, read.
-        run: inputs by name -> outputs by name of its network.
-    """
+    """Outputs of a golden set by name, found and expected."""
     found = _hosts(golden) if golden.component is None else _network(golden, run)
     return golden.compared(found)
 
@@ -46,9 +33,9 @@ def _network(golden: Golden, run: Run) -> Arrays:
     assert golden.component is not None
     made = run(golden.inputs())
     found: Arrays = {}
-    for tag in tags(golden.tensors, "image"):
+    for tag, picture in tagged(golden.tensors, "image").items():
         own = {name.removeprefix(f"{tag}_"): value for name, value in made.items() if name.startswith(f"{tag}_")}
-        size = golden.tensors[f"in.{tag}.image"].shape[-2:]
+        size = picture.shape[-2:]
         if POSE in own:
             own["extrinsics"], own["intrinsics"] = matrices(own[POSE], (size[0], size[1]))
         if "depth" in own and "sky" in own:
@@ -93,12 +80,12 @@ def _of_equals(tokens: Tensor, found: np.ndarray, stored: np.ndarray) -> np.ndar
 def _prepared(golden: Golden) -> Arrays:
     """Every picture of a set in its four published sizes, with its camera where it has one."""
     resolution, patch = golden.extra["process_res"], golden.extra["multiple"]
-    pictures = tags(golden.tensors, "image_u8")
+    pictures = tagged(golden.tensors, "image_u8")
     if not pictures:
         raise KeyError("in.TAG.image_u8")
     found: Arrays = {}
-    for tag in pictures:
-        colors = golden.tensors[f"in.{tag}.image_u8"].numpy()
+    for tag, picture in pictures.items():
+        colors = picture.numpy()
         camera = golden.tensors.get(f"in.{tag}.intrinsics")
         for bound in _BOUNDS:
             for ending in _ENDINGS:

@@ -17,7 +17,7 @@ from gen3dexport.models.depth_anything_3.host.settings import Reference
 from gen3dexport.models.depth_anything_3.networks.reference import FEWEST, chosen, to_front, to_input
 from gen3dexport.models.depth_anything_3.networks.rotary import RotaryBlock, angles, places
 from gen3dexport.networks.dinov2 import Block, resampled
-from gen3dexport.networks.pretrained import FloatNorm, set_dtype
+from gen3dexport.networks.half_precision import FloatNorm, HalfBlocks
 
 EPS = 1e-5
 """Of all norms but the two before a block's attention and MLP."""
@@ -65,7 +65,7 @@ class Taken:
     steps: Mapping[str, Tensor]
 
 
-class ViewTaps(nn.Module):
+class ViewTaps(HalfBlocks):
     """Tokens of some blocks for pictures [B, S, 3, H, W] in ImageNet's normalisation."""
 
     def __init__(
@@ -78,7 +78,6 @@ class ViewTaps(nn.Module):
             posed: whether the views' cameras are known, and tokens of them are given.
         """
         super().__init__()
-        self.block_dtype = torch.float32
         self.taps, self.alternates_from, self.both = net.out_layers, net.alt_start, net.cat_token
         projection = released.patch_embed["proj"]
         assert isinstance(projection, nn.Conv2d)
@@ -106,11 +105,6 @@ class ViewTaps(nn.Module):
     def _across(self, index: int) -> bool:
         """Whether a block attends across views."""
         return _from(self.alternates_from, index) and index % 2 == 1
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the blocks in `dtype`; their norms and everything around them stay float32."""
-        self.block_dtype = dtype
-        set_dtype(self.blocks, dtype)
 
     def forward(self, image: Tensor, cameras: Tensor | None = None) -> Taken:
         """Of pictures, and tokens [B, S, C] of the cameras where they are known."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gen3dexport.models.depth_anything_3.host.model import CameraEncoder as Encoding
 from gen3dexport.models.depth_anything_3.networks.backbone import EPS
 from gen3dexport.networks.dinov2 import Block
-from gen3dexport.networks.pretrained import FloatNorm
+from gen3dexport.networks.half_precision import FloatNorm
 
 _POSE = 9
 _BLOCKS = 4

@@ -17,8 +17,7 @@ from gen3dexport.models.depth_anything_3.host.cameras import poses
 from gen3dexport.models.depth_anything_3.host.model import Model, parse_model
 from gen3dexport.models.depth_anything_3.networks.loading import network, read_released
 from gen3dexport.models.depth_anything_3.networks.network import Form, Released, ViewNetwork
-from gen3dexport.models.golden import Golden, read_files
-from gen3dexport.networks.checkpoints import read_weights
+from gen3dexport.models.golden import Golden, read_files, stored_weights, tagged
 
 OF_HOST = ("extrinsics", "intrinsics", "depth_final")
 """What the host makes of a network's outputs."""
@@ -58,22 +57,14 @@ def read_golden(folder: Path) -> Golden:
     if "net" not in config:
         return Golden(None, tensors, config, kind)
     model = parse_model(config, str(folder / "config.json"))
-    path = folder / "weights.safetensors"
-    released = read_released(model, read_weights(path), str(path))
+    released = read_released(model, *stored_weights(folder))
     return Golden(_component(kind, model, released, tensors), tensors, {"model": model}, kind)
-
-
-def tags(tensors: Mapping[str, Tensor], name: str) -> list[str]:
-    """The tags of which a set has the input `in.TAG.NAME`."""
-    places = (key.split(".") for key in tensors if key.startswith("in.") and key.endswith(f".{name}"))
-    return [place[1] for place in places if len(place) == 3]
 
 
 def _component(kind: str, model: Model, released: Released, tensors: Mapping[str, Tensor]) -> Component:
     """The networks of every input of a set as one, with the set's pictures."""
     networks, inputs, wanted = {}, {}, []
-    for tag in tags(tensors, "image"):
-        picture = tensors[f"in.{tag}.image"]
+    for tag, picture in tagged(tensors, "image").items():
         size, views = (picture.shape[-2], picture.shape[-1]), picture.shape[1]
         names = [key.split(".", 2)[2] for key in tensors if key.split(".")[1] == tag and not key.startswith("in.")]
         own = [name for name in names if name not in OF_HOST]

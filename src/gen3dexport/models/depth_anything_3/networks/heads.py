@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gen3dexport.models.depth_anything_3.host.model import PATCH, Model
 from gen3dexport.models.depth_anything_3.networks.backbone import EPS
 from gen3dexport.networks.dpt import DptDecoder, DptHead, Fusion, Upsampling, fuse, fusions_of
-from gen3dexport.networks.pretrained import FloatNorm
+from gen3dexport.networks.half_precision import FloatNorm
 
 _LEVELS = 4
 _LAST = 32  # channels before a map

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from gen3dexport.models.depth_anything_3.host.model import PATCH, Model
@@ -16,6 +15,7 @@ from gen3dexport.models.depth_anything_3.networks.backbone import Backbone, View
 from gen3dexport.models.depth_anything_3.networks.cameras import CameraDecoder, CameraEncoder
 from gen3dexport.models.depth_anything_3.networks.heads import SkyHead, ViewHead, released_head
 from gen3dexport.networks.dpt import Upsampling
+from gen3dexport.networks.half_precision import HalfBlocks
 
 
 class Released(nn.Module):
@@ -49,9 +49,11 @@ class Form:
     rays: bool = False
 
 
-class ViewNetwork(nn.Module):
+class ViewNetwork(HalfBlocks):
     """Of pictures [B, S, 3, H, W] in ImageNet's normalisation, and poses [B, S, 9] where they are known: depth
     [B, S, H, W]; its confidence and the poses [B, S, 9], or the sky."""
+
+    halved = "encoder"
 
     def __init__(self, released: Released, model: Model, form: Form) -> None:
         """Takes the parts of `released`."""
@@ -70,15 +72,6 @@ class ViewNetwork(nn.Module):
         self.cameras = parts.get_submodule("cam_dec") if model.any_view else None
         self.posed = parts.get_submodule("cam_enc") if form.posed else None
         self.outputs = ("depth", "depth_conf", "pose") if model.any_view else ("depth", "sky")
-
-    @property
-    def block_dtype(self) -> torch.dtype:
-        """What the transformer's blocks compute in."""
-        return self.encoder.block_dtype
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the transformer's blocks in `dtype`; their norms and everything around them stay float32."""
-        self.encoder.set_block_dtype(dtype)
 
     def steps(self, image: Tensor, pose: Tensor | None = None) -> dict[str, Tensor]:
         """All that is on the way to the results, and these, by name."""

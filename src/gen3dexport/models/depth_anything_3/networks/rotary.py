@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen3dexport.networks.dinov2 import Attention, Block
-from gen3dexport.networks.pretrained import FloatNorm
+from gen3dexport.networks.half_precision import FloatNorm
+from gen3dexport.networks.linear_layers import linear_of
 
 _BASE = 100.0  # of the frequencies
 
@@ -96,12 +97,8 @@ def _reordered(layer: nn.Linear, heads: int, order: Tensor) -> nn.Linear:
     width = len(order)
     moved = torch.cat([order + width * k for k in range(2 * heads)])
     rows = torch.cat([moved, torch.arange(2 * heads * width, 3 * heads * width)])
-    with torch.device("meta"):  # its weights are replaced at once
-        made = nn.Linear(layer.in_features, layer.out_features)
     rows = rows.to(layer.weight.device)
-    made.weight = nn.Parameter(layer.weight.detach()[rows], requires_grad=False)
-    made.bias = nn.Parameter(layer.bias.detach()[rows], requires_grad=False)
-    return made
+    return linear_of(layer.weight[rows], layer.bias[rows])
 
 
 def _norm(norm: nn.Module, order: Tensor | None) -> FloatNorm:

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from gen3dexport.documents.record import Record
 from gen3dexport.errors import UsageError
-from gen3dexport.models.configuration import checked, read_configuration
+from gen3dexport.models.configuration import checked, fields_of, read_configuration
 from gen3dexport.models.whose_configuration import refuse_others
 
 CONFIG = "config.json"
@@ -120,10 +120,10 @@ def parse_model(data: Mapping[str, Any], where: str) -> Model:
         _check_fixed(backbone, _FIXED_BACKBONE, f"{where}: backbone_config")
     if "out_indices" not in nested and isinstance(nested.get("out_features"), list):
         nested["out_indices"] = [int(str(name).removeprefix("stage") or 0) for name in nested["out_features"]]
-    known = {**data, **{k: v for k, v in nested.items() if k in Model.model_fields}}
+    known = {**data, **fields_of(Model, nested)}
     if known.get("depth_estimation_type", "relative") == "relative":
         known["max_depth"] = None
-    model = checked(Model, {k: v for k, v in known.items() if k in Model.model_fields}, _WHAT, where)
+    model = checked(Model, fields_of(Model, known), _WHAT, where)
     blocks = model.num_hidden_layers
     if blocks >= _FEWEST and model.out_indices == tuple(range(blocks - _NECKS + 1, blocks + 1)):
         raise UsageError(

@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gen3dexport.models.depth_anything_v2.host.settings import Rules
+from gen3dexport.models.normalisation import IMAGENET
 from gen3dexport.models.photograph import Frame, between_bars
 from gen3dexport.models.photograph_knobs import Fit
 from gen3dexport.models.resampling import cubic, linear
-
-_MEAN = np.array([0.485, 0.456, 0.406])  # ImageNet's
-_STD = np.array([0.229, 0.224, 0.225])
 
 
 def published_size(height: int, width: int, least: int, patch: int, rules: Rules) -> tuple[int, int]:
@@ -56,7 +54,7 @@ def pixels(colors: NDArray[np.uint8], size: tuple[int, int], place: Frame, rules
         values = np.asarray(Image.fromarray(colors).resize(wanted, Image.Resampling.BICUBIC)) / 255
     else:
         values = cubic(cubic(colors / 255, place.height, 0), place.width, 1)
-    made[place.inner] = (values - _MEAN) / _STD
+    made[place.inner] = IMAGENET.of(values, precision=np.float64)
     return np.ascontiguousarray(made.transpose(2, 0, 1)[None])
 
 

@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import numpy as np
 import torch
 
 from gen3dexport.models.depth_anything_v2.host.model import Model
 from gen3dexport.models.depth_anything_v2.host.picture import pixels, published_size
 from gen3dexport.models.depth_anything_v2.host.settings import Rules
-from gen3dexport.models.depth_anything_v2.networks.golden_sets import DEPTHS, WEIGHTS, pictures_of, read_golden
+from gen3dexport.models.depth_anything_v2.networks.golden_sets import DEPTHS, LAYOUTS, read_golden
 from gen3dexport.models.depth_anything_v2.networks.loading import TABLE, network
 from gen3dexport.models.depth_anything_v2.networks.network import Released
-from gen3dexport.models.golden import Golden
+from gen3dexport.models.golden import Arrays, Golden, Run, tagged
 from gen3dexport.models.photograph import Frame
 from gen3dexport.networks.dinov2 import resampled
 
 read = read_golden
 
-NOISE: Mapping[str, float] = {}
-"""Outputs whose reference is not exact, and by how much."""
-
-Arrays = dict[str, np.ndarray]
-Run = Callable[[Mapping[str, np.ndarray]], Arrays]
-
 
 def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
-    """Outputs of a golden set by name, found and expected.
-
-    Args:
-        golden: the set, read.
-        run: inputs by name -> outputs by name of its network.
-    """
+    """Outputs of a golden set by name, found and expected."""
     found = _prepared(golden) if golden.component is None else _network(golden, run)
     expected = {name: value for name in found if (value := golden.stored(name.partition(" ")[0])) is not None}
     return {name: found[name] for name in expected}, expected
@@ -53,9 +40,9 @@ def _network(golden: Golden, run: Run) -> Arrays:
         for rules, name in DEPTHS.items():
             found[f"{size}.{name.replace('depth', 'pos')}"] = _table(first, model, shape, rules)
             if len(layouts) > 1:
-                other = network(layouts[WEIGHTS[1]], model, shape, rules)
+                other = network(layouts[LAYOUTS[1]], model, shape, rules)
                 with torch.no_grad():
-                    found[f"{size}.{name} ({WEIGHTS[1]})"] = other(picture).numpy()
+                    found[f"{size}.{name} ({LAYOUTS[1]})"] = other(picture).numpy()
     return found
 
 
@@ -70,7 +57,7 @@ def _prepared(golden: Golden) -> Arrays:
     """Every picture of a set as the network's, by both rules."""
     least, patch = golden.extra["input_size"], golden.extra["multiple"]
     found: Arrays = {}
-    pictures = pictures_of(golden.tensors, "image_u8")
+    pictures = tagged(golden.tensors, "image_u8")
     if not pictures:
         raise KeyError("in.PICTURE.image_u8")
     for name, tensor in pictures.items():

@@ -19,10 +19,9 @@ from gen3dexport.models.depth_anything_v2.host.model import Model, parse_model
 from gen3dexport.models.depth_anything_v2.host.settings import Rules
 from gen3dexport.models.depth_anything_v2.networks.loading import network, read_released
 from gen3dexport.models.depth_anything_v2.networks.network import DepthNetwork, Released
-from gen3dexport.models.golden import Golden, read_files
-from gen3dexport.networks.checkpoints import read_weights
+from gen3dexport.models.golden import WEIGHTS, Golden, read_files, stored_weights, tagged
 
-WEIGHTS = ("weights.safetensors", "weights_pth.safetensors")
+LAYOUTS = (WEIGHTS, "weights_pth.safetensors")
 """The same numbers in the -hf layout and in the original one; a set has one of them at least."""
 _MADE = re.compile(r"depth(_orig)?|logit|(tokens|reassemble|fused)_[0-3]")
 DEPTHS: Mapping[Rules, str] = {"hf": "depth", "original": "depth_orig"}
@@ -75,17 +74,17 @@ def read_golden(folder: Path) -> Golden:
     if "input_size" in config:
         return Golden(None, tensors, config, kind)
     model = parse_model(config, str(folder / "config.json"))
-    paths = [folder / name for name in WEIGHTS if (folder / name).is_file()]
-    if not paths:
-        raise UsageError(f"{folder}: has neither {' nor '.join(WEIGHTS)}; a set of a network needs one of them")
-    layouts = {path.name: read_released(model, read_weights(path), str(path)) for path in paths}
-    component = _component(kind, model, layouts[paths[0].name], tensors)
+    names = [name for name in LAYOUTS if (folder / name).is_file()]
+    if not names:
+        raise UsageError(f"{folder}: has neither {' nor '.join(LAYOUTS)}; a set of a network needs one of them")
+    layouts = {name: read_released(model, *stored_weights(folder, name)) for name in names}
+    component = _component(kind, model, layouts[names[0]], tensors)
     return Golden(component, tensors, {**config, "model": model, "layouts": layouts}, kind)
 
 
 def _component(kind: str, model: Model, released: Released, tensors: Mapping[str, Tensor]) -> Component:
     """The networks of every size of a set as one, with the set's pictures."""
-    pictures = pictures_of(tensors, "pixel_values")
+    pictures = tagged(tensors, "pixel_values")
     if not pictures:
         raise KeyError("in.SIZE.pixel_values")
     networks: dict[str, dict[Rules, DepthNetwork]] = {}
@@ -96,17 +95,6 @@ def _component(kind: str, model: Model, released: Released, tensors: Mapping[str
     made = [(size, name) for size in networks for name in _stored(tensors, size)]
     wanted = tuple(f"{size}_{name}" for size, name in made)
     return Component(kind, Sizes(networks, wanted).eval(), pictures, wanted)
-
-
-def pictures_of(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The inputs `in.SIZE.NAME` by size."""
-    every = {}
-    for key, value in tensors.items():
-        place, _, rest = key.partition(".")
-        size, _, last = rest.rpartition(".")
-        if place == "in" and last == name:
-            every[size] = value
-    return every
 
 
 def _rules_of(name: str) -> Rules:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gen3dexport.models.depth_anything_v2.host.model import Model
 from gen3dexport.networks.dinov2 import Dinov2, Dinov2Taps, TableRule
 from gen3dexport.networks.dpt import DptDecoder, DptHead, Upsampling
+from gen3dexport.networks.half_precision import HalfBlocks
 
 
 class Released(nn.Module):
@@ -27,8 +28,10 @@ class Released(nn.Module):
         )
 
 
-class DepthNetwork(nn.Module):
+class DepthNetwork(HalfBlocks):
     """Depth [B, H, W] of pictures [B, 3, H, W] in ImageNet's normalisation: in metres, or inverse and relative."""
+
+    halved = "encoder"
 
     def __init__(
         self, released: Released, model: Model, size: tuple[int, int], rule: TableRule, upsampling: Upsampling
@@ -39,15 +42,6 @@ class DepthNetwork(nn.Module):
         self.max_depth = model.max_depth
         self.encoder = Dinov2Taps(released.pretrained, [index - 1 for index in model.out_indices], grid, rule)
         self.head = DptDecoder(released.depth_head, grid, model.patch_size, upsampling)
-
-    @property
-    def block_dtype(self) -> torch.dtype:
-        """What the transformer's blocks compute in."""
-        return self.encoder.block_dtype
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the transformer's blocks in `dtype`; their norms and everything around them stay float32."""
-        self.encoder.set_block_dtype(dtype)
 
     def activated(self, logit: Tensor) -> Tensor:
         """Depth [B, H, W] of the head's map [B, 1, H, W]."""

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from gen3dexport.documents.document import read_yaml
 from gen3dexport.documents.plain import shown
-from gen3dexport.documents.record import Record, told
+from gen3dexport.documents.record import Record
 from gen3dexport.errors import UsageError
+from gen3dexport.models.configuration import check_equal, checked, fields_of
 
 CONFIG = "config.yaml"
 """The file that every checkpoint folder has."""
@@ -148,9 +149,7 @@ class Model(Record):
                 self.image_encoder.hidden_size,
             ),
         }
-        for names, (one, other) in pairs.items():
-            if one != other:
-                raise ValueError(f"{names}: must be equal, and are {one} and {other}")
+        check_equal(pairs)
         if (self.scheduler.kind == "consistency") != self.transformer.guidance_embed:
             raise ValueError("guidance_embed and a consistency scheduler go together: the model is distilled, or not")
         return self
@@ -179,15 +178,12 @@ def read_model(folder: Path) -> Model:
     if target not in SCHEDULERS:
         raise UsageError(f"{path}: scheduler.target: names {shown(target)}, and there are {', '.join(SCHEDULERS)}")
     known = {
-        "transformer": _of(parts["model"], Transformer),
-        "vae": _of(parts["vae"], Vae),
-        "image_encoder": _of(_encoder(parts["conditioner"]), ImageEncoder),
-        "scheduler": {**_of(parts["scheduler"], Scheduler), "kind": SCHEDULERS[target]},
+        "transformer": fields_of(Transformer, parts["model"]),
+        "vae": fields_of(Vae, parts["vae"]),
+        "image_encoder": fields_of(ImageEncoder, _encoder(parts["conditioner"])),
+        "scheduler": {**fields_of(Scheduler, parts["scheduler"]), "kind": SCHEDULERS[target]},
     }
-    try:
-        return Model.model_validate(known)
-    except ValidationError as error:
-        raise UsageError(f"{path}: not {_WHAT}: {told(error)}; copy it again") from error
+    return checked(Model, known, _WHAT, str(path), "copy it again")
 
 
 def _params(data: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:
@@ -196,11 +192,6 @@ def _params(data: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]
     if not isinstance(params, Mapping):
         raise UsageError(f"{path}: {name}: missing, or has no `params`; not {_WHAT}, copy it again")
     return params
-
-
-def _of(params: Mapping[str, Any], model: type[Record]) -> dict[str, Any]:
-    """The fields of `model`; others are of training, or of what is given elsewhere."""
-    return {name: value for name, value in params.items() if name in model.model_fields}
 
 
 def _encoder(params: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -13,12 +13,11 @@ from PIL import Image
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.image_preparation import cut_out, read_image
+from gen3dexport.models.normalisation import IMAGENET
 from gen3dexport.models.resampling import tent
 
 _BORDER = 0.15  # of the square's edge, that the subject leaves free
 _SIZE = 512  # edge of the picture before the encoder's own resizing
-_MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # ImageNet's
-_STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
 def pixels(source: Any, size: int) -> NDArray[np.float32]:
@@ -34,7 +33,7 @@ def pixels(source: Any, size: int) -> NDArray[np.float32]:
     square = centred(cut_out(read_image(source))).resize((_SIZE, _SIZE), Image.Resampling.BICUBIC)
     values = np.asarray(square, np.float32) / np.float32(255)
     scaled = np.clip(tent(tent(values, size, axis=1), size, axis=0), 0, 1)
-    return np.ascontiguousarray(((scaled - _MEAN) / _STD).transpose(2, 0, 1)[None])
+    return IMAGENET.picture(scaled)
 
 
 def centred(image: Image.Image) -> Image.Image:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen3dexport.models.hunyuan3d_2.host.model import Transformer
+from gen3dexport.networks.half_precision import StaysFloat32, set_dtype
 from gen3dexport.networks.packed_heads import attend, by_head
 from gen3dexport.networks.step_weights import StepWeights
 
@@ -21,7 +22,7 @@ _EPS = 1e-6
 _FEATURES = 256
 
 
-class Rms(nn.Module):
+class Rms(StaysFloat32, nn.Module):
     """Root-mean-square norm of each head's channels, in float32, cast back to the incoming dtype."""
 
     def __init__(self, head_width: int) -> None:
@@ -168,10 +169,7 @@ class Flow(nn.Module):
         """Run the blocks in `dtype`; norms, modulation and everything around them stay float32."""
         self.block_dtype = dtype
         for blocks in (self.double_blocks, self.single_blocks):
-            blocks.to(dtype)
-            for part in blocks.modules():
-                if isinstance(part, Rms):
-                    part.float()
+            set_dtype(blocks, dtype)
         for owner, name in self._modulations():
             getattr(owner, name).float()
 

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen3dexport.models.hunyuan3d_2.host.model import Vae
+from gen3dexport.networks.half_precision import FloatNorm, HalfBlocks
 from gen3dexport.networks.packed_heads import attend, by_head, by_layer
 from gen3dexport.networks.point_features import frequencies, point_features
-from gen3dexport.networks.pretrained import FloatNorm, set_dtype
 
 _EPS = 1e-6
 
@@ -131,7 +131,7 @@ class Decoder(nn.Module):
         self.geo_decoder = PointDecoder(config)
 
 
-class LatentDecoder(nn.Module):
+class LatentDecoder(HalfBlocks):
     """Keys and values [B, 2, H, N, d], that points attend to, of latents [B, N, C] as they leave the sampler."""
 
     stack = "blocks"
@@ -139,7 +139,6 @@ class LatentDecoder(nn.Module):
     def __init__(self, released: Decoder, scale_factor: float) -> None:
         """Takes the parts of `released` that it needs."""
         super().__init__()
-        self.block_dtype = torch.float32
         self.scale_factor, self.post_kl = scale_factor, released.post_kl
         blocks, points = released.transformer["resblocks"], released.geo_decoder
         assert isinstance(blocks, nn.ModuleList)
@@ -147,11 +146,6 @@ class LatentDecoder(nn.Module):
         self.latents_proj = getattr(points, "latents_proj", nn.Identity())
         self.ln_2, self.c_kv, self.heads = cross.ln_2, cross.attn.c_kv, cross.attn.heads
         self.k_norm = cross.attn.attention["k_norm"]
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the blocks in `dtype`; their norms and everything around them stay float32."""
-        self.block_dtype = dtype
-        set_dtype(self.blocks, dtype)
 
     def before(self, z: Tensor) -> tuple[Tensor]:
         """What the first block takes, in the blocks' dtype."""
@@ -187,22 +181,16 @@ class PointBlock(nn.Module):
         return x + self.mlp(self.ln_3(x))  # type: ignore[no-any-return]
 
 
-class Query(nn.Module):
+class Query(HalfBlocks):
     """Logits [B, P, 1], above 0 inside, of points [B, P, 3] under keys and values [B, 2, H, N, d] of latents."""
 
     def __init__(self, released: Decoder, config: Vae) -> None:
         """Takes the parts of `released` that it needs."""
         super().__init__()
-        self.block_dtype = torch.float32
         points = released.geo_decoder
         self.query_proj, self.blocks = points.query_proj, nn.ModuleList([PointBlock(points.cross_attn_decoder)])
         self.ln_post, self.output_proj = getattr(points, "ln_post", nn.Identity()), points.output_proj
         self.register_buffer("frequencies", frequencies(config.num_freqs, config.include_pi))
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the block in `dtype`; its norms and everything around it stay float32."""
-        self.block_dtype = dtype
-        set_dtype(self.blocks, dtype)
 
     def forward(self, context: Tensor, points: Tensor) -> Tensor:
         keys, values = context.to(self.block_dtype).unbind(1)

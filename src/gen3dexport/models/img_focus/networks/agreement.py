@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-import numpy as np
 import torch
 
-from gen3dexport.models.golden import Golden
+from gen3dexport.models.golden import Arrays, Golden, Run, tagged
 from gen3dexport.models.image_preparation import normalised
 from gen3dexport.models.img_focus.networks.focus import Focus
-from gen3dexport.models.img_focus.networks.golden_sets import pictures, read_golden
+from gen3dexport.models.img_focus.networks.golden_sets import read_golden
 
 read = read_golden
 
@@ -21,21 +20,13 @@ NOISE: Mapping[str, float] = dict.fromkeys(
 ) | {"layer_11_absmax_per_channel": 1e-4}
 """Outputs whose reference is not exact, and by how much: the published file in its own runtime."""
 
-Arrays = dict[str, np.ndarray]
-Run = Callable[[Mapping[str, np.ndarray]], Arrays]
-
 
 def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
-    """Outputs of a golden set by name, found and expected. Maps are the program's; what is inside is computed eagerly.
-
-    Args:
-        golden: the set, read.
-        run: inputs by name -> outputs by name of its network.
-    """
+    """Outputs of a golden set by name, found and expected: maps of the program, what is inside computed eagerly."""
     assert golden.component is not None and isinstance(golden.component.module, Focus)
     made: Arrays = {}
-    for name in pictures(golden.tensors):
-        image = normalised(golden.tensors[f"in.{name}.image_u8"].numpy())
+    for name, picture in tagged(golden.tensors, "image_u8").items():
+        image = normalised(picture.numpy())
         inside = _inside(golden.component.module, torch.from_numpy(image))
         made |= {f"{name}.{key}": value for key, value in (run({"image": image}) | inside).items()}
     return golden.compared(made)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gen3dexport.models.img_focus.host.model import UPSAMPLINGS, Model
 from gen3dexport.models.img_focus.networks.decoder import ReleasedDecoder, Upsampling, folded
 from gen3dexport.networks.dinov2 import Dinov2, Dinov2Taps
+from gen3dexport.networks.half_precision import HalfBlocks
 
 
 class Released(nn.Module):
@@ -23,10 +24,11 @@ class Released(nn.Module):
         self.decoder = ReleasedDecoder(model.decoder)
 
 
-class Focus(nn.Module):
+class Focus(HalfBlocks):
     """Maps [B, 1, S, S] in [0, 1] of pictures [B, 3, S, S] in ImageNet's normalisation."""
 
     stack = "encoder.blocks"
+    halved = "encoder"
 
     def __init__(self, released: Released, model: Model, size: int) -> None:
         """Takes the parts of `released`; `size` is S."""
@@ -40,15 +42,6 @@ class Focus(nn.Module):
         final = {"weight": released.decoder.final_conv.weight.flatten(1), "bias": released.decoder.final_conv.bias}
         self.head.load_state_dict(final, strict=True, assign=True)
         self.register_buffer("resize", bilinear(self.edge * 2**UPSAMPLINGS, size))
-
-    @property
-    def block_dtype(self) -> torch.dtype:
-        """What the transformer's blocks compute in."""
-        return self.encoder.block_dtype
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the transformer's blocks in `dtype`; their norms and everything around them stay float32."""
-        self.encoder.set_block_dtype(dtype)
 
     def before(self, image: Tensor) -> tuple[Tensor]:
         """Tokens [B, 1 + patches, C] of pictures, in the blocks' dtype."""

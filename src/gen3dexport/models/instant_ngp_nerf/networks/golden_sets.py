@@ -11,14 +11,15 @@ from torch import Tensor, nn
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
-from gen3dexport.models.golden import Golden, read_files
+from gen3dexport.models.configuration import fields_of
+from gen3dexport.models.golden import Golden, read_files, stored_steps, stored_weights
 from gen3dexport.models.instant_ngp_nerf.host.model import Model, parse_model
 from gen3dexport.models.instant_ngp_nerf.host.settings import DIRECTIONS, ORIGINS, PICTURE
 from gen3dexport.models.instant_ngp_nerf.networks.harmonics import field_harmonics, harmonics
 from gen3dexport.models.instant_ngp_nerf.networks.hash_encoding import HashEncoding
 from gen3dexport.models.instant_ngp_nerf.networks.loading import read_released
 from gen3dexport.models.instant_ngp_nerf.networks.renderer import Renderer
-from gen3dexport.networks.checkpoints import load_strictly, read_weights
+from gen3dexport.networks.checkpoints import load_strictly
 
 
 class HashSteps(nn.Module):
@@ -82,8 +83,8 @@ def read_golden(folder: Path) -> Golden:
 
 def _hash(kind: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> Component:
     names = ("num_levels", "min_res", "max_res", "log2_hashmap_size", "features_per_level")
-    encoding, path = HashEncoding(*(int(config[name]) for name in names)), folder / "weights.safetensors"
-    load_strictly(encoding, read_weights(path), str(path))
+    encoding = HashEncoding(*(int(config[name]) for name in names))
+    load_strictly(encoding, *stored_weights(folder))
     outputs = ("features", "scalings", "hash_floor")
     return Component(kind, HashSteps(encoding).eval(), {"x": tensors["in.x"]}, outputs)
 
@@ -95,13 +96,11 @@ def _harmonics(kind: str, config: Mapping[str, Any], tensors: Mapping[str, Tenso
 
 def _nerfacto(kind: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> Component:
     """All networks on rays, with those of their steps that the set has."""
-    known = {name: value for name, value in config.items() if name in Model.model_fields}
-    model, path = parse_model(known, str(folder / "config.json")), folder / "weights.safetensors"
-    renderer = Renderer(read_released(model, read_weights(path), str(path)))
+    model = parse_model(fields_of(Model, config), str(folder / "config.json"))
+    renderer = Renderer(read_released(model, *stored_weights(folder)))
     inputs = {name: tensors[f"in.{name}"] for name in (ORIGINS, DIRECTIONS)}
     names = {*OUTPUTS}
     with torch.no_grad():
         renderer.steps(inputs[ORIGINS], inputs[DIRECTIONS], lambda name, value: names.add(name))
-    stored = (name.partition(".")[2] for name in tensors if name.startswith(("out.", "mid.")))
-    wanted = tuple(dict.fromkeys(name for name in stored if name in names)) or OUTPUTS
+    wanted = stored_steps(tensors, names) or OUTPUTS
     return Component(kind, Steps(renderer, wanted).eval(), inputs, wanted)

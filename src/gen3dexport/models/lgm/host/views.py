@@ -17,14 +17,13 @@ from gen3dexport.errors import UsageError
 from gen3dexport.models import Request
 from gen3dexport.models.image_preparation import read_image, sample_image
 from gen3dexport.models.lgm.host.settings import KNOWN, Settings
+from gen3dexport.models.normalisation import IMAGENET
 from gen3dexport.models.photograph import image_of
 from gen3dexport.models.resampling import linear
 from gen3dexport.models.several_pictures import listed
 
 Floats = NDArray[np.float32]
 
-_MEAN = np.array([0.485, 0.456, 0.406], np.float32)[:, None, None]  # ImageNet's
-_STD = np.array([0.229, 0.224, 0.225], np.float32)[:, None, None]
 _STILL = "makes Gaussians of an object's views"
 _FILM = "makes Gaussians of a film"
 
@@ -167,7 +166,7 @@ def area(picture: Floats, size: int) -> Floats:
 def inputs(pictures: Floats, rays: Floats) -> Floats:
     """The network's input [1, T V, 9, S, S] of pictures [T, V, 3, S, S] and the rays [V, 6, S, S] of the views."""
     frames = len(pictures)
-    colors = (pictures - _MEAN) / _STD
+    colors = IMAGENET.of(pictures, -3)
     beside = np.broadcast_to(rays, (frames, *rays.shape))
     made = np.concatenate([colors, beside], 2).astype(np.float32)
     return made.reshape(1, frames * len(rays), *made.shape[2:])

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-import numpy as np
-
-from gen3dexport.models.golden import Golden
+from gen3dexport.models.golden import Arrays, Golden, Run
 from gen3dexport.models.lgm.host import cameras, gaussians
 from gen3dexport.models.lgm.networks.golden_sets import read_golden
 
@@ -17,19 +15,11 @@ NOISE: Mapping[str, float] = {"gaussians": 1e-4, **dict.fromkeys(_STEPS, 5e-5)}
 """Outputs whose reference is not exact, and by how much: group norms of few cells, and rotations made of short vectors,
 enlarge float32's rounding. The same network in float64 is up to 2.9e-5 and 6.8e-6 from the golden sets."""
 
-Arrays = dict[str, np.ndarray]
-Run = Callable[[Mapping[str, np.ndarray]], Arrays]
-
 _NEAR, _FAR = 0.5, 2.5  # where a set of cameras does not say it
 
 
 def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
-    """Outputs of a golden set by name, found and expected.
-
-    Args:
-        golden: the set, read.
-        run: inputs by name -> outputs by name of its network.
-    """
+    """Outputs of a golden set by name, found and expected."""
     if golden.component is not None:
         found = run(golden.inputs())
     else:

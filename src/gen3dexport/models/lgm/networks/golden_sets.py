@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
-from gen3dexport.models.golden import Golden, read_files
+from gen3dexport.models.configuration import fields_of
+from gen3dexport.models.golden import Golden, read_files, stored_steps, stored_weights
 from gen3dexport.models.lgm.host.model import Model, parse_model
 from gen3dexport.models.lgm.host.settings import INPUT, OUTPUT
 from gen3dexport.models.lgm.networks.loading import read_released
 from gen3dexport.models.lgm.networks.network import Lgm
-from gen3dexport.networks.checkpoints import read_weights
 
 
 class Steps(nn.Module):
@@ -41,8 +40,8 @@ def read_golden(folder: Path) -> Golden:
     config, meta, tensors = read_files(folder)
     kind = str(meta["component"])
     if f"in.{INPUT}" in tensors:
-        model, path = _model(config, str(folder / "config.json")), folder / "weights.safetensors"
-        network = read_released(model, read_weights(path), str(path))
+        model = parse_model(fields_of(Model, config), str(folder / "config.json"))
+        network = read_released(model, *stored_weights(folder))
         return Golden(_component(kind, network, tensors), tensors, config, kind)
     if "in.azimuths" in tensors or "in.gaussians" in tensors:
         return Golden(None, tensors, config, kind)
@@ -52,16 +51,10 @@ def read_golden(folder: Path) -> Golden:
     )
 
 
-def _model(config: Mapping[str, Any], where: str) -> Model:
-    """The model of what a set says; sets may say more than the network needs."""
-    return parse_model({name: value for name, value in config.items() if name in Model.model_fields}, where)
-
-
 def _component(kind: str, network: Lgm, tensors: Mapping[str, Tensor]) -> Component:
     """The network with those of its steps that the set has."""
     images, known = tensors[f"in.{INPUT}"], {OUTPUT}
     with torch.no_grad():
         network.steps(images, lambda name, value: known.add(name))
-    stored = (name.partition(".")[2] for name in tensors if name.startswith(("out.", "mid.")))
-    wanted = tuple(dict.fromkeys(name for name in stored if name in known)) or (OUTPUT,)
+    wanted = stored_steps(tensors, known) or (OUTPUT,)
     return Component(kind, Steps(network, wanted).eval(), {INPUT: images}, wanted)

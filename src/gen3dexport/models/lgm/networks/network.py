@@ -7,29 +7,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen3dexport.models.lgm.host.model import FIELDS, Model
-from gen3dexport.models.lgm.networks.unet import GroupNorm, Kept, UNet
+from gen3dexport.models.lgm.networks.unet import Kept, UNet
+from gen3dexport.networks.half_precision import HalfBlocks
 
 _SCALE = 0.1
 _SHORTEST = 1e-12  # of a rotation, by which it is divided
 
 
-class Lgm(nn.Module):
+class Lgm(HalfBlocks):
     """Gaussians [B * T, N, 14] of pictures [B, T * V, 9, H, H], frame after frame; T is 1 for a still object."""
+
+    halved = "unet"
 
     def __init__(self, model: Model) -> None:
         super().__init__()
-        self.block_dtype = torch.float32
         self.views, self.per_pixel = model.num_input_views, model.gaussian_perpixel
         width = FIELDS * self.per_pixel
         self.unet, self.conv = UNet(model), nn.Conv2d(width, width, 1)
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the U-Net in `dtype`; its norms, and what becomes of its maps, stay float32."""
-        self.block_dtype = dtype
-        self.unet.to(dtype)
-        for part in self.unet.modules():
-            if isinstance(part, GroupNorm):
-                part.float()
 
     def forward(self, images: Tensor) -> Tensor:
         return self.steps(images, lambda name, value: None)

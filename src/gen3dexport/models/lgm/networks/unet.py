@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen3dexport.models.lgm.host.model import CHANNELS, FIELDS, GROUPS, HEADS, Model
+from gen3dexport.networks.half_precision import StaysFloat32
 
 _EPS = 1e-5
 _HALF = math.sqrt(0.5)  # times the sum of a block's result and its input
@@ -23,7 +24,7 @@ Kept = Callable[[str, Tensor], None]
 """What takes the steps by name."""
 
 
-class GroupNorm(nn.Module):
+class GroupNorm(StaysFloat32, nn.Module):
     """Group norm (Wu and He 2018) of [B, C, H, W] in float32, cast back; as a norm of rows, which every backend has."""
 
     def __init__(self, channels: int) -> None:

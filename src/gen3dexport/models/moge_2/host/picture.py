@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gen3dexport.models.normalisation import IMAGENET
 from gen3dexport.models.resampling import linear, tent
-
-_MEAN = np.array([0.485, 0.456, 0.406], np.float32)[:, None, None]  # ImageNet's
-_STD = np.array([0.229, 0.224, 0.225], np.float32)[:, None, None]
 
 
 def published_grid(height: int, width: int, tokens: int) -> tuple[int, int]:
@@ -24,5 +22,5 @@ def pixels(picture: NDArray[np.float32], size: tuple[int, int], antialias: bool 
         sized = tent(tent(picture, width, 2), height, 1)
     else:
         sized = linear(linear(picture, width, 2, corners=False), height, 1, corners=False)
-    made: NDArray[np.float32] = ((sized - _MEAN) / _STD).astype(np.float32)
+    made: NDArray[np.float32] = IMAGENET.of(sized, 0).astype(np.float32)
     return made

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import numpy as np
 
-from gen3dexport.models.golden import Golden
+from gen3dexport.models.golden import Arrays, Golden, Run, tagged
 from gen3dexport.models.moge_2.host.focal_shift import focal_of, recovered
 from gen3dexport.models.moge_2.host.geometry import Geometry, activated, intrinsics, placed
-from gen3dexport.models.moge_2.networks.golden_sets import MODES, read_golden, sizes
+from gen3dexport.models.moge_2.networks.golden_sets import MODES, read_golden
 
 read = read_golden
-
-NOISE: Mapping[str, float] = {}
-"""Outputs whose reference is not exact, and by how much."""
-
-Arrays = dict[str, np.ndarray]
-Run = Callable[[Mapping[str, np.ndarray]], Arrays]
 
 _RAW = {"points": "points_head", "normal": "normal_head", "mask": "mask_head"}
 _FOV = 60.0  # degrees of the outputs `infer_fov60`
 
 
 def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
-    """Outputs of a golden set by name, found and expected.
-
-    Args:
-        golden: the set, read.
-        run: inputs by name -> outputs by name of its network.
-    """
+    """Outputs of a golden set by name, found and expected."""
     made = _recovery(golden) if golden.component is None else _network(golden, run)
     return golden.compared(made)
 
@@ -40,8 +27,8 @@ def _network(golden: Golden, run: Run) -> Arrays:
     given = golden.inputs()
     made = run(given)
     found: Arrays = {}
-    for size in sizes(golden.tensors, "image"):
-        height, width = golden.tensors[f"in.{size}.image"].shape[-2:]
+    for size, picture in tagged(golden.tensors, "image").items():
+        height, width = picture.shape[-2:]
         for mode in MODES:
             start, place = f"{size}_{mode}_", f"{size}.{mode}"
             own = {name.removeprefix(start): value for name, value in made.items() if name.startswith(start)}
@@ -100,11 +87,11 @@ def _named(place: str, made: list[Geometry]) -> Arrays:
 def _recovery(golden: Golden) -> Arrays:
     """Focal lengths and shifts, free and with a known focal length; points and depth with the reference's numbers."""
     found: Arrays = {}
-    every = sizes(golden.tensors, "points")
+    every = tagged(golden.tensors, "points")
     if not every:
         raise KeyError("in.SIZE.points")
-    for size in every:
-        points = golden.tensors[f"in.{size}.points"].numpy()
+    for size, stored in every.items():
+        points = stored.numpy()
         mask = golden.tensors.get(f"in.{size}.mask")
         masks = np.ones(points.shape[:3], bool) if mask is None else mask.numpy() > 0
         free = [recovered(p, m) for p, m in zip(points, masks, strict=True)]

@@ -14,13 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from gen3dexport.models.component import Component
-from gen3dexport.models.golden import Golden, read_files
+from gen3dexport.models.golden import Golden, read_files, stored_weights, tagged
 from gen3dexport.models.moge_2.host.focal_shift import span
 from gen3dexport.models.moge_2.host.model import Model, parse_model
 from gen3dexport.models.moge_2.host.picture import pixels, published_grid
 from gen3dexport.models.moge_2.networks.loading import network, read_released
 from gen3dexport.models.moge_2.networks.network import GeometryNetwork, Released
-from gen3dexport.networks.checkpoints import read_weights
 from gen3dexport.networks.dinov2 import TableRule
 
 MODES: Mapping[str, TableRule] = {"torch": "factor", "onnx": "size"}
@@ -55,22 +54,14 @@ def read_golden(folder: Path) -> Golden:
     if "encoder" not in config:
         return Golden(None, tensors, config, kind)
     model = parse_model(config, str(folder / "config.json"))
-    path = folder / "weights.safetensors"
-    released = read_released(model, read_weights(path), str(path))
+    released = read_released(model, *stored_weights(folder))
     return Golden(_component(kind, model, released, tensors), tensors, {"model": model}, kind)
-
-
-def sizes(tensors: Mapping[str, Tensor], name: str) -> list[str]:
-    """The sizes of which a set has the input `in.SIZE.NAME`."""
-    places = (key.split(".") for key in tensors if key.startswith("in.") and key.endswith(f".{name}"))
-    return [place[1] for place in places]
 
 
 def _component(kind: str, model: Model, released: Released, tensors: Mapping[str, Tensor]) -> Component:
     """The networks of every size and mode of a set as one, with the set's pictures."""
     networks, inputs, wanted = {}, {}, []
-    for size in sizes(tensors, "image"):
-        picture = tensors[f"in.{size}.image"]
+    for size, picture in tagged(tensors, "image").items():
         height, width = picture.shape[-2:]
         grid = published_grid(height, width, int(tensors[f"in.{size}.num_tokens"]))
         for mode, rule in MODES.items():

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gen3dexport.models.moge_2.host.model import Model, Stack
 from gen3dexport.networks.dinov2 import Dinov2, Dinov2Taps, TableRule
+from gen3dexport.networks.half_precision import HalfBlocks
 
 LEVELS = 5
 HEADS = {"points_head": "points", "normal_head": "normal", "mask_head": "mask"}
@@ -119,12 +120,14 @@ class Released(nn.Module):
             self.scale_head = nn.Sequential(*layers[:-1])
 
 
-class GeometryNetwork(nn.Module):
+class GeometryNetwork(HalfBlocks):
     """Raw maps of a picture [B, 3, 14 h, 14 w] in ImageNet's normalisation, and `span` [2].
 
     `span` is where the picture's right and lower edge lie, with half its diagonal as 1. Maps are [B, C, 16 h, 16 w]:
     points (3), normals (3), mask (1), before their activations; and the metric scale [B, 1], where the model has them.
     """
+
+    halved = "encoder"
 
     def __init__(self, released: Released, model: Model, grid: tuple[int, int], rule: TableRule) -> None:
         """Takes the parts of `released`; `grid` is the patches down and across."""
@@ -142,15 +145,6 @@ class GeometryNetwork(nn.Module):
     def outputs(self) -> tuple[str, ...]:
         """Names of what forward returns."""
         return (*(HEADS[name] for name in self.heads), *(("metric_scale",) if self.scale_head is not None else ()))
-
-    @property
-    def block_dtype(self) -> torch.dtype:
-        """What the transformer's blocks compute in."""
-        return self.encoder.block_dtype
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the transformer's blocks in `dtype`; their norms and everything around them stay float32."""
-        self.encoder.set_block_dtype(dtype)
 
     def steps(self, image: Tensor, span: Tensor) -> dict[str, Tensor]:
         """All that is on the way to the results, and these, by name."""

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from gen3dexport.errors import UsageError
 from gen3dexport.models import Request
-from gen3dexport.models.clip_conditions import of_prompt, of_tokens
-from gen3dexport.models.clip_files import pixels
+from gen3dexport.models.clip_conditions import of_picture, of_prompt
 from gen3dexport.models.declaration import State
-from gen3dexport.models.image_preparation import picture_alone
 from gen3dexport.models.point_e.host.settings import Settings
 
 
@@ -28,7 +24,8 @@ def begin_condition(settings: Settings, request: Request, files: Path) -> State:
             tokenizer = files / "tokenizer.json" if settings.tokenizer else None
             return of_prompt(request, settings.clip_text, tokenizer, settings.model.base.clip_width)
         case _:
-            return _image(settings, request)
+            width, tokens = settings.model.upsampler.condition
+            return of_picture(request, settings.clip_vision, tokens, width)
 
 
 def _nothing(request: Request) -> State:
@@ -37,10 +34,3 @@ def _nothing(request: Request) -> State:
     if given := [name for name, there in told.items() if there]:
         raise UsageError(f"{given[0]}: this model makes clouds of nothing but the seed; leave it out")
     return {}
-
-
-def _image(settings: Settings, request: Request) -> State:
-    if settings.clip_vision is not None:
-        return {"image": pixels(picture_alone(request), settings.clip_vision.image_size)}
-    width, tokens = settings.model.upsampler.condition
-    return {"grid": np.ascontiguousarray(of_tokens(request, tokens, width).T)[None]}

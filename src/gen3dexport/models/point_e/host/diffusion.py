@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gen3dexport.models.guidance import Arrays, Floats, Network, with_guidance
 from gen3dexport.models.heun_sampler import HeunStep, sample
 from gen3dexport.models.point_e.host.model import Denoising
 from gen3dexport.models.point_e.host.schedule import Betas, Level
-
-Floats = NDArray[np.float32]
-Arrays = Mapping[str, Floats]
-Noise = Callable[[Arrays], Floats]
-"""Inputs of the network by name -> its answer [B, 12, n], whose first six channels are the noise."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,7 @@ class Stage:
 
     def run(
         self,
-        network: Noise,
+        network: Network,
         noise: Floats,
         given: Arrays,
         on_step: Callable[[int, Floats, Floats], None] | None = None,
@@ -60,6 +55,7 @@ class Stage:
         """The last x and the last prediction, both unscaled.
 
         Args:
+            network: its answer is [B, 12, n], whose first six channels are the noise.
             noise: [1 + steps, B, 6, n]: what the walk begins with, and what each step adds; the first alone where none
                 adds any.
             given: what the network takes beside x and t, each [B, ...]; zeros in their place are no condition.
@@ -73,29 +69,16 @@ class Stage:
         x, clean = sample(denoised, noise[0] * np.float32(self.steps[0].sigma), self.steps, noise[1:], told)
         return self.unscaled(x), self.unscaled(clean)
 
-    def _clean(self, network: Noise, x: Floats, level: Level, given: Arrays) -> Floats:
+    def _clean(self, network: Network, x: Floats, level: Level, given: Arrays) -> Floats:
         """The predicted cloud: each branch's within [-1, 1], then guided."""
+
+        def predicted(answer: Floats, x: Floats) -> Floats:
+            clean = x * np.float32(level.of_input) - answer[:, : x.shape[1]] * np.float32(level.of_noise)
+            return np.clip(clean, -1, 1)
+
         scaled = (x * np.float32(level.shrink)).astype(np.float32)
-        nothing = {name: np.zeros_like(value) for name, value in given.items()}
-
-        def ask(*conditions: Arrays) -> list[Floats]:
-            many = len(conditions)
-            both = {name: np.concatenate([c[name] for c in conditions]) for name in given}
-            wide = np.concatenate([scaled] * many)
-            found = network({"x": wide, "t": np.full(len(wide), level.t, np.float32), **both})
-            noise = found[:, : scaled.shape[1]].reshape(many, *scaled.shape)
-            clean = scaled * np.float32(level.of_input) - noise * np.float32(level.of_noise)
-            return list(np.clip(clean, -1, 1))
-
-        if self.batched:  # without guidance its other half is asked the same
-            first, second = ask(given, nothing if self.guided else given)
-        elif self.guided:
-            (first,), (second,) = ask(given), ask(nothing)
-        else:
-            (first,) = ask(given)
-        if not self.guided:
-            return first
-        return second + np.float32(self.guidance_scale) * (first - second)
+        scale = self.guidance_scale if self.guided else None
+        return with_guidance(network, predicted, scaled, level.t, given, scale, self.batched)
 
 
 def guided(scale: float) -> bool:

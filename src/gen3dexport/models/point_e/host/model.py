@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from gen3dexport.documents.json_file import read_json
-from gen3dexport.documents.record import Record, told
+from gen3dexport.documents.record import Record
 from gen3dexport.documents.shipped import did_you_mean
-from gen3dexport.errors import UsageError
+from gen3dexport.models.configuration import check_equal, checked, fields_of, read_configuration
 
 CONFIG = "config.json"
 """The file that every checkpoint folder has."""
@@ -163,9 +162,7 @@ class Model(Record):
             pairs["grids of base and upsampler"] = (self.base.condition, self.upsampler.condition)
         if self.sdf is not None:
             pairs["points of base and upsampler together, sdf: n_ctx"] = (self.points, self.sdf.n_ctx)
-        for names, (one, other) in pairs.items():
-            if one != other:
-                raise ValueError(f"{names}: must be equal, and are {one} and {other}")
+        check_equal(pairs)
         return self
 
     @property
@@ -190,12 +187,7 @@ def parse_network(data: Mapping[str, Any], where: str, whole: bool = True) -> De
     """
     kind: type[Denoising] | type[Sdf] = Sdf if data.get("name") == SDF_CLASS else Denoising
     known = {key: value for key, value in data.items() if key not in _UNUSED}
-    if not whole:
-        known = {key: value for key, value in known.items() if key in kind.model_fields}
-    try:
-        return kind.model_validate(known)
-    except ValidationError as error:
-        raise UsageError(f"{where}: not {_WHAT}: {told(error)}") from error
+    return checked(kind, known if whole else fields_of(kind, known), _WHAT, where)
 
 
 def read_model(folder: Path) -> Model:
@@ -205,16 +197,12 @@ def read_model(folder: Path) -> Model:
         UsageError: when the file is missing, or is not such a configuration.
     """
     path = folder / CONFIG
-    if not path.is_file():
-        raise UsageError(
-            f"{path}: not found; the release has none: copy the one of weights/Point-E-base40M (or -base300M, -base1B, "
-            "-base40M-textvec, ...) of this package beside the checkpoints"
-        )
-    data = dict(read_json(path, _WHAT))
+    remedy = (
+        "the release has none: copy the one of weights/Point-E-base40M (or -base300M, -base1B, -base40M-textvec, ...) "
+        "of this package beside the checkpoints"
+    )
+    data = read_configuration(path, _WHAT, remedy)
     for part in ("base", "upsampler", "sdf"):
         if isinstance(config := data.get(part), dict):
             data[part] = {key: value for key, value in config.items() if key not in _UNUSED}
-    try:
-        return Model.model_validate(data)
-    except ValidationError as error:
-        raise UsageError(f"{path}: not {_WHAT}: {told(error)}") from error
+    return checked(Model, data, _WHAT, str(path))

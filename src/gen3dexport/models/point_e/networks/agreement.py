@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gen3dexport.models.golden import Golden
+from gen3dexport.models.golden import Arrays, Golden, Run
 from gen3dexport.models.point_e.host.diffusion import Stage, guided
 from gen3dexport.models.point_e.host.model import Denoising, parse_network
 from gen3dexport.models.point_e.host.schedule import Betas, signal, timestep, walk
@@ -21,17 +21,9 @@ NOISE: Mapping[str, float] = {"sample": 4e-4, "pred_progress": 4e-4}
 """Outputs whose reference is not exact, and by how much: a walk multiplies rounding by its largest sigma. 4e-4 of a
 colour's 255 is a tenth."""
 
-Arrays = dict[str, np.ndarray]
-Run = Callable[[Mapping[str, np.ndarray]], Arrays]
-
 
 def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
-    """Outputs of a golden set by name, found and expected.
-
-    Args:
-        golden: the set, read.
-        run: inputs by name -> outputs by name of its network.
-    """
+    """Outputs of a golden set by name, found and expected."""
     assert golden.component is not None
     given = golden.inputs()
     makers = {"denoiser": _denoiser, "sampler": _sampler, "sdf": _sdf}

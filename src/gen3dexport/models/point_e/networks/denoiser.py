@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gen3dexport.models.point_e.host.model import CHANNELS, Denoising
 from gen3dexport.models.point_e.networks.layers import Block, Mlp
-from gen3dexport.networks.pretrained import FloatNorm, set_dtype
+from gen3dexport.networks.half_precision import FloatNorm, HalfBlocks
 
 
 def timestep_features(t: Tensor, width: int) -> Tensor:
@@ -25,7 +25,7 @@ def timestep_features(t: Tensor, width: int) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()], -1)
 
 
-class Denoiser(nn.Module):
+class Denoiser(HalfBlocks):
     """Noise and variance [B, 12, n] of clouds x [B, 6, n] at timesteps t [B] in 0..1023.
 
     What else it takes is said by its kind: a vector `cond` [B, D] of CLIP (unit length, zeros for none), or a grid
@@ -39,7 +39,6 @@ class Denoiser(nn.Module):
         super().__init__()
         width = config.width
         self.width, self.kind, self.extra = width, config.kind, config.extra_tokens
-        self.block_dtype = torch.float32
         self.time_embed = Mlp(width)
         self.ln_pre, self.ln_post = FloatNorm(width), FloatNorm(width)
         self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.layers))
@@ -52,11 +51,6 @@ class Denoiser(nn.Module):
             self.cond_point_proj = nn.Linear(CHANNELS, width)
             for name in ("channel_scales", "channel_biases"):
                 self.register_buffer(name, torch.tensor(getattr(config, name), dtype=torch.float32))
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the blocks in `dtype`; their norms and everything around them stay float32."""
-        self.block_dtype = dtype
-        set_dtype(self.blocks, dtype)
 
     def time_token(self, t: Tensor) -> Tensor:
         """A timestep's token [B, W]."""

@@ -11,13 +11,12 @@ from torch import Tensor, nn
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
-from gen3dexport.models.golden import Golden, read_files
+from gen3dexport.models.golden import Golden, read_files, stored_weights
 from gen3dexport.models.point_e.host.diffusion import guided
 from gen3dexport.models.point_e.host.model import Denoising, Sdf, parse_network
 from gen3dexport.models.point_e.networks.denoiser import Denoiser
 from gen3dexport.models.point_e.networks.layouts import read_released
 from gen3dexport.models.point_e.networks.sdf import CloudEncoder, Query, SdfModel
-from gen3dexport.networks.checkpoints import read_weights
 
 CONDITIONS = {"in.clip_vec": "cond", "in.clip_grid": "cond", "in.low_res": "low_res"}
 """A set's name of what a network takes beside x and t -> the network's."""
@@ -41,9 +40,8 @@ def read_golden(folder: Path) -> Golden:
         UsageError: when a file is missing or damaged or the weights do not fit the network.
     """
     config, meta, tensors = read_files(folder)
-    path = folder / "weights.safetensors"
     network = parse_network(config.get("model", config), str(folder / "config.json"), whole=False)
-    module = read_released(network, read_weights(path), str(path))
+    module = read_released(network, *stored_weights(folder))
     subject = "sampler" if "in.noise" in tensors else "sdf" if isinstance(network, Sdf) else "denoiser"
     kind = str(meta["component"])
     if isinstance(module, SdfModel):

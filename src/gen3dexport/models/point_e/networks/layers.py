@@ -10,8 +10,8 @@ from collections.abc import Iterable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gen3dexport.networks.half_precision import FloatNorm
 from gen3dexport.networks.packed_heads import attend, by_head
-from gen3dexport.networks.pretrained import FloatNorm
 
 
 class Mlp(nn.Module):

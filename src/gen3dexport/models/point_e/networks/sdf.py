@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from gen3dexport.models.point_e.host.model import Sdf
 from gen3dexport.models.point_e.networks.layers import Block, CrossBlock, Stack
+from gen3dexport.networks.half_precision import FloatNorm, HalfBlocks
 from gen3dexport.networks.packed_heads import attend, by_head
-from gen3dexport.networks.pretrained import FloatNorm, set_dtype
 
 
 class SdfModel(nn.Module):
@@ -27,7 +27,7 @@ class SdfModel(nn.Module):
         self.ln_post, self.output_proj = FloatNorm(width), nn.Linear(width, 1)
 
 
-class CloudEncoder(nn.Module):
+class CloudEncoder(HalfBlocks):
     """Keys and values [B, 2 layers, H, N, d] of every layer of the decoder (k, v, k, v, ...) of clouds [B, N, 3]."""
 
     stack = "blocks"
@@ -35,17 +35,11 @@ class CloudEncoder(nn.Module):
     def __init__(self, released: SdfModel) -> None:
         """Takes the parts of `released` that it needs."""
         super().__init__()
-        self.block_dtype = torch.float32
         self.input_proj, self.blocks = released.encoder_input_proj, released.encoder.resblocks
         layers = [layer for layer in released.decoder.resblocks if isinstance(layer, CrossBlock)]
         self.heads = [layer.attn.heads for layer in layers]
         self.norms = nn.ModuleList(layer.ln_2 for layer in layers)
         self.layers = nn.ModuleList(layer.attn.c_kv for layer in layers)
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the blocks in `dtype`; their norms and everything around them stay float32."""
-        self.block_dtype = dtype
-        set_dtype(self.blocks, dtype)
 
     def before(self, cloud: Tensor) -> tuple[Tensor]:
         """What the first block takes, in the blocks' dtype."""
@@ -81,21 +75,15 @@ class PointBlock(nn.Module):
         return x + self.mlp(self.ln_3(x))  # type: ignore[no-any-return]
 
 
-class Query(nn.Module):
+class Query(HalfBlocks):
     """The field [B, P, 1] at points [B, P, 3] under keys and values [B, 2 layers, H, N, d] of a cloud."""
 
     def __init__(self, released: SdfModel) -> None:
         """Takes the parts of `released` that it needs."""
         super().__init__()
-        self.block_dtype = torch.float32
         layers = (layer for layer in released.decoder.resblocks if isinstance(layer, CrossBlock))
         self.input_proj, self.blocks = released.decoder_input_proj, nn.ModuleList(PointBlock(layer) for layer in layers)
         self.ln_post, self.output_proj = released.ln_post, released.output_proj
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the blocks in `dtype`; their norms and everything around them stay float32."""
-        self.block_dtype = dtype
-        set_dtype(self.blocks, dtype)
 
     def forward(self, context: Tensor, points: Tensor) -> Tensor:
         x, parts = self.input_proj(points).to(self.block_dtype), context.to(self.block_dtype).unbind(1)

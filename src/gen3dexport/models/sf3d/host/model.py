@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from gen3dexport.documents.document import parse
 from gen3dexport.documents.record import Record
 from gen3dexport.errors import UsageError
+from gen3dexport.models.configuration import check_equal
 from gen3dexport.models.released_yaml import read_released_yaml
 from gen3dexport.models.sf3d.host.parts import (
     Backbone,
@@ -92,9 +93,7 @@ class Model(Record):
                 self.global_estimator.triplane_features,
                 self.tokenizer.num_channels,
             )
-        for names, (one, other) in pairs.items():
-            if one != other:
-                raise ValueError(f"{names} must be equal, and are {one} and {other}")
+        check_equal(pairs)
         if self.cond_image_size < image.patch_size:
             raise ValueError(f"cond_image_size must be the encoder's patch_size ({image.patch_size}) at least")
         if self.decoder.missing():

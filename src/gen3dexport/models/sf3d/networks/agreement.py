@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import numpy as np
 import torch
 
-from gen3dexport.models.golden import Golden, configured
+from gen3dexport.models.golden import Arrays, Golden, Run, configured
 from gen3dexport.models.marching_tetrahedra import crossing
 from gen3dexport.models.point_queries import answers
 from gen3dexport.models.sf3d.host import parts
@@ -27,20 +25,9 @@ from gen3dexport.models.sf3d.networks.triplane import rows_of
 
 read = read_golden
 
-NOISE: Mapping[str, float] = {}
-"""Outputs whose reference is not exact, and by how much."""
-
-Arrays = dict[str, np.ndarray]
-Run = Callable[[Mapping[str, np.ndarray]], Arrays]
-
 
 def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
-    """Outputs of a golden set by name, found and expected.
-
-    Args:
-        golden: the set, read.
-        run: inputs by name -> outputs by name of its network.
-    """
+    """Outputs of a golden set by name, found and expected."""
     if golden.subject == "marching_tets":
         return _tetrahedra(golden)
     makers = {

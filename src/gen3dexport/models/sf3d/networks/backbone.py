@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gen3dexport.models.sf3d.host import parts
 from gen3dexport.models.sf3d.networks.attention import attend
 from gen3dexport.networks.gated_mlp import FeedForward
-from gen3dexport.networks.pretrained import FloatNorm, set_dtype
+from gen3dexport.networks.half_precision import FloatNorm, HalfBlocks
 
 _EPS = 1e-5
 
@@ -89,14 +89,14 @@ class TwoStreamBlock(nn.Module):
         return torch.cat([latents, self.fuse_block_out(tokens, latents)], 1)
 
 
-class TwoStream(nn.Module):
+class TwoStream(HalfBlocks):
     """Tokens [B, C, T] under a picture's tokens [B, I, W] -> tokens [B, C, T]."""
 
     stack = "main_blocks"
+    halved = "main_blocks"
 
     def __init__(self, config: parts.Backbone) -> None:
         super().__init__()
-        self.block_dtype = torch.float32
         width, raw, image = config.width, config.raw_triplane_channels, config.raw_image_channels
         self.latent_init = nn.Parameter(torch.randn(1, config.num_latents, width) * 0.02)
         self.norm_triplane = nn.GroupNorm(config.norm_num_groups, raw, eps=1e-6)
@@ -107,11 +107,6 @@ class TwoStream(nn.Module):
         self.proj_latent = nn.Linear(width, width)
         self.main_blocks = nn.ModuleList(TwoStreamBlock(config) for _ in range(config.num_blocks))
         self.proj_out = nn.Linear(width, raw)
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the blocks in `dtype`; their norms and everything around them stay float32."""
-        self.block_dtype = dtype
-        set_dtype(self.main_blocks, dtype)
 
     def before(self, tokens: Tensor, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Both streams [B, I + L + T, C] as one and the picture's tokens, in the blocks' dtype; and the tokens."""

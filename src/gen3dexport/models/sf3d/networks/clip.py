@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gen3dexport.models.normalisation import CLIP
 from gen3dexport.models.sf3d.host import parts
 from gen3dexport.models.sf3d.networks.attention import attend
-from gen3dexport.networks.pretrained import FloatNorm, set_dtype
+from gen3dexport.networks.half_precision import FloatNorm, HalfBlocks
+from gen3dexport.networks.linear_layers import linear_of
 
-_MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's
 _EPS = 1e-5
 _MLP = 4
 
@@ -42,10 +43,7 @@ class ClipBlock(nn.Module):
         """Make the packed layer one that can be quantized."""
         packed = self.attn
         assert isinstance(packed, _PackedAttention)
-        weight, bias = packed.in_proj_weight, packed.in_proj_bias
-        with torch.device("meta"):
-            rows = nn.Linear(weight.shape[1], weight.shape[0])
-        rows.weight, rows.bias = weight, bias
+        rows = linear_of(packed.in_proj_weight, packed.in_proj_bias)
         self.attn = nn.ModuleDict({"rows": rows, "out_proj": packed.out_proj})
 
     def forward(self, x: Tensor) -> Tensor:
@@ -90,7 +88,7 @@ class ClipTowers(nn.Module):
             self.transformer = _transformer(width, config.text_layers, 1)
 
 
-class ClipPicture(nn.Module):
+class ClipPicture(HalfBlocks):
     """The projected class token [B, E], not normalised, of pictures [B, 3, S, S] in [0, 1]."""
 
     stack = "blocks"
@@ -98,7 +96,6 @@ class ClipPicture(nn.Module):
     def __init__(self, visual: ClipVisual) -> None:
         """Takes the parts of `visual`."""
         super().__init__()
-        self.block_dtype = torch.float32
         blocks = visual.transformer.get_submodule("resblocks")
         assert isinstance(blocks, nn.ModuleList)
         for block in blocks:
@@ -108,17 +105,9 @@ class ClipPicture(nn.Module):
         self.first = nn.Parameter((visual.class_embedding + visual.positional_embedding[0]).detach()[None, None])
         self.positions = nn.Parameter(visual.positional_embedding.detach()[1:].clone())
         self.ln_pre, self.ln_post = visual.ln_pre, visual.ln_post
-        width, embed = visual.proj.shape
-        with torch.device("meta"):
-            self.projection = nn.Linear(width, embed, bias=False)
-        self.projection.weight = nn.Parameter(visual.proj.detach().mT.contiguous())
-        self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None])
-        self.register_buffer("std", torch.tensor(_STD)[:, None, None])
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the blocks in `dtype`; their norms and everything around them stay float32."""
-        self.block_dtype = dtype
-        set_dtype(self.blocks, dtype)
+        self.projection = linear_of(visual.proj.mT, None)
+        self.register_buffer("mean", torch.tensor(CLIP.mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(CLIP.std)[:, None, None])
 
     def before(self, image: Tensor) -> tuple[Tensor]:
         """Tokens [B, 1 + patches, C] of pictures, in the blocks' dtype."""

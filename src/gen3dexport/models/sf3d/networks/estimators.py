@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gen3dexport.models.sf3d.host import parts
 from gen3dexport.models.sf3d.networks.clip import ClipPicture
+from gen3dexport.networks.half_precision import HalfBlocks
 
 
 def _layers(width: int, count: int) -> list[nn.Module]:
@@ -42,23 +43,15 @@ class MaterialHeads(nn.Module):
         return torch.stack(made, 1)
 
 
-class Material(nn.Module):
+class Material(HalfBlocks):
     """Parameters of the material's beta distributions [B, H, 2] of pictures [B, 3, S, S] in [0, 1] on black."""
 
     stack = "picture.blocks"
+    halved = "picture"
 
     def __init__(self, picture: ClipPicture, heads: MaterialHeads) -> None:
         super().__init__()
         self.picture, self.heads = picture, heads
-
-    @property
-    def block_dtype(self) -> torch.dtype:
-        """What CLIP's blocks compute in."""
-        return self.picture.block_dtype
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run CLIP's blocks in `dtype`; their norms and everything around them stay float32."""
-        self.picture.set_block_dtype(dtype)
 
     def before(self, image: Tensor) -> tuple[Tensor]:
         """CLIP's tokens of pictures, in its blocks' dtype."""

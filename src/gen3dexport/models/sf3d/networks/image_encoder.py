@@ -10,12 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gen3dexport.models.normalisation import IMAGENET
 from gen3dexport.models.sf3d.host import parts
 from gen3dexport.models.sf3d.networks.attention import attend
 from gen3dexport.networks.dinov2 import TableRule, resampled
-from gen3dexport.networks.pretrained import FloatNorm, set_dtype
-
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
+from gen3dexport.networks.half_precision import FloatNorm, HalfBlocks
 
 
 class _Scale(nn.Module):
@@ -115,18 +114,18 @@ class ImageTokenizer(nn.Module):
         self.model = nn.ModuleDict({"embeddings": embeddings, "encoder": encoder, "layernorm": norm})
 
 
-class ImageEncoder(nn.Module):
+class ImageEncoder(HalfBlocks):
     """Tokens [B, 1 + patches, C] of pictures [B, 3, S, S] in [0, 1]: class token, then the patches row by row.
 
     A camera's embedding [B, D] is a second input until `fold_camera` has made it part of the weights.
     """
 
     stack = "layers"
+    halved = "layers"
 
     def __init__(self, released: ImageTokenizer, size: int, rule: TableRule = "factor") -> None:
         """Takes the parts of `released`; `size` is S, whose last pixels may fill no patch."""
         super().__init__()
-        self.block_dtype = torch.float32
         model = released.model
         projection = model.get_submodule("embeddings.patch_embeddings.projection")
         layers = model.get_submodule("encoder.layer")
@@ -136,8 +135,8 @@ class ImageEncoder(nn.Module):
         table = resampled(model.get_parameter("embeddings.position_embeddings").detach(), (count, count), rule)
         self.first = _fixed(model.get_parameter("embeddings.cls_token") + table[:, :1])
         self.positions = _fixed(table[:, 1:].clone())
-        self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None])
-        self.register_buffer("std", torch.tensor(_STD)[:, None, None])
+        self.register_buffer("mean", torch.tensor(IMAGENET.mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(IMAGENET.std)[:, None, None])
         for layer in layers:
             assert isinstance(layer, Layer)
             layer.fold_scales()
@@ -147,11 +146,6 @@ class ImageEncoder(nn.Module):
         for layer in self.layers:
             assert isinstance(layer, Layer)
             layer.fold_condition(F.silu(embedding))
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the layers in `dtype`; their norms and everything around them stay float32."""
-        self.block_dtype = dtype
-        set_dtype(self.layers, dtype)
 
     def before(self, image: Tensor, camera: Tensor | None = None) -> tuple[Tensor, ...]:
         """Tokens [B, T, C] of pictures in the layers' dtype, and the condition of their norms where it is an input."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from gen3dexport.models.sf3d.host import parts
 from gen3dexport.models.sf3d.networks.triplane import PLANES
+from gen3dexport.networks.half_precision import HalfBlocks
 
 
 class Decoder(nn.Module):
@@ -29,25 +30,21 @@ def _head(config: parts.Decoder, head: parts.Head) -> nn.Module:
     return nn.Sequential(*layers[:-1])
 
 
-class Query(nn.Module):
+class Query(HalfBlocks):
     """Raw numbers [1, N, O] of some heads at points [1, N, 3] of planes, given as rows.
 
     Planes are read bilinearly, the outermost pixels' centres on the cube's faces; beyond the pixel after them the field
     is zero.
     """
 
+    halved = "heads"
+
     def __init__(self, decoder: Decoder, heads: Sequence[str], radius: float, edge: int) -> None:
         """`radius` is half the edge of the cube that planes of `edge` pixels fill."""
         super().__init__()
         self.heads = nn.ModuleDict({name: decoder.heads[name] for name in heads})
         self.radius, self.edge = radius, edge
-        self.block_dtype = torch.float32
         self.register_buffer("first_rows", torch.arange(PLANES) * (edge + 2) ** 2)
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the heads in `dtype`."""
-        self.block_dtype = dtype
-        self.heads.to(dtype)
 
     def features(self, planes: Tensor, points: Tensor) -> Tensor:
         """What the three planes have at each point: [N, 3 D]."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gen3dexport.models.sf3d.host import parts
 from gen3dexport.models.sf3d.networks.backbone import TwoStream
+from gen3dexport.networks.half_precision import HalfBlocks
 
 PLANES = 3
 
@@ -50,23 +51,15 @@ class Upsampler(nn.Module):
         return made.unflatten(0, (-1, PLANES))  # type: ignore[no-any-return, no-untyped-call]
 
 
-class TriplaneBackbone(nn.Module):
+class TriplaneBackbone(HalfBlocks):
     """Rows of the field's planes (see `rows_of`) of a picture's tokens [B, I, W]."""
 
     stack = "streams.main_blocks"
+    halved = "streams"
 
     def __init__(self, tokenizer: TriplaneTokenizer, streams: TwoStream, upsampler: Upsampler) -> None:
         super().__init__()
         self.tokenizer, self.streams, self.upsampler = tokenizer, streams, upsampler
-
-    @property
-    def block_dtype(self) -> torch.dtype:
-        """What the blocks compute in."""
-        return self.streams.block_dtype
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the blocks in `dtype`; their norms and everything around them stay float32."""
-        self.streams.set_block_dtype(dtype)
 
     def before(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Both streams as one and the picture's tokens, in the blocks' dtype."""

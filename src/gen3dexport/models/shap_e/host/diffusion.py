@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gen3dexport.models.guidance import Floats, Network, with_guidance
 from gen3dexport.models.heun_sampler import sample
 from gen3dexport.models.shap_e.host.model import Scheduler
 from gen3dexport.models.shap_e.host.schedule import shrink, walk
-
-Floats = NDArray[np.float32]
-Network = Callable[[Mapping[str, Floats]], Floats]
-"""Inputs of the prior by name -> the latents that it predicts [B, N, C]."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +34,7 @@ class Sampler:
         """The latents [B, N, C] at the end.
 
         Args:
+            network: the prior; it predicts latents [B, N, C].
             noise: of deviation 1, like them; cond: what the network takes beside; zeros in its place are no condition.
             on_step: called with (step, latents after it).
         """
@@ -62,24 +59,8 @@ class Sampler:
         return self.guidance_scale > 1
 
     def _clean(self, network: Network, x: Floats, t: float, cond: Floats) -> Floats:
-        nothing = np.zeros_like(cond)
-
-        def ask(*conditions: Floats) -> Floats:
-            many = len(conditions)
-            wide = np.concatenate([x] * many)
-            times = np.full(len(wide), t, np.float32)
-            found = network({"x": wide, "t": times, "cond": np.concatenate(conditions)})
-            return found[..., : x.shape[-1]].reshape(many, *x.shape)
-
-        first: Floats
-        second: Floats
-        if self.batched:  # without guidance its first half is asked the same
-            first, second = ask(nothing if self.guided else cond, cond)
-        elif self.guided:
-            (first,), (second,) = ask(nothing), ask(cond)
-        else:
-            (second,) = ask(cond)
-        if not self.guided:
-            return second
-        made: Floats = first + np.float32(self.guidance_scale) * (second - first)
-        return made
+        """The latents that are predicted, guided."""
+        scale = self.guidance_scale if self.guided else None
+        return with_guidance(
+            network, lambda answer, x: answer[..., : x.shape[-1]], x, t, {"cond": cond}, scale, self.batched, "none"
+        )

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from gen3dexport.documents.json_file import read_json
 from gen3dexport.documents.plain import shown
-from gen3dexport.documents.record import Record, told
+from gen3dexport.documents.record import Record
 from gen3dexport.errors import UsageError
+from gen3dexport.models.configuration import check_equal, checked
 
 INDEX = "model_index.json"
 """The file that every checkpoint folder has."""
@@ -132,9 +133,7 @@ class Model(Record):
             "prior: num_embeddings, renderer: rows of param_shapes": (self.prior.num_embeddings, self.renderer.rows),
             "prior: embedding_dim, renderer: d_latent": (self.prior.embedding_dim, self.renderer.d_latent),
         }
-        for names, (one, other) in pairs.items():
-            if one != other:
-                raise ValueError(f"{names}: must be equal, and are {one} and {other}")
+        check_equal(pairs)
         return self
 
 
@@ -178,7 +177,4 @@ def parse_model(data: Mapping[str, Any], where: str) -> Model:
     Raises:
         UsageError: for what is not such a configuration.
     """
-    try:
-        return Model.model_validate(dict(data))
-    except ValidationError as error:
-        raise UsageError(f"{where}: not {_WHAT}: {told(error)}") from error
+    return checked(Model, data, _WHAT, where)

@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 from gen3dexport.arrays import on_host
 from gen3dexport.assets.mesh import Mesh, vertex_normals
 from gen3dexport.models import Request
-from gen3dexport.models.clip_conditions import of_prompt, of_tokens
-from gen3dexport.models.clip_files import pixels
+from gen3dexport.models.clip_conditions import of_picture, of_prompt
 from gen3dexport.models.declaration import AS_STORED, Call, Declaration, Load, Reading, State, Weights, pass_on
-from gen3dexport.models.image_preparation import picture_alone
 from gen3dexport.models.isosurface import surface
 from gen3dexport.models.point_queries import answers
 from gen3dexport.models.shap_e.host.settings import IMAGE, LAYERS, OUTPUTS, TEXT, Settings
@@ -83,11 +81,9 @@ def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
     if settings.model.made_of == "text":
         tokenizer = files / "tokenizer.json" if settings.tokenizer else None
         state = of_prompt(request, settings.clip_text, tokenizer, condition[0])
-    elif settings.clip_vision is not None:
-        state = {"image": pixels(picture_alone(request), settings.clip_vision.image_size)}
     else:
         tokens, width = condition
-        state = {"grid": np.ascontiguousarray(of_tokens(request, tokens, width).T)[None]}
+        state = of_picture(request, settings.clip_vision, tokens, width)
     noise = np.random.default_rng(request.seed).standard_normal(
         (1, prior.num_embeddings, prior.embedding_dim), dtype=np.float32
     )

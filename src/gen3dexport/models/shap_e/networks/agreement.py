@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from gen3dexport.models.golden import Golden
+from gen3dexport.models.golden import Arrays, Golden, Run
 from gen3dexport.models.shap_e.host.diffusion import Sampler
 from gen3dexport.models.shap_e.host.model import Scheduler
 from gen3dexport.models.shap_e.host.schedule import walk
@@ -15,20 +14,9 @@ from gen3dexport.models.shap_e.networks.golden_sets import read_golden
 
 read = read_golden
 
-NOISE: Mapping[str, float] = {}
-"""Outputs whose reference is not exact, and by how much."""
-
-Arrays = dict[str, np.ndarray]
-Run = Callable[[Mapping[str, np.ndarray]], Arrays]
-
 
 def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
-    """Outputs of a golden set by name, found and expected.
-
-    Args:
-        golden: the set, read.
-        run: inputs by name -> outputs by name of its network.
-    """
+    """Outputs of a golden set by name, found and expected."""
     assert golden.component is not None
     given = golden.inputs()
     return golden.compared(_sampler(golden, run) if golden.subject == "sampler" else run(given))

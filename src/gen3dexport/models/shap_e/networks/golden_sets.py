@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from gen3dexport.documents.record import told
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
-from gen3dexport.models.golden import Golden, read_files
+from gen3dexport.models.golden import Golden, configured, read_files, stored_weights
 from gen3dexport.models.shap_e.host.model import Prior as PriorConfig
 from gen3dexport.models.shap_e.host.model import Renderer as RendererConfig
 from gen3dexport.models.shap_e.networks.prior import Prior
 from gen3dexport.models.shap_e.networks.renderer import Layers, Query, Released
-from gen3dexport.networks.checkpoints import load_strictly, read_weights
+from gen3dexport.networks.checkpoints import load_strictly
 
 
 class Function(nn.Module):
@@ -42,9 +42,8 @@ def read_golden(folder: Path) -> Golden:
         UsageError: when a file is missing or damaged or the weights do not fit the network.
     """
     config, meta, tensors = read_files(folder)
-    path = folder / "weights.safetensors"
     try:
-        component, subject = _component(str(meta["component"]), config, tensors, read_weights(path), str(path))
+        component, subject = _component(str(meta["component"]), config, tensors, *stored_weights(folder))
     except ValidationError as error:
         raise UsageError(f"{folder / 'config.json'}: not of a network of Shap-E: {told(error)}") from error
     return Golden(component, tensors, config, subject)
@@ -54,7 +53,7 @@ def _component(
     name: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor], state: Mapping[str, Tensor], where: str
 ) -> tuple[Component, str]:
     if "in.z" in tensors:
-        sized = RendererConfig.model_validate(_fields(config, RendererConfig))
+        sized = configured(RendererConfig, config)
         with torch.device("meta"):
             made = Released(sized)
         load_strictly(made, state, where)
@@ -63,7 +62,7 @@ def _component(
         module = Function(made, sized).eval().requires_grad_(False)
         return Component(name, module, inputs, ("sdf", "color", *layers)), "renderer"
     with torch.device("meta"):
-        prior = Prior(PriorConfig.model_validate(_fields(config.get("prior", config), PriorConfig)))
+        prior = Prior(configured(PriorConfig, config.get("prior", config)))
     load_strictly(prior, state, where).requires_grad_(False)
     if "in.noise" in tensors:
         times = 2 if float(config["guidance_scale"]) > 1 else 1
@@ -73,8 +72,3 @@ def _component(
         return Component(name, prior, inputs, ("predicted",), stack=Prior.stack), "sampler"
     inputs = {key: tensors[f"in.{key}"].float() for key in ("x", "t", "cond")}
     return Component(name, prior, inputs, ("predicted",), stack=Prior.stack), "prior"
-
-
-def _fields(config: Mapping[str, Any], kind: type[PriorConfig] | type[RendererConfig]) -> dict[str, Any]:
-    """Of what a set says, what makes the network; sets may say more."""
-    return {key: value for key, value in config.items() if key in kind.model_fields}

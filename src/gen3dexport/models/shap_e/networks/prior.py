@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen3dexport.models.shap_e.host.model import Prior as Config
+from gen3dexport.networks.half_precision import FloatNorm, HalfBlocks
 from gen3dexport.networks.packed_heads import attend, by_head
-from gen3dexport.networks.pretrained import FloatNorm, set_dtype
 
 
 class Attention(nn.Module):
@@ -81,15 +81,16 @@ class TimeEmbedding(nn.Module):
         return self.linear_2(self.activation(self.linear_1(torch.cat([angles.cos(), angles.sin()], -1))))  # type: ignore[no-any-return]
 
 
-class Prior(nn.Module):
+class Prior(HalfBlocks):
     """Clean latents [B, N, C] (`trim` leaves the rest out, which is their variance) of noisy ones x [B, N, D] at t [B]
     under `cond`: a vector [B, P] of a prompt or tokens [B, L, P] of a picture."""
 
     stack = "transformer_blocks"
+    halved = "transformer_blocks"
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        width, self.block_dtype = config.width, torch.float32
+        width = config.width
         self.latents, self.kept = config.num_embeddings, config.embedding_dim
         self.positional_embedding = nn.Parameter(0.02 * torch.randn(1, config.num_embeddings, width))
         self.clip_mean, self.clip_std = (nn.Parameter(torch.zeros(1, config.outputs)) for _ in range(2))
@@ -111,11 +112,6 @@ class Prior(nn.Module):
         last.bias = nn.Parameter(last.bias.detach()[: self.kept].contiguous(), requires_grad=False)
         last.out_features = self.kept
         return self
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the blocks in `dtype`; their norms and everything around them stay float32."""
-        self.block_dtype = dtype
-        set_dtype(self.transformer_blocks, dtype)
 
     def before(self, x: Tensor, t: Tensor, cond: Tensor) -> tuple[Tensor]:
         """Tokens of the condition, the timestep and the latents, in the blocks' dtype. Latents alone have places."""

@@ -21,6 +21,7 @@ from gen3dexport.models.shap_e.host.model import (
     SDF,
 )
 from gen3dexport.models.shap_e.host.model import Renderer as Config
+from gen3dexport.networks.linear_layers import linear_of
 
 
 class Projection(nn.Module):
@@ -139,17 +140,9 @@ class Query(nn.Module):
 
 def _columns(layer: nn.Linear, columns: slice) -> nn.Linear:
     """A layer that takes some of what `layer` takes."""
-    return _linear(layer.weight.detach()[:, columns], layer.bias.detach())
+    return linear_of(layer.weight[:, columns], layer.bias)
 
 
 def _rows(layer: nn.Linear, rows: slice) -> nn.Linear:
     """A layer that gives some of what `layer` gives."""
-    return _linear(layer.weight.detach()[rows], layer.bias.detach()[rows])
-
-
-def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    with torch.device("meta"):
-        made = nn.Linear(weight.shape[1], weight.shape[0])
-    made.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
-    made.bias = nn.Parameter(bias.contiguous(), requires_grad=False)
-    return made
+    return linear_of(layer.weight[rows], layer.bias[rows])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
-from gen3dexport.models.golden import Golden
+from gen3dexport.models.golden import Arrays, Golden, Run
 from gen3dexport.models.terrain_consistency.host.heights import heights
 from gen3dexport.models.terrain_consistency.networks.golden_sets import calls, read_golden
 from gen3dexport.models.terrain_consistency.networks.unet import Terrain
@@ -18,17 +17,9 @@ read = read_golden
 NOISE: Mapping[str, float] = dict.fromkeys(("denoised", "height", "emb", "encoder", "middle", "F"), 1e-4)
 """Outputs whose reference is not exact, and by how much: the published file in its own runtime, a deep network."""
 
-Arrays = dict[str, np.ndarray]
-Run = Callable[[Mapping[str, np.ndarray]], Arrays]
-
 
 def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
-    """Outputs of a golden set by name, found and expected. Maps are the program's; what is inside is computed eagerly.
-
-    Args:
-        golden: the set, read.
-        run: inputs by name -> outputs by name of its network.
-    """
+    """Outputs of a golden set by name, found and expected: maps of the program, what is inside computed eagerly."""
     assert golden.component is not None and isinstance(golden.component.module, Terrain)
     made: Arrays = {}
     for prefix, inputs in calls(golden.extra["model"], golden.tensors):

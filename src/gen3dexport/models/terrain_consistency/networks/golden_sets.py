@@ -12,15 +12,12 @@ from torch import Tensor
 
 from gen3dexport.documents import pypi
 from gen3dexport.errors import UsageError
-from gen3dexport.models.golden import Golden, read_files
+from gen3dexport.models.golden import WEIGHTS, Arrays, Golden, read_files, stored_weights
 from gen3dexport.models.terrain_consistency.host.conditioning import SIGMA_MAX, label, scalings, waves
 from gen3dexport.models.terrain_consistency.host.model import Model, model_of
 from gen3dexport.models.terrain_consistency.host.released import read_released
 from gen3dexport.models.terrain_consistency.host.settings import RELEASED
 from gen3dexport.models.terrain_consistency.networks.loading import component_of
-from gen3dexport.networks.checkpoints import read_weights
-
-Arrays = dict[str, np.ndarray]
 
 
 def read_golden(folder: Path) -> Golden:
@@ -32,9 +29,8 @@ def read_golden(folder: Path) -> Golden:
         MissingError: when the published weights are needed and cannot be had.
     """
     config, meta, tensors = read_files(folder)
-    stored = folder / "weights.safetensors"
-    if stored.is_file():
-        state, where = read_weights(stored), str(stored)
+    if (folder / WEIGHTS).is_file():
+        state, where = stored_weights(folder)
         model = model_of(state, config["native_size"], config["groups"], config["head_channels"], where)
     else:
         found, where = read_released(pypi.fetched(RELEASED)), RELEASED

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import numpy as np
 from torch import nn
 
 from gen3dexport.models.flow_sampler import Schedule, sample
-from gen3dexport.models.golden import Golden
+from gen3dexport.models.golden import Arrays, Golden, Run
 from gen3dexport.models.trellis.host.voxel_tables import Coords, padded, subdivided
 from gen3dexport.models.trellis.networks.golden_sets import read_golden as read
 from gen3dexport.models.trellis.networks.host_agreement import (
@@ -26,20 +24,13 @@ from gen3dexport.models.trellis.networks.slat_golden import OUTPUTS, coords_of
 
 __all__ = ["NOISE", "outputs", "read"]
 
-Arrays = dict[str, np.ndarray]
 
 NOISE = {"ply_default_rotation": 3e-4}
 """Outputs whose reference is not exact, and by how much: its rotations pass through a root with cancellation."""
-Run = Callable[[Mapping[str, np.ndarray]], Arrays]
 
 
 def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
-    """Outputs of a golden set by name, found and expected.
-
-    Args:
-        golden: the set, read.
-        run: inputs by name -> outputs by name of its network; not called for a set of host work.
-    """
+    """Outputs of a golden set by name, found and expected."""
     stored = {name: tensor.numpy() for name, tensor in golden.tensors.items()}
     if golden.component is None:
         return _both(stored, ops(stored) if golden.subject == "ops" else flexicubes(stored, golden.extra["res"]))

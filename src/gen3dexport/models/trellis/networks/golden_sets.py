@@ -8,11 +8,11 @@ import torch
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
-from gen3dexport.models.golden import Golden, read_files
+from gen3dexport.models.golden import Golden, read_files, stored_weights
 from gen3dexport.models.trellis.networks import slat_golden
 from gen3dexport.models.trellis.networks.loading import network
 from gen3dexport.models.trellis.networks.sparse_layers import fold_convolutions
-from gen3dexport.networks.checkpoints import load_strictly, read_weights
+from gen3dexport.networks.checkpoints import load_strictly
 
 # Inputs in forward's order and outputs by class; derived outputs are those that the host computes.
 _SIGNATURES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -38,8 +38,7 @@ def read_golden(folder: Path) -> Golden:
     known = {**_SIGNATURES, **slat_golden.OUTPUTS}
     if name not in known:
         raise UsageError(f"{folder}: network class {name!r} is not known; there are {', '.join(known)}")
-    weights = folder / "weights.safetensors"
-    module = load_strictly(network(name, args), read_weights(weights), str(weights))
+    module = load_strictly(network(name, args), *stored_weights(folder))
     stack = getattr(module, "stack", None)
     if name in slat_golden.OUTPUTS:
         fold_convolutions(module)

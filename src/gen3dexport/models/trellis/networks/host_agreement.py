@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gen3dexport.assets.gaussian_files import ply_rows
 from gen3dexport.errors import UsageError
 from gen3dexport.models.flow_sampler import Schedule
+from gen3dexport.models.golden import Arrays
 from gen3dexport.models.trellis.host import flexicubes as dual
 from gen3dexport.models.trellis.host import mesh_features
 from gen3dexport.models.trellis.host.gaussian_attributes import Representation, attributes, perturbation, raw_fields
@@ -23,8 +24,7 @@ from gen3dexport.models.trellis.host.window_tables import labels, windows
 from gen3dexport.models.trellis.networks import sparse_layers
 from gen3dexport.models.trellis.networks import structure as networks
 from gen3dexport.models.trellis.networks.window_attention import window_mask
-
-Arrays = dict[str, np.ndarray]
+from gen3dexport.networks.half_precision import FloatNorm
 
 
 def gaussian_attributes(
@@ -158,7 +158,7 @@ def _channel_norm(stored: Arrays) -> Tensor:
 
 def _token_norm(stored: Arrays) -> Tensor:
     small = _given(stored, "small")
-    norm = networks.TokenNorm(small.shape[1], eps=1e-6, elementwise_affine=False)
+    norm = FloatNorm(small.shape[1], eps=1e-6, elementwise_affine=False)
     return norm(small.movedim(1, -1).flatten(0, -2))  # type: ignore[no-any-return]
 
 

@@ -24,9 +24,9 @@ from gen3dexport.models.trellis.networks.structure import (
     MASKED,
     ModulatedCrossBlock,
     TimestepEmbedder,
-    TokenNorm,
     position_features,
 )
+from gen3dexport.networks.half_precision import FloatNorm
 
 
 class SparseResBlock(nn.Module):
@@ -34,8 +34,8 @@ class SparseResBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, embedding: int) -> None:
         super().__init__()
-        self.norm1 = TokenNorm(in_channels, eps=1e-6)
-        self.norm2 = TokenNorm(out_channels, eps=1e-6, elementwise_affine=False)
+        self.norm1 = FloatNorm(in_channels, eps=1e-6)
+        self.norm2 = FloatNorm(out_channels, eps=1e-6, elementwise_affine=False)
         self.conv1 = SparseConv3d(in_channels, out_channels)
         self.conv2 = SparseConv3d(out_channels, out_channels)
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding, 2 * out_channels))

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from gen3dexport.errors import UsageError
 from gen3dexport.models.trellis.host.voxel_tables import GATHERED_OFFSETS, NeighbourGather, subdivision_columns
 from gen3dexport.models.trellis.networks.structure import set_linear_dtype, unflatten
+from gen3dexport.networks.linear_layers import linear_of
 
 
 def gather_rows(x: Tensor, index: Tensor) -> Tensor:
@@ -66,7 +67,7 @@ class SparseConv3d(nn.Module):
         """Into linear layers, in the present way of gathering."""
         weight, bias = self._weight()
         parts = torch.split(weight, GATHERED_OFFSETS[self.gather], 1)
-        self.products = nn.ModuleList(_linear(part.flatten(1), None if k else bias) for k, part in enumerate(parts))
+        self.products = nn.ModuleList(linear_of(part.flatten(1), None if k else bias) for k, part in enumerate(parts))
         self.conv = None
 
     def _products(self) -> list[Callable[[Tensor], Tensor]]:
@@ -107,7 +108,7 @@ class SubdividedConv3d(SparseConv3d):
     def fold(self) -> None:
         """Into eight linear layers, one for each child."""
         if self.conv is not None:
-            self.products = nn.ModuleList(_linear(part.flatten(1), self.conv.bias) for part in self.kernels())
+            self.products = nn.ModuleList(linear_of(part.flatten(1), self.conv.bias) for part in self.kernels())
             self.conv = None
 
     def kernels(self) -> list[Tensor]:
@@ -164,23 +165,13 @@ class PointwiseConv3d(nn.Module):
     def fold(self) -> None:
         """Into a linear layer."""
         if self.conv is not None:
-            self.product = _linear(self._matrix(self.conv).mT, self.conv.bias)
+            self.product = linear_of(self._matrix(self.conv).mT, self.conv.bias)
             self.conv = None
 
     @staticmethod
     def _matrix(kernel: _Kernel) -> Tensor:
         """[in, out]."""
         return kernel.weight.reshape(kernel.weight.shape[4], kernel.weight.shape[0])
-
-
-def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """A linear layer of given weights [out, in], which it shares where they are contiguous."""
-    with torch.device("meta"):
-        layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None)
-    layer.weight = nn.Parameter(weight.detach().contiguous(), requires_grad=False)
-    if bias is not None:
-        layer.bias = nn.Parameter(bias.detach(), requires_grad=False)
-    return layer
 
 
 def fold_convolutions(module: nn.Module) -> None:

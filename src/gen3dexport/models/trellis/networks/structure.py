@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gen3dexport.networks.half_precision import FloatNorm
+
 
 def timestep_features(t: Tensor, width: int = 256) -> Tensor:
     """Sinusoidal features [cos | sin] of t [B] (already multiplied by 1000), as [B, width] float32."""
@@ -34,13 +36,6 @@ def position_features(positions: Tensor, width: int) -> Tensor:
     angles = positions.float()[:, :, None] * frequencies
     features = torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(1)
     return F.pad(features, (0, width - features.shape[1]))
-
-
-class TokenNorm(nn.LayerNorm):
-    """Layer norm over the last axis in float32, cast back to the incoming dtype."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.float()).to(x.dtype)
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -162,9 +157,9 @@ class ModulatedCrossBlock(nn.Module):
         self, width: int, cond_width: int, heads: int, ratio: float, qk_rms_norm: bool, qk_rms_norm_cross: bool
     ) -> None:
         super().__init__()
-        self.norm1 = TokenNorm(width, eps=1e-6, elementwise_affine=False)
-        self.norm2 = TokenNorm(width, eps=1e-6)
-        self.norm3 = TokenNorm(width, eps=1e-6, elementwise_affine=False)
+        self.norm1 = FloatNorm(width, eps=1e-6, elementwise_affine=False)
+        self.norm2 = FloatNorm(width, eps=1e-6)
+        self.norm3 = FloatNorm(width, eps=1e-6, elementwise_affine=False)
         self.self_attn = SelfAttention(width, heads, qk_rms_norm)
         self.cross_attn = CrossAttention(width, cond_width, heads, qk_rms_norm_cross)
         self.mlp = FeedForward(width, ratio)

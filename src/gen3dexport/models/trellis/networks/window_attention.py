@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen3dexport.models.trellis.networks.sparse_layers import gather_rows, set_sparse_dtype
-from gen3dexport.models.trellis.networks.structure import MASKED, FeedForward, TokenNorm, attend, position_features
+from gen3dexport.models.trellis.networks.structure import MASKED, FeedForward, attend, position_features
+from gen3dexport.networks.half_precision import FloatNorm
 
 
 class WindowAttention(nn.Module):
@@ -33,8 +34,8 @@ class WindowBlock(nn.Module):
 
     def __init__(self, width: int, heads: int, ratio: float) -> None:
         super().__init__()
-        self.norm1 = TokenNorm(width, eps=1e-6, elementwise_affine=False)
-        self.norm2 = TokenNorm(width, eps=1e-6, elementwise_affine=False)
+        self.norm1 = FloatNorm(width, eps=1e-6, elementwise_affine=False)
+        self.norm2 = FloatNorm(width, eps=1e-6, elementwise_affine=False)
         self.attn = WindowAttention(width, heads)
         self.mlp = FeedForward(width, ratio)
 

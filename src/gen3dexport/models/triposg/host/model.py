@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from gen3dexport.documents.json_file import read_json
 from gen3dexport.documents.plain import shown
-from gen3dexport.documents.record import Record, told
+from gen3dexport.documents.record import Record
 from gen3dexport.errors import UsageError
+from gen3dexport.models.configuration import check_equal, checked, fields_of
+from gen3dexport.models.normalisation import IMAGENET, Channels
 
 INDEX = "model_index.json"
 """The file that every checkpoint folder has."""
@@ -128,8 +130,8 @@ class Processor(Record):
 
     size: Size = 256
     crop_size: Size = 224
-    image_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    image_std: tuple[Deviation, Deviation, Deviation] = (0.229, 0.224, 0.225)
+    image_mean: Channels = IMAGENET.mean
+    image_std: tuple[Deviation, Deviation, Deviation] = IMAGENET.std
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -165,9 +167,7 @@ class Model(Record):
                 self.image_encoder.hidden_size,
             ),
         }
-        for names, (one, other) in pairs.items():
-            if one != other:
-                raise ValueError(f"{names}: must be equal, and are {one} and {other}")
+        check_equal(pairs)
         _whole("the processor's crop_size", self.processor.crop_size, self.image_encoder.patch_size)
         return self
 
@@ -199,10 +199,7 @@ def read_model(folder: Path) -> Model:
         "processor": _processor(folder),
         "scheduler": _others(folder, "scheduler/scheduler_config.json", Scheduler),
     }
-    try:
-        return Model.model_validate(parts)
-    except ValidationError as error:
-        raise UsageError(f"{folder}: not {_WHAT}: {told(error)}; copy its configurations again") from error
+    return checked(Model, parts, _WHAT, str(folder), "copy its configurations again")
 
 
 def _own(path: Path) -> dict[str, Any]:
@@ -216,7 +213,7 @@ def _others(folder: Path, name: str, model: type[Record]) -> dict[str, Any]:
     for key, value in _FIXED[name].items():
         if key in data and data[key] != value:
             raise UsageError(f"{folder / name}: {key} is {shown(data[key])}, and {value!r} in every TripoSG")
-    return {key: value for key, value in data.items() if key in model.model_fields}
+    return fields_of(model, data)
 
 
 def _processor(folder: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.image_preparation import cut_out, read_image
+from gen3dexport.models.normalisation import Normalisation
 from gen3dexport.models.triposg.host.model import Processor
 
 _LONGEST = 2000  # pixels of the longer side that a picture is worked on at
@@ -86,5 +87,4 @@ def normalised(square: NDArray[np.uint8], processor: Processor) -> NDArray[np.fl
     resized = np.asarray(Image.fromarray(square).resize((size, size), Image.Resampling.BICUBIC), np.float32)
     start = (size - edge) // 2
     middle = resized[start : start + edge, start : start + edge] / 255
-    mean, std = (np.asarray(v, np.float32) for v in (processor.image_mean, processor.image_std))
-    return np.ascontiguousarray(((middle - mean) / std).transpose(2, 0, 1)[None])
+    return Normalisation(processor.image_mean, processor.image_std).picture(middle)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 from gen3dexport.models.flow_sampler import sample
-from gen3dexport.models.golden import Golden
+from gen3dexport.models.golden import Arrays, Golden, Run
 from gen3dexport.models.point_queries import in_chunks
 from gen3dexport.models.triposg.host.settings import schedule
 from gen3dexport.models.triposg.networks.golden_sets import Decoded, read_golden
@@ -18,20 +18,9 @@ from gen3dexport.networks.point_features import point_features
 
 read = read_golden
 
-NOISE: Mapping[str, float] = {}
-"""Outputs whose reference is not exact, and by how much."""
-
-Arrays = dict[str, np.ndarray]
-Run = Callable[[Mapping[str, np.ndarray]], Arrays]
-
 
 def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
-    """Outputs of a golden set by name, found and expected.
-
-    Args:
-        golden: the set, read.
-        run: inputs by name -> outputs by name of its network.
-    """
+    """Outputs of a golden set by name, found and expected."""
     assert golden.component is not None
     given = golden.inputs()
     makers = {"dit": _flow, "sampler": _sampler, "vae": _decoder}

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gen3dexport.networks.half_precision import FloatNorm, StaysFloat32
 from gen3dexport.networks.packed_heads import attend, by_head, by_layer
-from gen3dexport.networks.pretrained import FloatNorm, set_dtype
 
 EPS = 1e-5
 
 
-class HeadNorm(nn.Module):
+class HeadNorm(StaysFloat32, nn.Module):
     """Root-mean-square norm of each head's channels, in float32, cast back to the incoming dtype."""
 
     def __init__(self, head_width: int) -> None:
@@ -127,11 +127,3 @@ def unpack(module: nn.Module) -> None:
     for part in module.modules():
         if isinstance(part, Attention):
             part.unpack()
-
-
-def cast(blocks: nn.ModuleList, dtype: torch.dtype) -> None:
-    """Cast the parameters of `blocks` but for those of norms, which stay float32."""
-    set_dtype(blocks, dtype)
-    for part in blocks.modules():
-        if isinstance(part, HeadNorm):
-            part.float()

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen3dexport.models.triposg.host.model import Transformer
-from gen3dexport.models.triposg.networks.layers import EPS, Attention, FeedForward, cast
-from gen3dexport.networks.pretrained import FloatNorm
+from gen3dexport.models.triposg.networks.layers import EPS, Attention, FeedForward
+from gen3dexport.networks.half_precision import FloatNorm, HalfBlocks
 from gen3dexport.networks.step_weights import step_table
 
 
@@ -63,12 +63,11 @@ def sinusoid(t: Tensor, width: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], -1)
 
 
-class Flow(nn.Module):
+class Flow(HalfBlocks):
     """Velocity [B, N, C] from noise to data of latents x [B, N, C] at t [B] in 0..1000 under cond [B, M, D]."""
 
     def __init__(self, config: Transformer) -> None:
         super().__init__()
-        self.block_dtype = torch.float32
         count, width = config.num_layers, config.width
         self.first_half = count // 2
         self.time_proj: nn.Module = TimeEmbedding(width)
@@ -76,11 +75,6 @@ class Flow(nn.Module):
         self.blocks = nn.ModuleList(Block(config, skips=i > self.first_half) for i in range(count))
         self.norm_out = FloatNorm(width, eps=EPS)
         self.proj_out = nn.Linear(width, config.in_channels)
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the blocks in `dtype`; their norms and everything around them stay float32."""
-        self.block_dtype = dtype
-        cast(self.blocks, dtype)
 
     def tabulate_time(self, timesteps: Sequence[float]) -> None:
         """Take timesteps among these alone (falling): their tokens as a table, where that is smaller."""

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from gen3dexport.models.triposg.host.model import Vae
-from gen3dexport.models.triposg.networks.layers import EPS, CrossBlock, SelfBlock, cast
+from gen3dexport.models.triposg.networks.layers import EPS, CrossBlock, SelfBlock
+from gen3dexport.networks.half_precision import FloatNorm, HalfBlocks
 from gen3dexport.networks.packed_heads import attend, by_head
 from gen3dexport.networks.point_features import frequencies, point_features
-from gen3dexport.networks.pretrained import FloatNorm
 
 
 class Encoder(nn.Module):
@@ -62,7 +62,7 @@ class Autoencoder(nn.Module):
         self.post_quant = nn.Linear(config.latent_channels, config.width_decoder)
 
 
-class LatentDecoder(nn.Module):
+class LatentDecoder(HalfBlocks):
     """Keys and values [B, 2, H, N, d], that points attend to, of latents [B, N, C]."""
 
     stack = "blocks"
@@ -70,16 +70,10 @@ class LatentDecoder(nn.Module):
     def __init__(self, released: Autoencoder) -> None:
         """Takes the parts of `released` that it needs."""
         super().__init__()
-        self.block_dtype = torch.float32
         *blocks, last = released.decoder.blocks
         assert isinstance(last, CrossBlock)
         self.post_quant, self.blocks, self.heads = released.post_quant, nn.ModuleList(blocks), last.attn2.heads
         self.norm_cross, self.to_k, self.to_v = last.attn2.norm_cross, last.attn2.to_k, last.attn2.to_v
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the blocks in `dtype`; their norms and everything around them stay float32."""
-        self.block_dtype = dtype
-        cast(self.blocks, dtype)
 
     def before(self, z: Tensor) -> tuple[Tensor]:
         """What the first block takes, in the blocks' dtype."""
@@ -111,23 +105,17 @@ class PointBlock(nn.Module):
         return x + self.ff(self.norm3(x))  # type: ignore[no-any-return]
 
 
-class Query(nn.Module):
+class Query(HalfBlocks):
     """Logits [B, P, 1], above 0 inside, of points [B, P, 3] under keys and values [B, 2, H, N, d] of latents."""
 
     def __init__(self, released: Autoencoder, config: Vae) -> None:
         """Takes the parts of `released` that it needs."""
         super().__init__()
-        self.block_dtype = torch.float32
         decoder, last = released.decoder, released.decoder.blocks[-1]
         assert isinstance(last, CrossBlock)
         self.proj_query, self.blocks = decoder.proj_query, nn.ModuleList([PointBlock(last)])
         self.norm_out, self.proj_out = decoder.norm_out, decoder.proj_out
         self.register_buffer("frequencies", frequencies(config.embed_frequency, config.embed_include_pi))
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the block in `dtype`; its norms and everything around it stay float32."""
-        self.block_dtype = dtype
-        cast(self.blocks, dtype)
 
     def forward(self, context: Tensor, points: Tensor) -> Tensor:
         keys, values = context.to(self.block_dtype).unbind(1)

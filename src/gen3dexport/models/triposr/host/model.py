@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from gen3dexport.documents.document import parse
 from gen3dexport.documents.record import Record
 from gen3dexport.errors import UsageError
+from gen3dexport.models.configuration import check_equal
 from gen3dexport.models.released_yaml import read_released_yaml
 
 CONFIG = "config.yaml"
@@ -130,9 +131,7 @@ class Model(Record):
                 3 * self.post_processor.out_channels,
             ),
         }
-        for names, (one, other) in pairs.items():
-            if one != other:
-                raise ValueError(f"{names} must be equal, and are {one} and {other}")
+        check_equal(pairs)
         divisors = {
             "cond_image_size, a multiple of the encoder's patch_size": (self.cond_image_size, self.vit.patch_size),
             "the encoder's hidden_size, a multiple of its heads": (self.vit.hidden_size, self.vit.num_attention_heads),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gen3dexport.models.golden import Golden
+from gen3dexport.models.golden import Arrays, Golden, Run
 from gen3dexport.models.surface_search import grid_points
 from gen3dexport.models.triposr.host.model import Renderer
 from gen3dexport.models.triposr.host.queries import activated, color, query
@@ -20,23 +20,12 @@ from gen3dexport.models.triposr.networks.views import Rays, in_box, orbit, rende
 
 read = read_golden
 
-NOISE: Mapping[str, float] = {}
-"""Outputs whose reference is not exact, and by how much."""
-
-Arrays = dict[str, np.ndarray]
-Run = Callable[[Mapping[str, np.ndarray]], Arrays]
-
 # Of the one view in a whole model's set: the release's viewer.
 _VIEWER = {"elevation_deg": 0.0, "camera_distance": 1.9, "fovy_deg": 40.0}
 
 
 def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
-    """Outputs of a golden set by name, found and expected.
-
-    Args:
-        golden: the set, read.
-        run: inputs by name -> outputs by name of its network.
-    """
+    """Outputs of a golden set by name, found and expected."""
     makers = {"image_tokenizer": _image_tokenizer, "decoder_renderer": _decoder_renderer, "e2e": _whole}
     made = makers.get(golden.subject, _network)(golden, run)
     return golden.compared(made)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
-from gen3dexport.models.golden import Golden, configured, read_files
+from gen3dexport.models.golden import Golden, configured, read_set, stored_weights
 from gen3dexport.models.triposr.host.model import Backbone, Decoder, Model, PostProcessor, Renderer, Tokenizer, Vit
 from gen3dexport.models.triposr.host.picture import resized
 from gen3dexport.models.triposr.host.settings import PositionTable
@@ -21,7 +21,7 @@ from gen3dexport.models.triposr.networks.query import FieldDecoder, Query
 from gen3dexport.models.triposr.networks.transformer import Transformer
 from gen3dexport.models.triposr.networks.triplane import TriplaneTokenizer, Upsampler, windows
 from gen3dexport.models.triposr.networks.vit import ImageEncoder, ImageTokenizer
-from gen3dexport.networks.checkpoints import load_strictly, read_weights
+from gen3dexport.networks.checkpoints import load_strictly
 
 CHUNK = 256
 """Points that one call of a set's network takes."""
@@ -47,14 +47,8 @@ def read_golden(folder: Path) -> Golden:
     Raises:
         UsageError: when a file is missing or damaged or the weights do not fit the network.
     """
-    config, meta, tensors = read_files(folder)
-    kind, path = meta["component"], folder / "weights.safetensors"
-    state = read_weights(path)
-    try:
-        component = _component(kind, config, tensors, state, str(path))
-    except ValidationError as error:
-        raise UsageError(f"{folder}: not a golden folder of {kind} ({error!r})") from error
-    return Golden(component, tensors, {**config, "weights": state}, kind)
+    golden = read_set(folder, _component)
+    return replace(golden, extra={**golden.extra, "weights": stored_weights(folder)[0]})
 
 
 def _component(

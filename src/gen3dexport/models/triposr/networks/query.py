@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from gen3dexport.models.triposr.host.model import Decoder
 from gen3dexport.models.triposr.networks.triplane import PLANES
+from gen3dexport.networks.half_precision import HalfBlocks
 
 
 class FieldDecoder(nn.Module):
@@ -24,23 +25,19 @@ class FieldDecoder(nn.Module):
         return self.layers(x)  # type: ignore[no-any-return]
 
 
-class Query(nn.Module):
+class Query(HalfBlocks):
     """Raw density [1, N, 1] and raw colour [1, N, 3] at points [1, N, 3] of planes, given as windows.
 
     Planes are read bilinearly, pixels as areas; outside of the cube they are zero.
     """
 
+    halved = "decoder"
+
     def __init__(self, decoder: FieldDecoder, radius: float, edge: int) -> None:
         """`radius` is half the edge of the cube that planes of `edge` pixels fill."""
         super().__init__()
         self.decoder, self.radius, self.edge = decoder, radius, edge
-        self.block_dtype = torch.float32
         self.register_buffer("first_rows", torch.arange(PLANES) * (edge + 1) ** 2)
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the decoder in `dtype`."""
-        self.block_dtype = dtype
-        self.decoder.to(dtype)
 
     def features(self, planes: Tensor, points: Tensor) -> Tensor:
         """What the three planes have at each point: [N, 3 D]."""

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 
 from gen3dexport.models.triposr.host.model import Backbone
 from gen3dexport.models.triposr.networks.attention import attend
 from gen3dexport.networks.gated_mlp import FeedForward
-from gen3dexport.networks.pretrained import FloatNorm, set_dtype
+from gen3dexport.networks.half_precision import FloatNorm, HalfBlocks
 
 
 class Attention(nn.Module):
@@ -67,14 +66,14 @@ def leave(ends: Ends, x: Tensor, tokens: Tensor) -> Tensor:
     return ends.proj_out(x.float()).mT + tokens  # type: ignore[no-any-return]
 
 
-class Transformer(nn.Module):
+class Transformer(HalfBlocks):
     """Tokens [B, C, T] under a context [B, L, W] -> tokens [B, C, T]."""
 
     stack = "transformer_blocks"
+    halved = "transformer_blocks"
 
     def __init__(self, config: Backbone) -> None:
         super().__init__()
-        self.block_dtype = torch.float32
         width = config.num_attention_heads * config.attention_head_dim
         self.norm = nn.GroupNorm(config.norm_num_groups, config.in_channels, eps=1e-6)
         self.proj_in = nn.Linear(config.in_channels, width)
@@ -83,11 +82,6 @@ class Transformer(nn.Module):
             for _ in range(config.num_layers)
         )
         self.proj_out = nn.Linear(width, config.in_channels)
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the blocks in `dtype`; their norms and everything around them stay float32."""
-        self.block_dtype = dtype
-        set_dtype(self.transformer_blocks, dtype)
 
     def before(self, tokens: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rows and context in the blocks' dtype, and the tokens."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gen3dexport.models.triposr.host.model import PostProcessor, Tokenizer
 from gen3dexport.models.triposr.networks.transformer import Transformer, enter, leave
-from gen3dexport.networks.pretrained import set_dtype
+from gen3dexport.networks.half_precision import HalfBlocks
 
 PLANES = 3
 
@@ -49,7 +49,7 @@ class Upsampler(nn.Module):
         return made.unflatten(0, (-1, PLANES))  # type: ignore[no-any-return]
 
 
-class TriplaneBackbone(nn.Module):
+class TriplaneBackbone(HalfBlocks):
     """Windows of the field's planes (see `windows`) of a picture's tokens [B, L, W]."""
 
     stack = "blocks"
@@ -57,16 +57,10 @@ class TriplaneBackbone(nn.Module):
     def __init__(self, tokenizer: TriplaneTokenizer, transformer: Transformer, upsampler: Upsampler) -> None:
         """Takes the parts of its arguments."""
         super().__init__()
-        self.block_dtype = torch.float32
         self.tokenizer = tokenizer
         self.norm, self.proj_in, self.proj_out = transformer.norm, transformer.proj_in, transformer.proj_out
         self.blocks = transformer.transformer_blocks
         self.upsampler = upsampler
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the blocks in `dtype`; their norms and everything around them stay float32."""
-        self.block_dtype = dtype
-        set_dtype(self.blocks, dtype)
 
     def before(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Rows of the learned tokens [B, T, C] and the context [B, L, W], in the blocks' dtype."""

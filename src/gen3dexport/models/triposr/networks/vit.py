@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gen3dexport.models.normalisation import IMAGENET
 from gen3dexport.models.triposr.host.model import Vit
 from gen3dexport.models.triposr.host.settings import PositionTable
 from gen3dexport.models.triposr.networks.attention import attend
-from gen3dexport.networks.pretrained import FloatNorm, set_dtype
+from gen3dexport.networks.half_precision import FloatNorm, HalfBlocks
 
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 _NUDGE = 0.1  # what transformers 4.35 adds to the number of patches, so that its rounding down gives that number
 
 
@@ -69,7 +69,7 @@ class ImageTokenizer(nn.Module):
         )
 
 
-class ImageEncoder(nn.Module):
+class ImageEncoder(HalfBlocks):
     """Tokens [B, 1 + patches, C] of pictures [B, 3, S, S] in [0, 1]: class token, then the patches row by row."""
 
     stack = "blocks"
@@ -77,7 +77,6 @@ class ImageEncoder(nn.Module):
     def __init__(self, released: ImageTokenizer, image_size: int, table: PositionTable) -> None:
         """Takes the parts of `released`; `image_size` is S, `table` how its position table is resampled."""
         super().__init__()
-        self.block_dtype = torch.float32
         model = released.model
         projection = model.get_submodule("embeddings.patch_embeddings.projection")
         assert isinstance(projection, nn.Conv2d)
@@ -91,13 +90,8 @@ class ImageEncoder(nn.Module):
         assert isinstance(blocks, nn.ModuleList)
         self.blocks = blocks
         self.norm = model["layernorm"]
-        self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None])
-        self.register_buffer("std", torch.tensor(_STD)[:, None, None])
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the blocks in `dtype`; their norms and everything around them stay float32."""
-        self.block_dtype = dtype
-        set_dtype(self.blocks, dtype)
+        self.register_buffer("mean", torch.tensor(IMAGENET.mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(IMAGENET.std)[:, None, None])
 
     def before(self, image: Tensor) -> tuple[Tensor]:
         """Tokens [B, T, C] of pictures, in the blocks' dtype."""

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from gen3dexport.documents.record import Record
 from gen3dexport.errors import UsageError
-from gen3dexport.models.configuration import checked, read_configuration
+from gen3dexport.models.configuration import checked, fields_of, read_configuration
 from gen3dexport.models.whose_configuration import refuse_others
 
 CONFIG = "config.json"
@@ -117,4 +117,4 @@ def parse_model(data: Mapping[str, Any], where: str) -> Model:
     for field, value in _FIXED.items():
         if data.get(field, value) != value:
             raise UsageError(f"{where}: {field} is {data[field]!r}, and only {value!r} is implemented")
-    return checked(Model, {name: value for name, value in data.items() if name in Model.model_fields}, _WHAT, where)
+    return checked(Model, fields_of(Model, data), _WHAT, where)

@@ -3,12 +3,12 @@ ready."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 
-from gen3dexport.models.golden import Golden
+from gen3dexport.models.golden import Arrays, Golden, Run
 from gen3dexport.models.image_preparation import normalised
 from gen3dexport.models.v_jepa2.host.clip import cut
 from gen3dexport.models.v_jepa2.networks.golden_sets import (
@@ -31,17 +31,9 @@ NOISE: Mapping[str, float] = {PIXELS: 0.01}
 """Outputs whose reference is not exact, and by how much: the library's resizing and Pillow's round bytes otherwise, by
 one level of 255 at most."""
 
-Arrays = dict[str, np.ndarray]
-Run = Callable[[Mapping[str, np.ndarray]], Arrays]
-
 
 def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
-    """Outputs of a golden set by the names that it has, found and expected.
-
-    Args:
-        golden: the set, read.
-        run: inputs by name -> outputs by name of its networks.
-    """
+    """Outputs of a golden set by the names that it has, found and expected."""
     if golden.component is None:
         edge = int(golden.extra["crop_size"])
         frames = golden.tensors[f"in.{FRAMES}"].numpy()

@@ -10,11 +10,10 @@ from torch import Tensor, nn
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
-from gen3dexport.models.golden import Golden, read_files
+from gen3dexport.models.golden import Golden, read_files, stored_weights
 from gen3dexport.models.v_jepa2.host.model import Model, parse_model
 from gen3dexport.models.v_jepa2.networks.loading import read_released
 from gen3dexport.models.v_jepa2.networks.network import Encoder, Predictor, gathered
-from gen3dexport.networks.checkpoints import read_weights
 
 FRAMES, PIXELS = "frames", "pixel_values_videos"
 """Names of the tensors of a set of the host's work: frames uint8 [T, H, W, 3], and [T, 3, S, S] that they become."""
@@ -59,9 +58,9 @@ def read_golden(folder: Path) -> Golden:
         return Golden(None, tensors, config, str(meta["component"]))
     if f"in.{INPUT}" not in tensors:
         raise UsageError(f"{folder}: io.safetensors has no film (in.{INPUT}) and no frames (in.{FRAMES})")
-    model, path = parse_model(config, str(folder / "config.json")), folder / "weights.safetensors"
+    model = parse_model(config, str(folder / "config.json"))
     wanted = any(stored_as(tensors, name) for name in (PREDICTED, TARGET, MASKED))
-    released = read_released(model, read_weights(path), str(path), wanted)
+    released = read_released(model, *stored_weights(folder), wanted)
     film = tensors[f"in.{INPUT}"]
     if film.ndim != 5 or film.shape[2] != 3:
         raise UsageError(f"{folder}: in.{INPUT} has shape {list(film.shape)}; need [B, T, 3, H, W]")

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen3dexport.models.v_jepa2.networks.positions import pairs_apart, turn
+from gen3dexport.networks.half_precision import FloatNorm
 from gen3dexport.networks.packed_heads import attend, by_head
-from gen3dexport.networks.pretrained import FloatNorm
 
 
 class Attention(nn.Module):

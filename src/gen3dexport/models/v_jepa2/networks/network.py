@@ -14,20 +14,20 @@ from gen3dexport.models.v_jepa2.host.model import Model
 from gen3dexport.models.v_jepa2.networks.layers import Layer
 from gen3dexport.models.v_jepa2.networks.positions import tables
 from gen3dexport.models.v_jepa2.networks.released import EncoderTensors, PredictorTensors
-from gen3dexport.networks.pretrained import set_dtype
+from gen3dexport.networks.half_precision import HalfBlocks
 
 _MASK = 1  # which of the stored tokens stands for what is to be predicted
 Shared = tuple[Tensor, Tensor, Tensor]
 
 
-class _Turned(nn.Module):
+class _Turned(HalfBlocks):
     """Layers of a transformer whose tokens have constant places."""
 
     stack = "layer"
+    halved = "layer"
 
     def __init__(self, layers: nn.ModuleList, norm: nn.Module) -> None:
         super().__init__()
-        self.block_dtype = torch.float32
         self.layer, self.layernorm = layers, norm
         for layer in layers:
             assert isinstance(layer, Layer)
@@ -37,11 +37,6 @@ class _Turned(nn.Module):
         """Keep the tables of patches [B or 1, N]; `width` is that of a head."""
         for name, table in zip(("cosines", "sines"), tables(ids, grid, width), strict=True):
             self.register_buffer(name, table[:, None])
-
-    def set_block_dtype(self, dtype: torch.dtype) -> None:
-        """Run the layers in `dtype`; their norms, turning, and everything around them stay float32."""
-        self.block_dtype = dtype
-        set_dtype(self.layer, dtype)
 
     def _first(self, x: Tensor) -> Shared:
         return x.to(self.block_dtype), self.get_buffer("cosines"), self.get_buffer("sines")

@@ -7,7 +7,7 @@ from torch import nn
 
 from gen3dexport.models.v_jepa2.host.model import Model
 from gen3dexport.models.v_jepa2.networks.layers import Layer
-from gen3dexport.networks.pretrained import FloatNorm
+from gen3dexport.networks.half_precision import FloatNorm
 
 
 class EncoderTensors(nn.Module):

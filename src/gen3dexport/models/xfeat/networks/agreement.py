@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,13 @@ import numpy as np
 import torch
 
 from gen3dexport.documents import pypi
-from gen3dexport.models.golden import Golden, read_files
+from gen3dexport.models.golden import Arrays, Golden, Run, read_files
 from gen3dexport.models.xfeat.host import stereo
 from gen3dexport.models.xfeat.host.keypoints import Keypoints, assigned, detect, heat_of, nearest_neighbours
 from gen3dexport.models.xfeat.host.pipeline import given
 from gen3dexport.models.xfeat.host.settings import OUTPUTS, RELEASED
 from gen3dexport.models.xfeat.networks.loading import component_of, features, matcher
 
-Arrays = dict[str, np.ndarray]
-Run = Callable[[Mapping[str, np.ndarray]], Arrays]
 SIDES = ("left", "right")
 _ALIKE, _CERTAIN = 0.82, 0.1  # least cosine of the stricter neighbours; least probability of a match
 
@@ -52,12 +50,7 @@ def _picture(pixels: np.ndarray) -> np.ndarray:
 
 
 def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
-    """Outputs of a golden set by name, found and expected. XFeat is the program; LighterGlue is computed eagerly.
-
-    Args:
-        golden: the set, read.
-        run: inputs by name -> outputs by name of its network.
-    """
+    """Outputs of a golden set by name, found and expected. XFeat is the program; LighterGlue is computed eagerly."""
     made = _depths(golden) if golden.component is None else _matched(golden, run)
     return golden.compared(made)
 
