@@ -73,6 +73,27 @@ def test_programs_are_held_to_the_family_s_names_in_any_order(tiny_bundle: Path)
         _ = loaded(lambda inputs: {f"{name}2": spec for name, spec in inputs.items()}).declared
 
 
+def test_programs_that_are_not_kept_are_dropped_one_by_one(tiny_bundle: Path) -> None:
+    features = np.random.default_rng(8).standard_normal((11, 48), dtype=np.float32)
+    kept, lean = load(tiny_bundle), load(tiny_bundle)
+    lean.keep_programs = False
+    expected = kept.generate(seed=2, features=features)
+    held: list[int] = []
+    original = lean.program
+
+    def program(record: ProgramRecord) -> backends.Program:
+        found = original(record)
+        held.append(len(lean.programs))
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lean, "program", program)
+        for _ in range(2):
+            made = lean.generate(seed=2, features=features)
+            assert np.array_equal(made.vertices, expected.vertices) and not lean.programs
+    assert len(kept.programs) > 1 and max(held) == 1 and kept.load_seconds > 0
+
+
 def test_openmp_threads_sleep_in_a_process_that_loads_a_bundle(tiny_bundle: Path) -> None:
     code = (
         "import os, sys; from gen3dexport.runtime import load; before = 'torch' in sys.modules; "
