@@ -13,6 +13,7 @@ from gen3dexport.models.flow_sampler import sample
 from gen3dexport.models.golden import Golden
 from gen3dexport.models.hunyuan3d_2.host import volume
 from gen3dexport.models.hunyuan3d_2.host.model import SCHEDULERS, Scheduler
+from gen3dexport.models.hunyuan3d_2.host.pipeline import BOUND
 from gen3dexport.models.hunyuan3d_2.host.settings import network_time
 from gen3dexport.models.hunyuan3d_2.host.times import schedule
 from gen3dexport.models.hunyuan3d_2.networks.golden_sets import Decoded, read_golden
@@ -58,7 +59,7 @@ def _volumes(golden: Golden) -> tuple[Arrays, Arrays]:
     """
     said = golden.extra
     resolution, least = said["octree_resolution"], said.get("min_resolution", volume.LEAST)
-    level, bound = said.get("mc_level", 0.0), said.get("bounds", volume.BOUND)
+    level, bound = said.get("mc_level", 0.0), said.get("bounds", BOUND)
     ways = {
         "dense": (resolution,),
         "hierarchical": volume.hierarchical_levels(resolution, least),
@@ -87,7 +88,8 @@ def _field(said: Mapping[str, Any]) -> volume.Ask:
 
     def ask(points: np.ndarray) -> np.ndarray:
         far = ((torch.from_numpy(points) - centre) / radii).norm(dim=-1)
-        return (said["slope"] * (1 - far)).numpy()
+        values: np.ndarray = (said["slope"] * (1 - far)).numpy()
+        return values
 
     return ask
 
