@@ -120,8 +120,7 @@ class Family(Protocol):
 
         read(folder) -> Golden                      a golden set of the family, its network with the stored weights
         outputs(golden, run) -> (found, expected)   its outputs by name, from a run of its network
-        NOISE: Mapping[str, float]                  where there are any, outputs whose reference is not exact, and by
-                                                    how much
+        NOISE: Mapping[str, float]                  of outputs whose reference is not exact: by how much; may be missing
         """
 
     def host_steps(self, settings: Any) -> HostSteps | None:
