@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import resource
-import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import result_file
-from real_weights import Variant, in_child, loaded
+from real_weights import Variant, built_once, in_child, loaded
 from rich.console import Console
 from rich.table import Table
 from tradeoff_memory import Memory, Remembered
@@ -82,14 +81,8 @@ def component(recipe: str, target_name: str) -> Any:
 
 
 def build(recipe: str, variant: Variant, folder: Path) -> dict[str, Any]:
-    """Lower a variant into `folder`, if it is not there; what it took."""
+    """Lower a variant into an empty folder; what it took."""
     import torch
-
-    if (folder / "built.json").is_file():
-        kept: dict[str, Any] = json.loads((folder / "built.json").read_text())
-        return kept
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
 
     from gen3dexport.plan import read_target
     from gen3dexport.quantization.calibration import observing
@@ -106,14 +99,12 @@ def build(recipe: str, variant: Variant, folder: Path) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     (folder / "record.json").write_text(record.model_dump_json())
     np.savez(folder / "inputs.npz", **{name: value.numpy() for name, value in made.inputs.items()})
-    built = {
+    return {
         "bytes": sum((folder / file).stat().st_size for file in record.files),
         "build_seconds": seconds,
         "build_peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         "estimates": json.loads(record.model_dump_json())["estimates"],
     }
-    (folder / "built.json").write_text(json.dumps(built))
-    return built
 
 
 def prepare(variant: Variant, folder: Path, _scratch: Path) -> tuple[Call, int]:
@@ -136,7 +127,7 @@ def measure(
     for name, variant in chosen.items():
         folder = scratch / recipe / name.replace(" ", "_")
         try:
-            rows[name] = {"basis": "measured", **in_child(build, recipe, variant, folder)}
+            rows[name] = {"basis": "measured", **built_once(build, recipe, variant, folder)}
         except Exception as error:  # a variant that cannot be built is a row of the table, with the reason
             rows[name] = {"basis": "unmeasured", "reason": f"{type(error).__name__}: {error}"[:300]}
             continue
@@ -196,17 +187,17 @@ def main() -> None:
             print(in_child(operators, recipe, given.threads))
         return
     only = [EAGER, *(given.only or [""])]
-    kept = result_file.read(RESULT).get("rows", [])
+    before = result_file.read(RESULT).get("rows", [])
     for recipe in given.recipes:
         chosen = {n: variant for n, variant in variants(recipe).items() if any(word in n for word in only)}
         with tempfile.TemporaryDirectory(prefix="gen3dexport-") as scratch:
             rows = measure(recipe, chosen, given, given.programs or Path(scratch))
         show(rows)
-        if not given.rounds and any((row["recipe"], row["variant"]) == (recipe, EAGER) for row in kept):
+        if not given.rounds and any((row["recipe"], row["variant"]) == (recipe, EAGER) for row in before):
             rows = rows[1:]  # eager's row has times, and this run has none
         fresh = {(row["recipe"], row["variant"]): row for row in rows}
-        kept = [fresh.pop((row["recipe"], row["variant"]), row) for row in kept] + [*fresh.values()]
-        result_file.write(RESULT, __file__, {"threads": given.threads, "rounds": given.rounds, "rows": kept})
+        before = [fresh.pop((row["recipe"], row["variant"]), row) for row in before] + [*fresh.values()]
+        result_file.write(RESULT, __file__, {"threads": given.threads, "rounds": given.rounds, "rows": before})
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import resource
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -139,16 +139,25 @@ def authors_session(recipe: str) -> Any:
     return onnxruntime.InferenceSession(str(authors_file(recipe)), options, providers=["CPUExecutionProvider"])
 
 
-def build(recipe: str, variant: Variant, folder: Path) -> dict[str, Any]:
-    """Lower a variant into `folder`, if it is not there; what it took. Seconds of CPU and the peak are of the whole
-    process, with imports and what the compilers' own processes used."""
-    import torch
+Build = Callable[[str, Variant, Path], dict[str, Any]]
+"""Recipe, variant and an empty folder -> what lowering it into that took."""
 
-    if (folder / "built.json").is_file():
-        kept: dict[str, Any] = json.loads((folder / "built.json").read_text())
-        return kept
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+
+def built_once(build: Build, recipe: str, variant: Variant, folder: Path) -> dict[str, Any]:
+    """What `build` made in `folder`: it is called in a process of its own, unless the folder has it already."""
+    told = folder / "built.json"
+    if not told.is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        told.write_text(json.dumps(in_child(build, recipe, variant, folder)))
+    found: dict[str, Any] = json.loads(told.read_text())
+    return found
+
+
+def build(recipe: str, variant: Variant, folder: Path) -> dict[str, Any]:
+    """Lower a variant into an empty folder; what it took. Seconds of CPU and the peak are of the whole process, with
+    imports and what the compilers' own processes used."""
+    import torch
 
     from gen3dexport.build import first_states
     from gen3dexport.observe import observe
@@ -174,7 +183,7 @@ def build(recipe: str, variant: Variant, folder: Path) -> dict[str, Any]:
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     (folder / "record.json").write_text(record.model_dump_json())
     size = sum((folder / file).stat().st_size for file in record.files)
-    built = {
+    return {
         "bytes": size,
         "build_seconds": seconds,
         "build_cpu_seconds": sum(one.ru_utime + one.ru_stime for one in used),
@@ -183,8 +192,6 @@ def build(recipe: str, variant: Variant, folder: Path) -> dict[str, Any]:
         "estimates": {name: [vars(one) for one in found] for name, found in record.estimates.items()},
         "facts": {key: record.facts[key] for key in ("cubins", "delegation") if key in record.facts},
     }
-    (folder / "built.json").write_text(json.dumps(built))
-    return built
 
 
 def loaded(variant: Variant, folder: Path) -> Any:
@@ -261,7 +268,7 @@ def measure(
     for name, variant in chosen.items():
         folder = scratch / recipe / name.replace(" ", "_")
         try:
-            built = in_child(build, recipe, variant, folder)
+            built = built_once(build, recipe, variant, folder)
             far = {} if variant.compiled_only else compared(in_child(outputs, recipe, variant, folder), expected)
         except Exception as error:  # a variant that cannot be built is a row of the table, with the reason
             rows[name] = {"variant": name, "basis": "unmeasured", "reason": f"{type(error).__name__}: {error}"[:300]}
@@ -303,18 +310,18 @@ def main() -> None:
     parser.add_argument("--programs", type=Path, help="where programs are kept, and taken from if they are there")
     given = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(given.threads)  # inherited by every process
-    kept = result_file.read(RESULT).get("rows", [])
+    before = result_file.read(RESULT).get("rows", [])
     for recipe in given.recipes:
         every = VARIANTS[recipe]
         chosen = {n: v for n, v in every.items() if not given.only or any(word in n for word in given.only)}
         with tempfile.TemporaryDirectory(prefix="gen3dexport-") as scratch:
             rows = measure(recipe, chosen, given, given.programs or Path(scratch))
         show(recipe, rows)
-        if not given.rounds and any((row["recipe"], row["variant"]) == (recipe, AUTHORS) for row in kept):
+        if not given.rounds and any((row["recipe"], row["variant"]) == (recipe, AUTHORS) for row in before):
             rows = rows[1:]  # the authors' row has times, and this run has none
         fresh = {(row["recipe"], row["variant"]): row for row in rows}
-        kept = [fresh.pop((row["recipe"], row["variant"]), row) for row in kept] + [*fresh.values()]
-        result_file.write(RESULT, __file__, {"threads": given.threads, "rounds": given.rounds, "rows": kept})
+        before = [fresh.pop((row["recipe"], row["variant"]), row) for row in before] + [*fresh.values()]
+        result_file.write(RESULT, __file__, {"threads": given.threads, "rounds": given.rounds, "rows": before})
 
 
 def show(recipe: str, rows: list[dict[str, Any]]) -> None:

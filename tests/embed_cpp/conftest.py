@@ -41,17 +41,9 @@ def installed(plain: Path) -> Path:
 @pytest.fixture(scope="session")
 def features_bundle(needs_library: None, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model for ExecuTorch, which takes features; its sampler has steps of every form."""
-    import conftest
-
-    from gen3dexport.build import build
-    from gen3dexport.plan import make_plan, read_recipe, read_target
-
-    folder = tmp_path_factory.mktemp("executorch")
     knobs = "knobs: {sampler: {guidance_interval: [0.6, 1.0], order: 2, reuse_guidance: [1]}}\n"
-    (folder / "tiny.yaml").write_text(conftest.TINY_RECIPE.format(weights=tiny_weights) + knobs)
-    target = read_target("executorch")
-    build(make_plan(read_recipe(str(folder / "tiny.yaml"), target), target), folder / "bundle")
-    return folder / "bundle"
+    folder = tmp_path_factory.mktemp("executorch")
+    return embed_cpp_builds.tiny_bundle("executorch", tiny_weights, folder, knobs)
 
 
 @pytest.fixture(scope="session")

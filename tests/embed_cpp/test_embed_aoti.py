@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,10 @@ import torch
 if not (shutil.which("cmake") and shutil.which("g++")):
     pytest.skip("needs cmake and g++ (Debian: apt-get install cmake g++)", allow_module_level=True)
 
-import conftest
 import embed_cpp_builds
 import tiny_text
 
 from gen3dexport.assets import mesh_files
-from gen3dexport.build import build
-from gen3dexport.plan import make_plan, read_recipe, read_target
 from gen3dexport.runtime import load
 
 
@@ -37,17 +35,11 @@ def tool(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def bundle(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model for AOTInductor on CPUs, which takes features."""
-    folder = tmp_path_factory.mktemp("cpu-aoti")
-    (folder / "tiny.yaml").write_text(conftest.TINY_RECIPE.format(weights=tiny_weights))
-    target = read_target("cpu-aoti")
-    build(make_plan(read_recipe(str(folder / "tiny.yaml"), target), target), folder / "bundle")
-    return folder / "bundle"
+    return embed_cpp_builds.tiny_bundle("cpu-aoti", tiny_weights, tmp_path_factory.mktemp("cpu-aoti"))
 
 
-def _run(tool: Path, *words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(tool), *map(str, words)], capture_output=True, text=True, env={**os.environ, **environment}, timeout=300
-    )
+def _run(tool: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(tool), *map(str, words)], capture_output=True, text=True, timeout=300)
 
 
 def _features(folder: Path) -> np.ndarray:
@@ -115,16 +107,14 @@ def test_damage_is_found(tool: Path, bundle: Path, tmp_path: Path) -> None:
     program.write_bytes(content)
     done = _run(tool, "run", damaged, "--features", tmp_path / "features.npy", "-o", tmp_path / "a.glb")
     assert done.returncode == 7 and "SHA-256 differs" in done.stderr
-    for name in list(damaged.glob("programs/*.pt2")):
-        tiny_text.change(damaged, lambda data, name=name: _cut(name, data))
+    for path in [*damaged.glob("programs/*.pt2")]:
+        tiny_text.change(damaged, partial(_cut, path))
     cut = _run(tool, "run", damaged, "--features", tmp_path / "features.npy", "-o", tmp_path / "a.glb")
     assert cut.returncode == 7 and "not a whole AOTInductor program" in cut.stderr
 
 
 def _cut(path: Path, data: dict[str, Any]) -> None:
     """A program cut short, with size and digest that fit."""
-    import hashlib
-
     content = path.read_bytes()[:-30]
     path.write_bytes(content)
     entry = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}

@@ -40,11 +40,6 @@ std::set<std::string> processor() {
   return found;
 }
 
-std::string text_of(const Json* object, const char* name) {
-  const Json* found = object == nullptr ? nullptr : object->find(name);
-  return found == nullptr ? "" : found->as_text().value_or("");
-}
-
 // What a package needs of this machine, which opening it would find out by a crash.
 Status check_needs(const std::string& where, const Json& needs) {
   const std::string torch = text_of(&needs, "torch");
@@ -115,9 +110,7 @@ Result<std::vector<Array>> Program::call(const std::vector<const Array*>& inputs
       const auto found = made[i].to(at::kCPU).contiguous();
       if (!found.sizes().equals(wanted.shape) || found.scalar_type() != (is_float ? at::kFloat : at::kLong))
         return Error{Code::program, where_ + ": output " + wanted.name + " is not as the manifest says; build the bundle again"};
-      const auto count = static_cast<size_t>(found.numel());
-      if (is_float) outputs.push_back(Array::of(wanted.shape, std::vector<float>(found.const_data_ptr<float>(), found.const_data_ptr<float>() + count)));
-      else outputs.push_back(Array::of(wanted.shape, std::vector<int64_t>(found.const_data_ptr<int64_t>(), found.const_data_ptr<int64_t>() + count)));
+      outputs.push_back(Array::copy(wanted.shape, is_float, found.const_data_ptr()));
     }
   } catch (const std::exception& error) {
     return Error{Code::program, where_ + ": AOTInductor failed on the program (" + first_line(error) + "); build the bundle again"};

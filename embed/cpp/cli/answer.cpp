@@ -79,11 +79,6 @@ int64_t whole(const Json& question, std::string_view key, int64_t otherwise) {
   return found == nullptr ? otherwise : found->as_integer().value_or(-1);
 }
 
-std::string text_of(const Json& question, std::string_view key) {
-  const Json* found = question.find(key);
-  return found == nullptr ? "" : found->as_text().value_or("");
-}
-
 std::string listed(const std::vector<double>& numbers) {
   std::string out;
   for (const double number : numbers) out += (out.empty() ? "" : ", ") + python_number(number);

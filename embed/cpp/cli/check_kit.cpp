@@ -24,11 +24,6 @@ struct Row {
   bool passed;
 };
 
-std::string text_of(const Json& object, std::string_view key) {
-  const Json* found = object.find(key);
-  return found == nullptr ? "" : found->as_text().value_or("");
-}
-
 double relative_l2(const std::vector<float>& found, const std::vector<float>& expected) {
   double difference = 0, size = 0;
   for (size_t i = 0; i < found.size(); ++i) {

@@ -31,6 +31,13 @@ struct Array {
   static Array of(Shape shape, std::vector<float> values) { return {true, std::move(shape), std::move(values), {}}; }
   static Array of(Shape shape, std::vector<int64_t> values) { return {false, std::move(shape), {}, std::move(values)}; }
 
+  // A copy of as many elements as the shape has.
+  static Array copy(Shape shape, bool is_float, const void* data) {
+    const auto count = static_cast<size_t>(elements(shape));
+    if (is_float) return of(std::move(shape), std::vector<float>(static_cast<const float*>(data), static_cast<const float*>(data) + count));
+    return of(std::move(shape), std::vector<int64_t>(static_cast<const int64_t*>(data), static_cast<const int64_t*>(data) + count));
+  }
+
   const void* data() const { return is_float ? static_cast<const void*>(floats.data()) : integers.data(); }
   void* data() { return is_float ? static_cast<void*>(floats.data()) : integers.data(); }
   std::string dtype() const { return is_float ? "float32" : "int64"; }

@@ -12,11 +12,6 @@ constexpr int64_t format = 2;
 constexpr int64_t largest_manifest = 64 << 20;
 constexpr std::array<const char*, 5> reports = {"report.json", "report.md", "report.html", "junit.xml", "reports.sha256"};
 
-std::string text_of(const Json& object, std::string_view key) {
-  const Json* found = object.find(key);
-  return found == nullptr ? "" : found->as_text().value_or("");
-}
-
 bool is_digest(const std::string& text) {
   return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
 }

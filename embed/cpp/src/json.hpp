@@ -33,6 +33,10 @@ class Json {
   std::optional<bool> as_truth() const;
 };
 
+// The text under a key; empty for no object, no such key and no text.
+std::string text_of(const Json* object, std::string_view key);
+inline std::string text_of(const Json& object, std::string_view key) { return text_of(&object, key); }
+
 // Parse a whole document of UTF-8. No comments, no repeated keys, no lone surrogates, 64 levels, a million values.
 Result<Json> parse_json(std::string_view document);
 

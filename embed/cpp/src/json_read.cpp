@@ -187,6 +187,11 @@ const Json* Json::find(std::string_view key) const {
   return nullptr;
 }
 
+std::string text_of(const Json* object, std::string_view key) {
+  const Json* found = object == nullptr ? nullptr : object->find(key);
+  return found == nullptr ? "" : found->as_text().value_or("");
+}
+
 std::optional<std::string> Json::as_text() const {
   return kind == Kind::text ? std::optional(text) : std::nullopt;
 }

@@ -132,10 +132,7 @@ Result<std::vector<Array>> Program::call(const std::vector<const Array*>& inputs
     const Tensor& wanted = entry_->outputs[i];
     if (!found.isTensor() || found.toTensor().numel() != elements(wanted.shape))
       return Error{Code::program, where_ + ": output " + wanted.name + " is not as the manifest says; build the bundle again"};
-    const auto tensor = found.toTensor();
-    const auto count = static_cast<size_t>(tensor.numel());
-    if (wanted.dtype == "float32") outputs.push_back(Array::of(wanted.shape, std::vector<float>(tensor.const_data_ptr<float>(), tensor.const_data_ptr<float>() + count)));
-    else outputs.push_back(Array::of(wanted.shape, std::vector<int64_t>(tensor.const_data_ptr<int64_t>(), tensor.const_data_ptr<int64_t>() + count)));
+    outputs.push_back(Array::copy(wanted.shape, wanted.dtype == "float32", found.toTensor().const_data_ptr()));
   }
   return outputs;
 }

@@ -10,11 +10,6 @@ namespace {
 
 constexpr int64_t largest_id = 0x7fffffff;
 
-std::string text_of(const Json* object, std::string_view key) {
-  const Json* found = object == nullptr ? nullptr : object->find(key);
-  return found == nullptr ? "" : found->as_text().value_or("");
-}
-
 bool is(const Json* object, std::string_view key, bool wanted) {
   const Json* found = object == nullptr ? nullptr : object->find(key);
   return found != nullptr && found->as_truth() == wanted;

@@ -199,7 +199,9 @@ def generate(
         return made, seconds, loaded.encoders, chosen
 
     conditions = condition_cache.folder() if cache else None
-    (made, seconds, encoders, chosen), loading = _with(bundle, conditions, fields or {}, isolate, outputs, make, True)
+    (made, seconds, encoders, chosen), loading = _with(
+        bundle, conditions, fields or {}, isolate, outputs, make, once=True
+    )
     files, picture = outputs.write(made, chosen, prompt, outputs.factor(made, chosen))
     result: dict[str, Any] = {"assets": files, "prompt": prompt, "seed": seed, "picture": picture}
     result |= {"seconds": seconds, **loading, "image": None if image is None else str(image)}

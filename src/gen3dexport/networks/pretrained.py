@@ -1,7 +1,6 @@
 """Networks of the transformers library as parts of this package's: read strictly from a local folder, never downloaded.
 
-Blocks keep the library's modules and names. Their norms are made to compute in float32, so that the blocks can run in
-half precision as those of the other networks do.
+Blocks keep the library's modules and names; `half_precision` says how their norms compute.
 """
 
 from __future__ import annotations
@@ -12,38 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gen3dexport.errors import UsageError
 from gen3dexport.networks.checkpoints import extra_prefix, read_weights, strip
 
 MASKED = -3e4
 """Added to a score that must not count: finite in half precision, so that no row becomes NaN; its exponential is 0."""
-
-
-class FloatNorm(nn.LayerNorm):
-    """Layer norm over the last axis in float32, cast back to the incoming dtype."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.float()).to(x.dtype)
-
-
-def norms_in_float32(module: nn.Module) -> None:
-    """Put a `FloatNorm` with the same weights in the place of every layer norm inside `module`."""
-    norms = [(name, part) for name, part in module.named_modules() if type(part) is nn.LayerNorm]
-    for name, norm in norms:
-        with torch.device("meta"):
-            own = FloatNorm(norm.normalized_shape, norm.eps)
-        own.weight, own.bias = norm.weight, norm.bias
-        module.set_submodule(name, own)
-
-
-def set_dtype(blocks: nn.ModuleList, dtype: torch.dtype) -> None:
-    """Cast the parameters of `blocks` but for those of their norms, which stay float32."""
-    blocks.to(dtype)
-    for part in blocks.modules():
-        if isinstance(part, FloatNorm):
-            part.float()
 
 
 def read_pretrained(

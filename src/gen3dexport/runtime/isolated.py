@@ -74,13 +74,12 @@ class IsolatedBundle:
         load_seconds: that `load_programs` took so far.
     """
 
-    load_seconds = 0.0
-
     def __init__(self, folder: Path, manifest: Manifest, conditions: Path | None) -> None:
         self._host = LoadedBundle(folder, manifest)
         self._host.check_settings()
         self.folder, self.manifest, self.settings = folder, manifest, self._host.settings
         self.encoders: dict[str, Answered] = {}
+        self.load_seconds = 0.0
         self._conditions = conditions
         self._fields: dict[str, str] = {}
         self._opened: _Opened | None = None

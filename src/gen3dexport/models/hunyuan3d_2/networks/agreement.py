@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 from gen3dexport.errors import UsageError
+from gen3dexport.models.configuration import fields_of
 from gen3dexport.models.flow_sampler import sample
-from gen3dexport.models.golden import Golden
+from gen3dexport.models.golden import Arrays, Golden, Run
 from gen3dexport.models.hunyuan3d_2.host import volume
 from gen3dexport.models.hunyuan3d_2.host.model import SCHEDULERS, Scheduler
 from gen3dexport.models.hunyuan3d_2.host.pipeline import BOUND
@@ -30,17 +31,9 @@ NOISE: Mapping[str, float] = {"guidance": 1e-4}
 _ELLIPSOID = "slope*(1-|(p-centre)/radii|)"
 _HOLE = -777  # what sets have where a field was not asked
 
-Arrays = dict[str, np.ndarray]
-Run = Callable[[Mapping[str, np.ndarray]], Arrays]
-
 
 def outputs(golden: Golden, run: Run) -> tuple[Arrays, Arrays]:
-    """Outputs of a golden set by name, found and expected.
-
-    Args:
-        golden: the set, read.
-        run: inputs by name -> outputs by name of its network.
-    """
+    """Outputs of a golden set by name, found and expected."""
     if golden.component is None:
         return _volumes(golden)
     given = golden.inputs()
@@ -66,17 +59,17 @@ def _volumes(golden: Golden) -> tuple[Arrays, Arrays]:
         "flash": volume.mini_grid_levels(resolution, least),
     }
     found: Arrays = {}
+    field = _field(said["field"])
     for way, levels in ways.items():
-        one = volume.decode(_field(said["field"]), levels, level, bound)
-        found |= {f"{way}.queries": np.asarray(one.asked), f"{way}.grid": one.values[None]}
-        found[f"{way}.grid_shape"] = np.asarray(found[f"{way}.grid"].shape)
+        one, grid = volume.decode(field, levels, level, bound), f"{way}.grid"
+        found |= {f"{way}.queries": np.asarray(one.asked), grid: one.values[None]}
+        found[f"{grid}_shape"] = np.asarray(found[grid].shape)
         if way == "dense" and golden.stored("mc.vertices") is not None:
             found["mc.vertices"], found["mc.faces"] = volume.release_surface(one, level, bound)
     found, expected = golden.compared(found)
     for name in [name for name in expected if name.endswith(".grid")]:
-        holes = {"found": np.isnan(found[name]), "expected": expected[name] == _HOLE}
-        found |= {name: np.where(holes["found"], 0, found[name]), f"{name}.known": ~holes["found"]}
-        expected |= {name: np.where(holes["expected"], 0, expected[name]), f"{name}.known": ~holes["expected"]}
+        for values, holes in ((found, np.isnan(found[name])), (expected, expected[name] == _HOLE)):
+            values |= {name: np.where(holes, 0, values[name]), f"{name}.known": ~holes}
     return found, expected
 
 
@@ -125,8 +118,7 @@ def _sampler(golden: Golden, given: Arrays, run: Run) -> Arrays:
     """The latents after every step, and the times. The set's last step of even ones, of width 0, is not made."""
     extra = golden.extra
     arguments = extra["scheduler"].get("args", {})
-    known = {name: value for name, value in arguments.items() if name in Scheduler.model_fields}
-    scheduler = Scheduler(kind=SCHEDULERS[extra["scheduler"]["name"]], **known)
+    scheduler = Scheduler(kind=SCHEDULERS[extra["scheduler"]["name"]], **fields_of(Scheduler, arguments))
     steps, states = schedule(scheduler, extra["steps"], extra["guidance_scale"], "guidance" in given), []
 
     def velocity(x: np.ndarray, t: float, conditional: bool) -> np.ndarray:

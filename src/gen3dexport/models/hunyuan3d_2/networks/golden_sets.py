@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
-from gen3dexport.models.golden import Golden, configured, read_files
+from gen3dexport.models.golden import Golden, configured, read_files, stored_weights
 from gen3dexport.models.hunyuan3d_2.host.model import Transformer, Vae
 from gen3dexport.models.hunyuan3d_2.networks.selection import SelectedAttention, kept
 from gen3dexport.models.hunyuan3d_2.networks.transformer import Flow
 from gen3dexport.models.hunyuan3d_2.networks.vae import Decoder, LatentDecoder, Query, unpack
-from gen3dexport.networks.checkpoints import load_strictly, read_weights
+from gen3dexport.networks.checkpoints import load_strictly
 
 CHUNK = 256
 """Points that one call of a set's network takes, at most."""
@@ -42,7 +42,7 @@ def read_golden(folder: Path) -> Golden:
         UsageError: when a file is missing or damaged or the weights do not fit the network.
     """
     config, meta, tensors = read_files(folder)
-    kind, path = meta["component"], folder / "weights.safetensors"
+    kind = meta["component"]
     if "field" in config:
         return Golden(None, tensors, config, kind)
     if "cell_counts" in config:
@@ -52,9 +52,9 @@ def read_golden(folder: Path) -> Golden:
             f"{folder}: a set of {kind!r} is not read; there are those of Hunyuan3DDiT and of ShapeVAE, of a field "
             "(`field`) and of selected latents (`cell_counts`)"
         )
-    state = read_weights(path)
+    state, where = stored_weights(folder)
     try:
-        component = _component(config, tensors, state, str(path))
+        component = _component(config, tensors, state, where)
     except ValidationError as error:
         raise UsageError(f"{folder}: not a golden folder of {kind} ({error!r})") from error
     return Golden(component, tensors, config, "sampler" if "scheduler" in config else kind)
