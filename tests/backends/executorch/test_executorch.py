@@ -28,6 +28,7 @@ from gen3dexport.bundle.program import Lowered, ProgramRecord, TensorSpec, progr
 from gen3dexport.errors import ExportError, MissingError, UsageError, VerificationError
 from gen3dexport.export import Captured, export_module
 from gen3dexport.models.component import Component
+from gen3dexport.networks.dpt import Fusion, Lateral
 
 pytest.importorskip("executorch.exir")
 
@@ -426,6 +427,31 @@ def test_static_int8_program_rounds_as_the_reference(bias: bool, tmp_path: Path)
     found = executorch.load(tmp_path, record_of(part, lowered))({"x": x.numpy()})["y"]
     steps = np.abs(np.asarray(found) - part.run()["y"].numpy()) / part.ranges["0"].output.scale
     assert steps.max() < 1.01 and (steps > 0.5).mean() < 5e-3  # the bias is rounded to an integer
+
+
+class Refined(nn.Module):
+    """A step of DPT's decoder: an activation and a sum read the map of `before`, whose last layer is quantized."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 16, 3, padding=1, bias=False))
+        self.lateral = Lateral(Fusion(16), coarsest=False)
+
+    def forward(self, fine: Tensor, coarser: Tensor) -> Tensor:
+        return self.lateral(self.before(fine), coarser)  # type: ignore[no-any-return]
+
+
+def test_static_int8_map_with_several_readers_is_right_from_disk(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    given = {"fine": torch.randn(1, 8, 12, 12), "coarser": torch.randn(1, 16, 12, 12)}
+    part = calibrated(Component("part", Refined().eval(), given, ("y",)))
+    plain = part.run()["y"].numpy()
+    executorch.quantize(part, "int8-static", executorch.Options())
+    lowered = executorch.lower(Captured(part), executorch.Options(), tmp_path)
+    found = executorch.load(tmp_path, record_of(part, lowered))({k: v.numpy() for k, v in given.items()})["y"]
+    assert relative_l2(found, part.run()["y"].numpy()) < 0.01
+    assert 1e-4 < relative_l2(found, plain) < 0.05
+    assert lowered.facts["delegation"]["flops_share"] == 1.0
 
 
 @settings(max_examples=30, deadline=None)

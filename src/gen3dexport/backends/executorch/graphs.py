@@ -19,6 +19,7 @@ _RESHAPES = {
 }
 _PERMUTES = {aten.permute.default, aten.transpose.int, aten.mT.default}
 _CASTS = {aten.to.dtype, aten._to_copy.default}
+_DEQUANTIZE = "quantized_decomposed.dequantize_per_tensor.default"  # registered by torchao, when it is in use
 _CHECKS = {aten._assert_tensor_metadata.default}
 _POINTWISE = {aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor}
 _EXPANDS = {aten.expand.default, aten.expand_as.default}
@@ -47,10 +48,26 @@ def simplify(program: ExportedProgram) -> None:
         elif node.target in _POINTWISE:
             _drop_broadcasts(node)
     graph.eliminate_dead_code()
+    _dequantize_for_each_reader(graph)
     for node in graph.nodes:  # histories that every later pass would copy, and that grow with each
         for key in ("from_node", "stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn"):
             node.meta.pop(key, None)
     program.graph_module.recompile()
+
+
+def _dequantize_for_each_reader(graph: fx.Graph) -> None:
+    """A dequantization of its own for every reader of a tensor in static int8.
+
+    XNNPACK's partitioner decides reader by reader whether it computes on the integers, and marks the dequantization
+    before it as dropped: another reader, which computes on floats, would get integers, and the delegate fails to load.
+    """
+    for node in list(graph.nodes):
+        if str(node.target) != _DEQUANTIZE:
+            continue
+        for reader in list(node.users)[1:]:
+            with graph.inserting_after(node):
+                copy = graph.node_copy(node)
+            reader.replace_input_with(node, copy)
 
 
 def _join_reshapes(graph: fx.Graph, node: fx.Node) -> None:
