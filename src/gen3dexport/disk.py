@@ -23,6 +23,11 @@ def check_place(path: Path) -> None:
     """
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; name a file, e.g. {path / 'asset.glb'}")
+    if _is_special(path):
+        if not (path.is_fifo() or path.is_char_device()) or not os.access(path, os.W_OK):
+            raise UsageError(f"{path}: is no file and cannot be written like one; name a file")
+        return
+    path = Path(os.path.realpath(path))  # where a link leads
     folder = next(p for p in path.absolute().parents if p.exists())
     if not folder.is_dir():
         raise UsageError(f"{path}: cannot be written, {folder} is a file; name an output in a folder")
@@ -30,8 +35,33 @@ def check_place(path: Path) -> None:
         raise UsageError(f"{path}: cannot be written, no permission in {folder}; name an output elsewhere")
 
 
+def write_output(path: Path, content: bytes) -> None:
+    """`content` into a file that a user named: a link is followed, a pipe or a device written to.
+
+    Any other file appears whole or not at all.
+
+    Raises:
+        UsageError: when the place cannot be written.
+    """
+    if not _is_special(path):
+        write_atomically(Path(os.path.realpath(path)), content)
+        return
+    try:
+        with path.open("wb", buffering=0) as stream:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[stream.write(rest) or 0 :]
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
+def _is_special(path: Path) -> bool:
+    """Whether a path leads to what is there and is neither a file nor a folder."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 def write_atomically(path: Path, content: bytes) -> None:
-    """`content` into `path` through a temporary file beside it, so that no reader sees half of it.
+    """`content` into `path` through a temporary file beside it, so that no reader sees half of it; replaces a link.
 
     Raises:
         UsageError: when the place cannot be written.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import os
 import re
+import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from gen3dexport.assets.files import check_output, choose, counts, turntable, wr
 from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.mesh import Mesh, from_occupancy_logits
 from gen3dexport.assets.radiance_field import RadianceField
+from gen3dexport.disk import check_place, write_output
 from gen3dexport.errors import UsageError
 from gen3dexport.pages import viewer
 
@@ -101,6 +104,35 @@ def test_outputs_are_checked_before_the_work(tmp_path: Path) -> None:
         (tmp_path / "folder.glb").chmod(0o500)
         with pytest.raises(UsageError, match="no permission"):
             check_output(tmp_path / "folder.glb" / "a.glb")
+
+
+def test_outputs_go_through_links_pipes_and_devices(tmp_path: Path) -> None:
+    target, link, pipe = tmp_path / "target.bin", tmp_path / "link.glb", tmp_path / "pipe.glb"
+    link.symlink_to(target)
+    check_place(link)
+    write_output(link, b"asset")
+    assert link.is_symlink() and target.read_bytes() == b"asset"
+    os.mkfifo(pipe)
+    check_place(pipe)
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    write_output(pipe, b"x" * 200_000)
+    reader.join()
+    assert read == [b"x" * 200_000] and pipe.is_fifo()
+    full = Path("/dev/full")
+    if full.is_char_device():
+        linked = tmp_path / "full.glb"
+        linked.symlink_to(full)
+        check_place(linked)
+        with pytest.raises(UsageError, match="the disk is full"):
+            write_output(linked, b"asset")
+        assert full.is_char_device() and linked.is_symlink()
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(tmp_path / "socket.glb"))
+        with pytest.raises(UsageError, match="is no file"):
+            check_place(tmp_path / "socket.glb")
+    assert {p.name for p in tmp_path.iterdir()} >= {"target.bin", "link.glb", "pipe.glb"}
 
 
 def test_splat_rows_are_as_viewers_read_them(tmp_path: Path) -> None:

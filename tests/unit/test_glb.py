@@ -160,8 +160,8 @@ def test_nodes_place_meshes(tmp_path: Path) -> None:
     np.testing.assert_allclose(placed.vertices, 2 * TRIANGLE + [5, 6, 7], atol=1e-6)
 
 
-def edited(change: Callable[[dict[str, Any]], None]) -> bytes:
-    data = theirs(TRIANGLE)
+def edited(change: Callable[[dict[str, Any]], None], colors: Any = None) -> bytes:
+    data = theirs(TRIANGLE, colors)
     size = struct.unpack_from("<I", data, 12)[0]
     document = json.loads(data[20 : 20 + size])
     change(document)
@@ -186,7 +186,19 @@ def primitive(document: dict[str, Any]) -> dict[str, Any]:
         (lambda d: d["accessors"][0].update(count=1000), "cut short"),
         (lambda d: d["accessors"][0].update(componentType=5), "is damaged"),
         (lambda d: d["buffers"][0].update(uri="a.bin"), "other files"),
-        (lambda d: d["nodes"][0].update(children=[0]), "their own children"),
+        (lambda d: d["nodes"][0].update(children=[0]), "reached twice"),
+        (lambda d: d["nodes"].extend([{"mesh": 0}]) or d["nodes"][0].update(children=[1, 1]), "reached twice"),
+        (lambda d: d["accessors"][0].update(count=0), "not there"),
+        (lambda d: d["accessors"][0].update(bufferView=-1), "is damaged"),
+        (lambda d: d["bufferViews"][0].update(byteStride=0), "cut short"),
+        (lambda d: d["nodes"][0].update(matrix=[1] * 15), "is damaged"),
+        (lambda d: d["nodes"][0].update(rotation=[0, 0, 1]), "is damaged"),
+        (lambda d: d["nodes"][0].update(translation=[1, 2]), "is damaged"),
+        (lambda d: d["nodes"][0].update(matrix=[float("nan")] * 16), "no finite place"),
+        (lambda d: primitive(d)["attributes"].update(POSITION=-1), "is damaged"),
+        (lambda d: primitive(d).update(material=0), "is damaged"),
+        (lambda d: d.update(scenes="x"), "is damaged"),
+        (lambda d: d.update(scenes=[None]), "is damaged"),
         (lambda d: d["accessors"][0].update(count=2), "not there"),
         (lambda d: d.update(meshes=[]), "is damaged"),
         (lambda d: d["scenes"][0].update(nodes=[]), "no mesh"),
@@ -198,6 +210,24 @@ def test_what_is_not_read_is_refused(change: Callable[[dict[str, Any]], None], m
     (tmp_path / "a.glb").write_bytes(edited(change))
     with pytest.raises(VerificationError, match="write it again"):
         read(tmp_path / "a.glb")
+
+
+def test_a_material_colours_what_it_covers() -> None:
+    """glTF multiplies: a vertex's colour, or white, by the factor of its material."""
+    linear = np.array([[0.8, 0.4, 0.2]] * 3, np.float32)
+
+    def seen(colors: Any, surface: dict[str, Any]) -> Any:
+        def change(document: dict[str, Any]) -> None:
+            document["materials"] = [{"pbrMetallicRoughness": surface}]
+            primitive(document)["material"] = 0
+
+        return read_triangles(edited(change, colors)).colors
+
+    np.testing.assert_allclose(seen(linear, {"baseColorFactor": [0.5, 1, 0.25, 1]})[0], [0.4, 0.4, 0.05], atol=1e-6)
+    np.testing.assert_allclose(seen(None, {"baseColorFactor": [1, 0, 0, 1]}), [[1, 0, 0]] * 3)
+    np.testing.assert_allclose(seen(linear, {}), linear)
+    assert seen(None, {}) is None and seen(None, {"baseColorFactor": [1, 1, 1, 0.5]}) is None
+    assert seen(linear, {"baseColorTexture": {"index": 0}}) is None  # colours of the places between vertices
 
 
 def test_every_cut_is_refused() -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gen3dexport.assets import kinds
 from gen3dexport.assets.asset import Asset
 from gen3dexport.assets.file_format import FileFormat
-from gen3dexport.disk import check_place, write_atomically
+from gen3dexport.disk import check_place, write_output
 from gen3dexport.errors import UsageError
 
 Formats = Mapping[str, FileFormat]
@@ -88,7 +88,7 @@ def write(asset: Asset, path: Path, title: str = "", views: Formats = _NONE) -> 
     """
     format_ = format_of(choose(path, None, asset.kind, views), path, views)
     format_.require(path)
-    write_atomically(path, format_(asset, title))
+    write_output(path, format_(asset, title))
 
 
 def frames(views: Formats = _NONE) -> list[tuple[str, str, str, str]]:

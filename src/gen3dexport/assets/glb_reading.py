@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ Json = Mapping[str, Any]
 
 _READABLE = {"KHR_mesh_quantization", "KHR_materials_unlit"}
 _TRIANGLES = 4
+_DAMAGE = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, struct.error)
+"""What Python raises on values of other kinds than the specification has."""
 
 
 class GlbProblem(ValueError):
@@ -33,7 +35,7 @@ class Triangles:
 
     Attributes:
         vertices: [V, 3]; faces: int64 [F, 3].
-        colors: [V, 3] linear light, or None where no part has any; white for parts without.
+        colors: [V, 3] linear light, or None where no part has any (a texture's are not read); white for parts without.
     """
 
     vertices: Floats
@@ -42,7 +44,7 @@ class Triangles:
 
 
 def read_triangles(data: bytes) -> Triangles:
-    """The triangles of the file's scene, each mesh placed by its nodes.
+    """The triangles of the file's scene, each mesh placed by its nodes, colours times their material's factor.
 
     Raises:
         GlbProblem: when the file is damaged, or needs what is not read here (compression, sparse accessors, morphing).
@@ -56,7 +58,9 @@ def read_triangles(data: bytes) -> Triangles:
         for mesh, placed in _meshes(document):
             for primitive in mesh["primitives"]:
                 parts.append(_part(document, binary, primitive, placed))
-    except (KeyError, IndexError, TypeError, struct.error, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except GlbProblem:
+        raise
+    except _DAMAGE as error:
         raise GlbProblem(f"is damaged ({type(error).__name__}: {error})") from error
     if not parts:
         raise GlbProblem("holds no mesh")
@@ -92,19 +96,26 @@ def _meshes(document: Json) -> list[tuple[Json, Floats]]:
     if "scenes" not in document:
         return [(mesh, np.eye(4)) for mesh in document.get("meshes", ())]
     nodes, found = document.get("nodes", ()), []
-    waiting = [(n, np.eye(4)) for n in document["scenes"][document.get("scene", 0)].get("nodes", ())]
-    for _ in range(len(nodes) + 1):  # a tree: as many steps as nodes
-        below = []
-        for index, above in waiting:
-            node = nodes[index]
-            placed = above @ _placement(node)
-            if "mesh" in node:
-                found.append((document["meshes"][node["mesh"]], placed))
-            below += [(child, placed) for child in node.get("children", ())]
-        waiting = below
-    if waiting:
-        raise GlbProblem("has nodes that are their own children")
+    waiting = [(n, np.eye(4)) for n in _item(document["scenes"], document.get("scene", 0)).get("nodes", ())]
+    seen = set()
+    while waiting:
+        index, above = waiting.pop(0)
+        if index in seen:
+            raise GlbProblem(f"has nodes that are no trees: node {index} is reached twice")
+        seen.add(index)
+        node = _item(nodes, index)
+        placed = above @ _placement(node)
+        if "mesh" in node:
+            found.append((_item(document["meshes"], node["mesh"]), placed))
+        waiting += [(child, placed) for child in node.get("children", ())]
     return found
+
+
+def _item(items: Sequence[Json], index: int) -> Json:
+    """An item of a list, by a number that is not negative."""
+    if index < 0:
+        raise IndexError(f"{index} is no place in a list")
+    return items[index]
 
 
 def _placement(node: Json) -> Floats:
@@ -133,29 +144,42 @@ def _part(document: Json, binary: bytes, primitive: Json, placed: Floats) -> Tri
     corners = np.arange(len(vertices), dtype=np.int64)
     if "indices" in primitive:
         corners = _accessor(document, binary, primitive["indices"]).astype(np.int64)
-    if len(corners) % 3 or (len(corners) and corners.max() >= len(vertices)):
+    if not np.isfinite(vertices).all():
+        raise GlbProblem("has vertices at no finite place")
+    if len(corners) % 3 or (len(corners) and not 0 <= corners.min() <= corners.max() < len(vertices)):
         raise GlbProblem(f"names vertices that are not there, or no whole triangles ({len(corners)} corners)")
     faces = corners.reshape(-1, 3)
     if np.linalg.det(placed[:3, :3]) < 0:  # a mirrored placement turns faces inside out
         faces = faces[:, ::-1]
     colors = None
+    surface: Json = {}
+    if "material" in primitive:
+        surface = _item(document["materials"], primitive["material"]).get("pbrMetallicRoughness", {})
+    if "baseColorTexture" in surface:  # colours of places between vertices, which vertices cannot have
+        return Triangles(vertices, faces, None)
+    factor = np.array(surface.get("baseColorFactor", (1, 1, 1, 1)), np.float64)[:3]
     if "COLOR_0" in attributes:
-        colors = _accessor(document, binary, attributes["COLOR_0"])[:, :3]
+        colors = _accessor(document, binary, attributes["COLOR_0"])[:, :3] * factor
+    elif (factor != 1).any():
+        colors = np.tile(factor, (len(vertices), 1))
+    if colors is not None and colors.shape != vertices.shape:
+        raise GlbProblem(f"has colours {list(colors.shape)} of vertices {list(vertices.shape)}")
     return Triangles(vertices, faces, colors)
 
 
 def _accessor(document: Json, binary: bytes, index: int) -> Floats:
     """The values [N] or [N, 2..4] of an accessor, whole numbers scaled where they are normalised."""
-    accessor = document["accessors"][index]
+    accessor = _item(document["accessors"], index)
     if "sparse" in accessor or "bufferView" not in accessor:
         raise GlbProblem("holds sparse accessors, which are not read here")
-    view = document["bufferViews"][accessor["bufferView"]]
+    view = _item(document["bufferViews"], accessor["bufferView"])
     if "EXT_meshopt_compression" in view.get("extensions", {}) or "uri" in document["buffers"][view["buffer"]]:
         raise GlbProblem("holds compressed buffers or such in other files, which are not read here")
     kind, width, count = np.dtype(COMPONENTS[accessor["componentType"]]), WIDTHS[accessor["type"]], accessor["count"]
     start = view.get("byteOffset", 0) + accessor.get("byteOffset", 0)
     stride = view.get("byteStride", kind.itemsize * width)
-    if start < 0 or count < 0 or start + stride * (count - 1) + kind.itemsize * width > len(binary):
+    size = kind.itemsize * width
+    if min(start, count, stride - size) < 0 or start + stride * (count - 1) + size > len(binary):
         raise GlbProblem("is cut short: an accessor reaches beyond its end")
     rows = np.ndarray((count, width), kind, binary, start, (stride, kind.itemsize))
     values = rows.astype(np.float64)

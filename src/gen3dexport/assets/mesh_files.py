@@ -16,7 +16,7 @@ from gen3dexport.assets.glb import TO_Y_UP, glb
 from gen3dexport.assets.glb_reading import GlbProblem, read_triangles
 from gen3dexport.assets.mesh import Mesh, always_unit, is_closed, vertex_normals, whole_faces
 from gen3dexport.assets.texture import Texture, png
-from gen3dexport.disk import write_atomically
+from gen3dexport.disk import write_output
 from gen3dexport.errors import UsageError, VerificationError
 
 FORMATS = (".glb", ".obj", ".ply", ".stl")
@@ -37,7 +37,7 @@ def write(mesh: Mesh, path: Path) -> None:
     Raises:
         UsageError: for an unknown ending or a place that cannot be written.
     """
-    write_atomically(path, content(mesh, format_of(path)))
+    write_output(path, content(mesh, format_of(path)))
 
 
 def content(mesh: Mesh, ending: str) -> bytes:

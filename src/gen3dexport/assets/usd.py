@@ -19,7 +19,7 @@ from gen3dexport.assets.file_format import FileFormat, written_by
 from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.mesh import Mesh, always_unit, is_closed, vertex_normals, whole_faces
 from gen3dexport.assets.points import Points
-from gen3dexport.disk import write_atomically
+from gen3dexport.disk import write_output
 from gen3dexport.errors import MissingError, UsageError
 
 FORMATS = (".usda", ".usdc", ".usd")
@@ -41,7 +41,7 @@ def write_usd(asset: Drawn, path: Path) -> None:
         raise UsageError(f"{path}: unknown USD format {path.suffix!r}; known endings are {', '.join(FORMATS)}")
     if find_spec("pxr") is None:
         raise MissingError(f"{path}: usd-core is not installed; run: pip install 'gen3dexport[usd]'")
-    write_atomically(path, content(asset, path.suffix.lower()))
+    write_output(path, content(asset, path.suffix.lower()))
 
 
 def content(asset: Drawn, ending: str) -> bytes:

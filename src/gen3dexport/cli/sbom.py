@@ -28,7 +28,7 @@ def sbom(
     """
     from gen3dexport.bundle.files import file_of
     from gen3dexport.bundle.report_files import DIGESTS, MANIFEST, REPORTS, SIGNATURE
-    from gen3dexport.disk import check_place, write_atomically
+    from gen3dexport.disk import check_place, write_output
     from gen3dexport.reports.bill import bill
     from gen3dexport.reports.report import read_report
     from gen3dexport.runtime.pipeline import verified
@@ -44,6 +44,6 @@ def sbom(
     if out is None:
         print(text, end="")
     else:
-        write_atomically(out, text.encode())
+        write_output(out, text.encode())
         said = f"{out}: bill of materials of {bundle} (CycloneDX 1.6)"
         emit(as_json, {"bundle": str(bundle), "path": str(out)}, said)

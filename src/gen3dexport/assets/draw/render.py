@@ -19,7 +19,7 @@ from gen3dexport.assets.colour import display_light, linear_light
 from gen3dexport.assets.draw.lighting import Floats, Light, Stage, key_light, sky_light, stage
 from gen3dexport.assets.draw.rasterise import rasterise
 from gen3dexport.assets.mesh import Mesh
-from gen3dexport.disk import write_atomically
+from gen3dexport.disk import write_output
 
 _CLAY = np.array([0.64, 0.33, 0.19])  # linear RGB of a mesh without colors
 _TOP, _BOTTOM = np.array([0.90, 0.92, 0.95]), np.array([0.74, 0.76, 0.79])  # backdrop, linear RGB
@@ -107,7 +107,7 @@ def save_png(pixels: NDArray[np.uint8], path: Path) -> None:
 
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, format="PNG", optimize=True)
-    write_atomically(path, stream.getvalue())
+    write_output(path, stream.getvalue())
 
 
 def depth_map(mesh: Mesh, azimuth: float = 35, elevation: float = 22, size: int = 256) -> Floats:
