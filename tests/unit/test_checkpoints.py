@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from gen3dexport.documents.json_file import read_json
 from gen3dexport.errors import UsageError
 from gen3dexport.models.weights import files_of
 from gen3dexport.networks.checkpoints import headers_alone, load_strictly, read_weights
@@ -125,8 +127,9 @@ def test_a_prefix_of_all_names_is_named_and_taken_off(path: Path, state: State, 
     save_file({prefix + k: v for k, v in state.items()}, path)
     with pytest.raises(UsageError, match=rf"net: all names .* begin with '{prefix}'.*`strip_prefix: {prefix}`"):
         load_strictly(_network(), read_weights(path), "net")
-    module = load_strictly(_network(), read_weights(path, strip_prefix=prefix), "net")
-    assert _same(module.state_dict(), state)
+    for written in (prefix, prefix.removesuffix(".")):
+        module = load_strictly(_network(), read_weights(path, strip_prefix=written), "net")
+        assert _same(module.state_dict(), state)
 
 
 def test_a_file_without_the_prefix_keeps_its_names(path: Path, state: State) -> None:
@@ -190,8 +193,31 @@ def test_what_is_no_file_is_not_waited_for(path: Path, name: str, kind: str) -> 
         read_weights(path, allow_pickle=True)
 
 
-@pytest.mark.parametrize("content", [b"", b"pickle", b"PK\x03\x04" + b"\0" * 50, "weights".encode("utf-16")])
-def test_what_is_no_pickle_is_told(path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "begins with b''"),
+        (b"<html>not found</html>", "begins with b'<htm', as no file of torch.save does"),
+        ("weights".encode("utf-16"), "begins with "),
+        (b"PK\x03\x04" + b"\0" * 50, "torch cannot read tensors alone from it"),
+        (b"\x80\x02" + b"\0" * 50, "torch cannot read tensors alone from it"),
+    ],
+)
+def test_what_is_no_pickle_is_told(path: Path, content: bytes, message: str) -> None:
     path.with_suffix(".pt").write_bytes(content)
-    with pytest.raises(UsageError, match="torch cannot read tensors alone from it"):
+    with pytest.raises(UsageError, match=message):
         read_weights(path, allow_pickle=True)
+
+
+@pytest.mark.parametrize("held", [Path("a"), threading.Lock], ids=["library", "builtin"])
+def test_what_a_pickle_would_run_is_named_and_not_advised(path: Path, held: Any) -> None:
+    torch.save({"model": held}, path.with_suffix(".pt"))
+    with pytest.raises(UsageError, match=r"tensors alone from it \(.*(pathlib|thread).*ask its maker") as error:
+        read_weights(path, allow_pickle=True)
+    assert "weights_only" not in str(error.value) and "safe_globals" not in str(error.value)
+
+
+def test_a_configuration_may_be_a_pointer_too(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1234\n")
+    with pytest.raises(UsageError, match="config.json: a Git LFS pointer"):
+        read_json(tmp_path / "config.json", "a configuration")

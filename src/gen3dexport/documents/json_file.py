@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from gen3dexport.documents.git_lfs import refuse_pointer
 from gen3dexport.documents.plain import problems
 from gen3dexport.errors import UsageError
 
@@ -17,12 +18,14 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         what: what the file should be, with its article, for the error.
 
     Raises:
-        UsageError: when the file is missing, not UTF-8 text, not JSON, not an object, or holds what no configuration
-            does: numbers that are not finite or beyond 64 bits, control characters, hundreds of levels.
+        UsageError: when the file is missing, a Git LFS pointer, not UTF-8 text, not JSON, not an object, or holds what
+            no configuration does: numbers that are not finite or beyond 64 bits, control characters, hundreds of
+            levels.
     """
     if path.exists() and not path.is_file():  # a pipe or a device may give no end
         raise UsageError(f"{path}: a folder, a pipe or a device, and no file; put {what} there")
     try:
+        refuse_pointer(path)
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(

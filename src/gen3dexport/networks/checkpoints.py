@@ -13,11 +13,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from gen3dexport.documents.git_lfs import refuse_pointer
 from gen3dexport.errors import UsageError
 from gen3dexport.networks.shards import index_of, read_index
 
+_ADVICE = ("Weights only load failed", "Check the documentation")
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin")
-_POINTER = b"version https://git-lfs.github.com/spec/"  # what Git leaves in the place of a large file
+_BEGINNINGS = (b"PK\x03\x04", b"\x80")  # what files of torch.save begin with
 _headers_alone: ContextVar[bool] = ContextVar("headers_alone", default=False)
 
 
@@ -78,7 +80,7 @@ def refuse_not_finite(state: Mapping[str, Tensor], where: str) -> None:
 
 def _read_file(path: Path) -> dict[str, Tensor]:
     try:
-        _refuse_pointer(path)
+        _refuse_what_is_no_weights(path)
         return _read_header(path) if _headers_alone.get() else dict(load_file(path))
     except (SafetensorError, OSError) as error:
         raise UsageError(f"{path}: safetensors cannot read it ({error}); copy it again") from error
@@ -107,15 +109,10 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
     return state
 
 
-def _refuse_pointer(path: Path) -> None:
+def _refuse_what_is_no_weights(path: Path) -> None:
     if not path.is_file():  # a pipe or a device may give no end
         raise UsageError(f"{path}: a folder, a pipe or a device, and no file; put the weights there")
-    with path.open("rb") as file:
-        if file.read(len(_POINTER)) == _POINTER:
-            raise UsageError(
-                f"{path}: a Git LFS pointer, which stands for the weights until they are fetched; run `git lfs pull` "
-                f"in {path.parent}"
-            )
+    refuse_pointer(path)
 
 
 def _read_pickle(path: Path, wanted: Path, allowed: bool) -> dict[str, Tensor]:
@@ -125,12 +122,19 @@ def _read_pickle(path: Path, wanted: Path, allowed: bool) -> dict[str, Tensor]:
         wanted: the safetensors file that is not there.
     """
     try:
-        _refuse_pointer(path)
+        _refuse_what_is_no_weights(path)
+        with path.open("rb") as file:
+            begins = file.read(4)
+        if not begins.startswith(_BEGINNINGS):
+            raise UsageError(
+                f"{path}: begins with {begins!r}, as no file of torch.save does; copy it again, or download it anew"
+            )
         if not allowed:
             raise UsageError(
                 f"{path}: a pickle can run code when it is opened, and is not read; convert it once with:\n"
                 f'  python -c "import torch, safetensors.torch as s; '
                 f"s.save_file(torch.load('{path}', weights_only=True), '{wanted}')\"\n"
+                "  (of a state dict inside a larger one: torch.load(...)['ITS NAME'])\n"
                 "  or let this build read its tensors, and nothing else, with --allow-pickle"
             )
         where = "meta" if _headers_alone.get() else "cpu"
@@ -138,11 +142,18 @@ def _read_pickle(path: Path, wanted: Path, allowed: bool) -> dict[str, Tensor]:
     except UsageError:
         raise
     except Exception as error:  # torch and pickle raise many types on what is no pickle of tensors; the cause is kept
-        said = str(error).splitlines() or [type(error).__name__]
         raise UsageError(
-            f"{path}: torch cannot read tensors alone from it ({said[0]}); ask its maker for a safetensors file"
+            f"{path}: torch cannot read tensors alone from it ({_reason(error)}); ask its maker for a safetensors file"
         ) from error
     return _state_of(found, path, wanted)
+
+
+def _reason(error: Exception) -> str:
+    """What torch says of a pickle, without its advice to run the pickle's code or to trust more of it."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line and "weights_only" not in line and not line.startswith(_ADVICE)]
+    first = told[0] if told else type(error).__name__
+    return first.removeprefix("WeightsUnpickler error: ").partition(" Please ")[0].rstrip(".")
 
 
 def _state_of(found: Any, path: Path, wanted: Path) -> dict[str, Tensor]:
@@ -172,6 +183,8 @@ def _is_state(value: Any) -> bool:
 
 def _stripped(state: Mapping[str, Tensor], prefix: str, path: Path) -> dict[str, Tensor]:
     """`state` without a prefix that all of its names have."""
+    if prefix and not prefix.endswith(".") and all(name.startswith(f"{prefix}.") for name in state):
+        prefix += "."
     having = [name for name in state if prefix and name.startswith(prefix)]
     if not having:
         return dict(state)
