@@ -15,7 +15,7 @@ from gen3dexport import backends, models
 from gen3dexport.assets import kinds
 from gen3dexport.documents import recipe as recipes
 from gen3dexport.documents import target as targets
-from gen3dexport.documents.budgets import Budgets, unknown_scores
+from gen3dexport.documents.budgets import Budgets, wrong_scores
 from gen3dexport.documents.recipe import Recipe
 from gen3dexport.documents.shipped import did_you_mean, documents
 from gen3dexport.documents.target import Target
@@ -199,8 +199,8 @@ def make_plan(recipe: Recipe, target: Target, allow_pickle: bool = False) -> Pla
             problems.append(f"{where}: unknown {scheme!r}{did_you_mean(scheme, backend.SCHEMES)}")
         elif scheme in CALIBRATED and recipe.calibration is None:
             problems.append(f"{where}: {scheme} needs calibration.prompts, prompts to observe activations with")
-    known = {kind: [scale.name for scale in kinds.of(kind).SCALES] for kind in settings.asset_kinds}
-    problems += [f"{recipe.name} on {target.name}: {problem}" for problem in unknown_scores(plan.budgets, known)]
+    known = {kind: {s.name: s.range for s in kinds.of(kind).SCALES} for kind in settings.asset_kinds}
+    problems += [f"{recipe.name} on {target.name}: {problem}" for problem in wrong_scores(plan.budgets, known)]
     if problems or refusals:
         raise (UsageError if problems else RefusedError).of([*refusals, *problems])
     return plan

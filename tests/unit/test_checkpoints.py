@@ -219,5 +219,5 @@ def test_what_a_pickle_would_run_is_named_and_not_advised(path: Path, held: Any)
 
 def test_a_configuration_may_be_a_pointer_too(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1234\n")
-    with pytest.raises(UsageError, match="config.json: a Git LFS pointer"):
+    with pytest.raises(UsageError, match=r"config\.json: a Git LFS pointer"):
         read_json(tmp_path / "config.json", "a configuration")

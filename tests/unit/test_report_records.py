@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sample_reports import error, estimated, pipeline, program, quality, report, times
 
 from gen3dexport.assets.score import Score, loss
-from gen3dexport.documents.budgets import Budgets, unknown_scores
+from gen3dexport.documents.budgets import Budgets, wrong_scores
 from gen3dexport.errors import VerificationError
 from gen3dexport.reports.judge import exit_code, judge, overall
 from gen3dexport.reports.records import (
@@ -169,10 +169,15 @@ def test_budgets_merge_score_by_score() -> None:
 
 def test_unknown_kinds_and_scores_are_named() -> None:
     budgets = Budgets(scores={"mehs": {"f_score": 1}, "mesh": {"f_scor": 1, "chamfer": 1}, "sequence": {"any": 1}})
-    known = {"mesh": ["f_score", "chamfer"], "voxels": ["iou"], "sequence": []}
-    assert unknown_scores(budgets, known) == [
+    known = {"mesh": {"f_score": (0.0, 1.0), "chamfer": (0.0, math.inf)}, "voxels": {"iou": (0.0, 1.0)}, "sequence": {}}
+    assert wrong_scores(budgets, known) == [
         "budgets.scores.mehs: this pipeline makes no such asset; did you mean 'mesh'?",
         "budgets.scores.mesh.f_scor: no such score; did you mean 'f_score'?",
+    ]
+    beyond = Budgets(scores={"mesh": {"f_score": 7, "chamfer": -1}, "voxels": {"iou": 1}})
+    assert wrong_scores(beyond, known) == [
+        "budgets.scores.mesh.f_score: 7 is no such score; give 0 to 1",
+        "budgets.scores.mesh.chamfer: -1 is no such score; give 0 or more",
     ]
 
 

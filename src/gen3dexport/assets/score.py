@@ -39,6 +39,11 @@ class Scale:
     best: float = 1.0
     worst: float = 0.0
 
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the largest value."""
+        return min(self.best, self.worst), max(self.best, self.worst)
+
     def __call__(self, value: float) -> Score:
         return Score(self.name, float(value), self.better, self.unit)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 
 from pydantic import Field
 
@@ -56,20 +57,27 @@ class Budgets(Record):
         return Budgets(**{**others, **own}, scores=scores)
 
 
-def unknown_scores(budgets: Budgets, known: Mapping[str, Sequence[str]]) -> list[str]:
-    """What `budgets.scores` names and is not there, one problem each.
+def wrong_scores(budgets: Budgets, known: Mapping[str, Mapping[str, tuple[float, float]]]) -> list[str]:
+    """What `budgets.scores` names and is not there, and limits that no asset can have; one problem each.
 
     Args:
-        known: names of scores by kind of asset, of the kinds that the pipeline makes; a kind with none may have any.
+        known: least and largest value by name of a score, by kind of asset, of the kinds that the pipeline makes; a
+            kind with no names may have any.
     """
     problems = []
     for kind, limits in budgets.scores.items():
         if kind not in known:
             problems.append(f"budgets.scores.{kind}: this pipeline makes no such asset{did_you_mean(kind, known)}")
             continue
-        problems += [
-            f"budgets.scores.{kind}.{name}: no such score{did_you_mean(name, known[kind])}"
-            for name in limits
-            if known[kind] and name not in known[kind]
-        ]
+        for name, limit in limits.items() if known[kind] else ():
+            if name not in known[kind]:
+                problems.append(f"budgets.scores.{kind}.{name}: no such score{did_you_mean(name, known[kind])}")
+                continue
+            least, largest = known[kind][name]
+            if not least <= limit <= largest:
+                problems.append(f"budgets.scores.{kind}.{name}: {limit:g} is no such score; {_between(least, largest)}")
     return problems
+
+
+def _between(least: float, largest: float) -> str:
+    return f"give {least:g} to {largest:g}" if math.isfinite(largest) else f"give {least:g} or more"
