@@ -62,7 +62,7 @@ class Moves:
                 yield from self._settled(knobs, kept, {**even, "rescale_t": round(factor * own.rescale_t, 4)})
         if "step_times" in self.settable and self.recorded.latents and count < own.steps:
             times = tuple(round(t, 6) for t in kept_times(self.recorded.latents, own, count))
-            without = {name: None for name in ("steps", "rescale_t") if name in self.settable}
+            without: dict[str, Any] = {name: None for name in ("steps", "rescale_t") if name in self.settable}
             yield from self._settled(knobs, kept, {**without, "step_times": times})
 
     def other_order(self, knobs: Knobs) -> Iterator[Knobs]:
@@ -113,6 +113,9 @@ class Moves:
             knobs[self._path("reuse_guidance")] = ()
             new = self._schedule(knobs)
             knobs[self._path("reuse_guidance")] = nearest_reuse(old, new) if new is not None else ()
+            own = self.sampler.schedule
+            if not knobs[self._path("reuse_guidance")] and own is not None and not own.reuse_guidance:
+                del knobs[self._path("reuse_guidance")]  # as the recipe has it
         if under(self.own, knobs) is not None:
             yield knobs
 

@@ -7,7 +7,7 @@ against the float32 assets of the recipe's own settings, so fewer steps count as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from gen3dexport.plan import Plan
@@ -56,7 +56,7 @@ class SamplerSearch:
         self._trials, self._per_call, self._max_loss, self._on_stage = trials, per_call, max_loss, on_stage
         self._samplers = samplers(trials.plan)
         self.points = [Point({}, trials.plan, *self._calls(trials.plan), 0.0)]
-        self._seen = {_key({})}
+        self._seen = {_key({}): self.points[0]}
 
     def run(self) -> list[Point]:
         """Search; the points of the front: those within the allowed loss that no cheaper one undercuts, cheapest
@@ -94,9 +94,9 @@ class SamplerSearch:
         assert sampler is not None
         cut = min(cut, sampler.steps - 1)
         while cut:
-            first = len(self.points)
-            within = self._try(here, name, moves.fewer_steps(here.knobs, sampler.steps - cut))
-            if tried := self.points[first:]:
+            settings = list(moves.fewer_steps(here.knobs, sampler.steps - cut))
+            within = self._try(here, name, settings)
+            if tried := [self._seen[_key(knobs)] for knobs in settings if _key(knobs) in self._seen]:
                 best = min(tried, key=lambda p: p.loss)
                 within += self._try(here, name, moves.other_order(best.knobs))
             if within:
@@ -104,22 +104,28 @@ class SamplerSearch:
             cut //= 2
         return [], 0
 
-    def _try(self, here: Point, name: str, settings: Iterator[Knobs]) -> list[Point]:
+    def _try(self, here: Point, name: str, settings: Iterable[Knobs]) -> list[Point]:
         """Those of the settings that cost less than `here` and keep within the allowed loss."""
         found = []
         for knobs in settings:
-            plan = under(self._trials.plan, knobs)
-            if plan is None or _key(knobs) in self._seen or len(self.points) > MOST:
-                continue
-            calls, cost = self._calls(plan)
-            if cost >= here.cost:
-                continue
-            self._seen.add(_key(knobs))
-            self._on_stage(name, f"try {text(knobs)}")
-            point = Point(knobs, plan, calls, cost, self._trials.under(plan).loss({}))
-            self.points.append(point)
-            found += [point] if point.loss <= self._max_loss else []
+            point = self._seen.get(_key(knobs)) or self._point(here, name, knobs)
+            if point is not None and point.cost < here.cost and point.loss <= self._max_loss:
+                found.append(point)
         return found
+
+    def _point(self, here: Point, name: str, knobs: Knobs) -> Point | None:
+        """The settings tried; None where the family does not take them, or they cost no less than `here`."""
+        plan = under(self._trials.plan, knobs)
+        if plan is None or len(self.points) > MOST:
+            return None
+        calls, cost = self._calls(plan)
+        if cost >= here.cost:
+            return None
+        self._on_stage(name, f"try {text(knobs)}")
+        point = Point(knobs, plan, calls, cost, self._trials.under(plan).loss({}))
+        self.points.append(point)
+        self._seen[_key(knobs)] = point
+        return point
 
     def _calls(self, plan: Plan) -> tuple[dict[str, int], float]:
         """Calls for one asset by component, and what they cost together."""
