@@ -79,6 +79,10 @@ def test_every_family_with_a_number_of_steps_says_what_its_sampler_calls(tiny: M
             assert fewer is not None, (family, name)
             sampler = fewer.declared[name].sampler
             assert sampler is not None and sampler.calls < own.calls and sampler.steps == own.steps - 1
+            unguided = under(plan, {text_path(own.path, knob): value for knob, value in own.unguided.items()})
+            assert unguided is not None, (family, name)
+            sampler = unguided.declared[name].sampler
+            assert sampler is not None and sampler.calls <= own.calls and sampler.steps == own.steps
 
 
 def text_path(path: str, name: str) -> str:
@@ -345,12 +349,20 @@ def test_prompts_of_a_file(tiny_recipe: Path, tmp_path: Path) -> None:
         held_out(plan, tmp_path / "none.txt")
 
 
-def test_prompts_where_no_file_is_named(tiny_recipe: Path, tmp_path: Path) -> None:
+def test_prompts_where_no_file_is_named(tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = replace(_plan(tiny_recipe), weights=tmp_path)
     assert held_out(plan, None).prompts == () and held_out(plan, None).source.startswith("none: ")
     tiny_recipe.write_text(tiny_recipe.read_text() + "calibration: {prompts: [first, third, third]}\n")
     plan = replace(_plan(tiny_recipe), weights=tmp_path)
-    assert held_out(plan, None) == HeldOut(prompts=("third",), source="the recipe's calibration prompts")
+    assert held_out(plan, None).prompts == ()  # this target calibrates: trials see them
+    path = tmp_path / "held.txt"
+    path.write_text("\ufeffthird\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=f"{path}:1: 'third' is a calibration prompt, which the search sees"):
+        held_out(plan, path)
+    monkeypatch.setattr(eager, "SCHEMES", {"fp32": ""})
+    assert held_out(plan, path).prompts == ("third",)
+    source = "the recipe's calibration prompts, unused on this target"
+    assert held_out(plan, None) == HeldOut(prompts=("third",), source=source)
     (tmp_path / "heldout.json").write_text(json.dumps({"items": [{"caption": c} for c in ("second", "a", "b", "a")]}))
     assert held_out(plan, None).prompts == ("a", "b") and "heldout.json" in held_out(plan, None).source
     for damaged in ("[", "[]", '{"items": [3]}'):

@@ -18,7 +18,9 @@ def tune(
     target: TargetName = "executorch",
     max_loss: Annotated[float, typer.Option(min=0, help="Allowed loss of the assets against the float32 ones.")] = 0.01,
     minimize: Annotated[str, typer.Option(help="size, latency or memory.")] = "size",
-    candidates: Annotated[int, typer.Option(min=1, help="Mixtures that are built and measured.")] = 5,
+    candidates: Annotated[
+        int, typer.Option(min=1, help="Mixtures that are built and measured, and as many settings of samplers.")
+    ] = 5,
     schemes_only: Annotated[
         bool, typer.Option("--schemes-only", help="Leave samplers as the recipe has them (latency).")
     ] = False,
@@ -40,7 +42,7 @@ def tune(
     then built and measured from disk (estimated, where the target's device is not here and its backend has a cost
     model). For latency, settings of samplers that call a network less are searched as well, and joined with the
     schemes; the choice keeps the loss on held-out prompts, too: those of FILE, else captions that the weights were not
-    trained on, else the recipe's calibration prompts.
+    trained on, else the recipe's calibration prompts where nothing is calibrated with them.
     """
     recipe, assignments = split_arguments(arguments)
     plan_ = plan_of(recipe, target, assignments)  # before torch is imported: a wrong recipe is told at once
@@ -59,7 +61,7 @@ def tune(
     from gen3dexport.search.tune import tune as search
     from gen3dexport.search.tuned_recipe import tuned_recipe
 
-    goal = Goal(minimize, max_loss, candidates, not schemes_only, held)
+    goal = Goal(minimize, max_loss, candidates, resamples, held)
     with stages(list(plan_.schemes), quiet=as_json) as on_stage:
         result = search(plan_, goal, on_stage)
     path = out or Path(f"{plan_.recipe.name}-{plan_.target.name}.yaml")

@@ -30,14 +30,14 @@ class Goal:
 
     Attributes:
         candidates: mixtures that are built, and as many times settings of samplers.
-        samplers: whether sampler settings are searched, too, where latency is minimized.
+        samplers: whether sampler settings are searched, too, for the least latency.
         held_out: prompts whose mean loss has to keep within the allowed one as well; None where none are wanted.
     """
 
     minimize: str = "size"
     max_loss: float = 0.01
     candidates: int = 5
-    samplers: bool = True
+    samplers: bool = False
     held_out: HeldOut | None = None
 
     @property

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from gen3dexport.plan import Plan
-from gen3dexport.search.sampler_knobs import Knobs, samplers, text, under
+from gen3dexport.search.sampler_knobs import Knobs, samplers, settable, text, under
 from gen3dexport.search.sampler_moves import GUIDANCE, Kind, Moves, Recorded
 from gen3dexport.search.step_lists import branch_differences
 from gen3dexport.search.trials import Trials
@@ -138,9 +138,11 @@ class SamplerSearch:
 
     def _recorded(self, name: str) -> Recorded:
         """What was observed of a sampler under the recipe's own settings; branches are those of the first prompt."""
-        seen, declared = self._trials.observations[name], self._trials.plan.declared[name]
-        differences = branch_differences(seen.component, declared, self._trials.before[name][0])
-        return Recorded(self._samplers[name], seen.trajectories, differences)
+        seen, plan, sampler = self._trials.observations[name], self._trials.plan, self._samplers[name]
+        differences = {}
+        if "reuse_guidance" in settable(plan, sampler):
+            differences = branch_differences(seen.component, plan.declared[name], self._trials.before[name][0])
+        return Recorded(sampler, seen.trajectories, differences)
 
 
 def _key(knobs: Knobs) -> str:

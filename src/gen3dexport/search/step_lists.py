@@ -61,7 +61,7 @@ def _jumps(x: Floats, schedule: Schedule) -> Floats:
 def branch_differences(component: Component, declared: Declaration, state: State) -> dict[float, Floats]:
     """conditional - unconditional by the time t of each step that asks both branches, in one run from `state`.
 
-    None where the loop around the component is not known (one call of it takes both branches).
+    Empty where the loop around the component is not known, and where one call takes both branches.
     """
     if component.loop is None or declared.sampler is None or declared.sampler.schedule is None:
         return {}

@@ -26,6 +26,7 @@ from gen3dexport.quantization.calibration import CONVOLUTIONS
 from gen3dexport.quantization.rules import generic, layers_of, quantize_by_rules
 from gen3dexport.quantization.schemes import CALIBRATED, OF_EMBEDDINGS, SCHEMES
 from gen3dexport.quantization.smoothing import smoothed
+from gen3dexport.search.held_out import calibrates
 
 Rules = Mapping[str, str]
 Assets = Mapping[str, Any]
@@ -70,8 +71,7 @@ class Trials:
         self.observations: dict[str, Observation] = {}
         self.before: dict[str, tuple[State, ...]] = {}
         with scratch() as place:
-            calibrates = any(scheme in CALIBRATED for scheme in plan.backend.SCHEMES)
-            begun = first_states(with_prompts(plan, held_out), place, calibrates)
+            begun = first_states(with_prompts(plan, held_out), place, calibrates(plan))
         count = len(plan.recipe.golden.prompts)
         states, held = tuple(begun[:count]), tuple(begun[count : count + len(held_out)])
         others = tuple(begun[count + len(held_out) :])

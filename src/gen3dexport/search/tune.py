@@ -17,7 +17,6 @@ from gen3dexport.reports.text import basis_text, number
 from gen3dexport.search.candidates import UNITS, Goal, best, built
 from gen3dexport.search.joint import searched
 from gen3dexport.search.records import Built, Layer, Tried, Tuned
-from gen3dexport.search.sampler_knobs import samplers
 from gen3dexport.search.sensitivity import sensitivity
 from gen3dexport.search.trials import Choice, Trials
 
@@ -50,7 +49,7 @@ def tune(plan: Plan, goal: Goal, on_stage: OnStage = lambda component, stage: No
     candidates = [made(point) for point in tried if point.loss <= goal.max_loss]
     candidates += _furthest(path, goal, made)
     found_samplers = None
-    if goal.samplers and goal.minimize == "latency" and samplers(plan):
+    if goal.samplers:
         found_samplers, resampled = searched(trials, candidates, goal, made, on_stage)
         candidates += resampled
     (chosen, value), (uniform, other) = (
