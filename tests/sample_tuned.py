@@ -37,7 +37,9 @@ RESULT = Tuned(
     gain=0.2,
     candidates=(
         candidate("fp32", 1.25, 0),
-        candidate("mixed 1", 1.0, 0.001).model_copy(update={"choices": MIXED, "loss_of": "built programs"}),
+        candidate("mixed 1", 1.0, 0.001).model_copy(
+            update={"choices": MIXED, "loss_of": "built programs", "device": "a CPU"}
+        ),
     ),
     tried=(tried("fp32"), tried("mixed 1", 0.002)),
     sensitivity=Sensitivity(

@@ -417,7 +417,13 @@ def test_the_page_and_the_rows_have_what_was_tried() -> None:
     assert "#loss held out" in head(SAMPLED) and rows[1][5] == "0.0020"
     page = tune_html(SAMPLED, head(SAMPLED), rows, "name: tuned")
     assert 'id="plot-samplers"' in page and "sampler.step_times=[1,0.5] sampler.order=2" in page
-    assert "<td>flow 3</td>" in page and "0.0020" in page and "a &lt;b&gt;" in page and "inf" in page
+    assert (
+        "the recipe's own" in page
+        and "<td>flow 3</td>" in page
+        and "0.0020" in page
+        and "a &lt;b&gt;" in page
+        and "inf" in page
+    )
     assert type(SAMPLED).model_validate_json(SAMPLED.model_dump_json(by_alias=True)).samplers is not None
 
 

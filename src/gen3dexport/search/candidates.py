@@ -80,7 +80,7 @@ def built(plan: Plan, point: Tried, goal: Goal, trials: Trials) -> Built:
         fields["held_out"] = trials.held_out(choices_of(point.choices))
     per_call = {c.component: median(c.latency) for c in report.networks}
     found = quantity(report, manifest.calls, goal.minimize)
-    return Built(**fields, found=found, calls=manifest.calls, per_call=per_call)
+    return Built(**fields, found=found, device=report.device, calls=manifest.calls, per_call=per_call)
 
 
 def quantity(report: Report, calls: Mapping[str, int], minimize: str) -> Value:

@@ -12,6 +12,9 @@ from gen3dexport.reports.judge import number_of
 from gen3dexport.search.records import HeldOut, Layer, Samplers, Sensitivity, Tuned
 from gen3dexport.search.tune import loss_text
 
+_DRAWN = 10
+"""Times the allowed loss; sampler settings that lose more are in the table alone."""
+
 
 def sensitivity_html(result: Sensitivity, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """The page of a sensitivity analysis."""
@@ -48,9 +51,9 @@ def tune_html(result: Tuned, head: Sequence[str], rows: Sequence[Sequence[str]],
         points = [
             plots.Point(p.name, p.cost, p.loss, not p.knobs, p.knobs == result.best.knobs)
             for p in result.samplers.rows
-            if math.isfinite(p.loss)
+            if p.loss <= _DRAWN * result.max_loss
         ]
-        drawn["plot-samplers"] = plots.pareto(points, f"{result.samplers.cost_of}: float32, tried on the eager model")
+        drawn["plot-samplers"] = plots.pareto(points, result.samplers.cost_of, ("the recipe's own", "tried"))
     note = f"<p>Loss: {escape(result.sensitivity.loss)}; at most {result.max_loss:g}.</p>"
     if result.held_out is not None:
         note += _held_out(result.held_out)
@@ -77,7 +80,7 @@ def _held_out(held: HeldOut) -> str:
 def _samplers(found: Samplers, drawn: plots.Figures) -> str:
     """The sampler settings that were tried, alone and with schemes."""
     note = "<p>Float32 on the eager model, against assets of the recipe's own settings. "
-    note += f"Cost: {escape(found.cost_of)}.</p>"
+    note += f"Cost: {escape(found.cost_of)}. What loses over {_DRAWN} × the allowed loss is in the table alone.</p>"
     head = ("settings", "calls", "#cost, ms (estimated)", "#loss", "#loss held out")
     rows = [(p.name, _calls(p.calls), f"{p.cost:.4g}", loss_text(p.loss), loss_text(p.held_out)) for p in found.rows]
     pairs = [(escape(p.name), loss_text(p.loss), loss_text(p.held_out)) for p in found.joint]

@@ -70,11 +70,12 @@ class Built(Tried):
     """A candidate that was built.
 
     Attributes:
-        found: what is minimized.
+        found: what is minimized; device: where it was measured, if it was.
         calls: for one asset, by component; per_call: milliseconds of one.
     """
 
     found: Value
+    device: str = ""
     calls: dict[str, int] = {}
     per_call: dict[str, Value] = {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,8 +14,9 @@ from gen3dexport.documents.document import parse_assignment, read_yaml, with_ove
 from gen3dexport.documents.recipe import ComponentChoice
 from gen3dexport.documents.shipped import documents, locate
 from gen3dexport.reports.judge import number_of
+from gen3dexport.reports.records import Measured
 from gen3dexport.reports.text import basis_text, number
-from gen3dexport.search.records import Samplers, Tuned
+from gen3dexport.search.records import Built, Samplers, Tuned
 from gen3dexport.search.sampler_knobs import text
 from gen3dexport.search.tune import loss_text
 
@@ -35,7 +37,7 @@ def tuned_recipe(recipe: str, assignments: Sequence[str], result: Tuned, compone
     before = targets.pop(key, CommentedMap())  # last, so that it wins over wider exceptions
     targets[key] = CommentedMap({**before, **exceptions})
     data["name"] = f"{data['name']}-tuned"
-    data.yaml_set_start_comment(evidence(recipe, result))
+    data.yaml_set_start_comment(evidence(recipe, assignments, result))
     stream = io.StringIO()
     yaml = YAML(typ="rt")
     yaml.width = 120
@@ -43,15 +45,15 @@ def tuned_recipe(recipe: str, assignments: Sequence[str], result: Tuned, compone
     return stream.getvalue()
 
 
-def evidence(recipe: str, result: Tuned) -> str:
+def evidence(recipe: str, assignments: Sequence[str], result: Tuned) -> str:
     """What the search found of the recipe that it chose, in lines for people."""
     chosen = result.best
     lines = [
-        f"Written by gen3dexport tune {recipe} --target {result.target} --max-loss {result.max_loss:g} "
+        f"Written by gen3dexport tune {shlex.join((recipe, *assignments))} --target {result.target} --max-loss {result.max_loss:g} "
         f"--minimize {result.minimize}:",
         f"{result.minimize} {number(number_of(chosen.found), 4)} {result.unit} "
-        f"({basis_text(chosen.found)}), loss {chosen.loss:.4f} ({chosen.loss_of}); {100 * result.gain:.0f}% below the "
-        f"best uniform choice ({result.best_uniform}).",
+        f"({basis_text(chosen.found)}{_place(chosen)}), loss {chosen.loss:.4f} ({chosen.loss_of}); "
+        f"{100 * result.gain:.0f}% below the best uniform choice ({result.best_uniform}).",
     ]
     if result.samplers is not None:
         lines.append(_samplers_text(result, result.samplers))
@@ -61,6 +63,11 @@ def evidence(recipe: str, result: Tuned) -> str:
         said = f"loss {loss_text(chosen.held_out)} ({chosen.loss_of}) on {many}" if held.prompts else held.source
         lines.append(f"Held out: {said}.")
     return "\n".join(lines)
+
+
+def _place(chosen: Built) -> str:
+    """The device of a measured quantity."""
+    return f" on {chosen.device}" if chosen.device and isinstance(chosen.found, Measured) else ""
 
 
 def _samplers_text(result: Tuned, found: Samplers) -> str:
