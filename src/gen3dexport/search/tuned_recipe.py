@@ -49,8 +49,8 @@ def evidence(recipe: str, assignments: Sequence[str], result: Tuned) -> str:
     """What the search found of the recipe that it chose, in lines for people."""
     chosen = result.best
     lines = [
-        f"Written by gen3dexport tune {shlex.join((recipe, *assignments))} --target {result.target} --max-loss {result.max_loss:g} "
-        f"--minimize {result.minimize}:",
+        f"Written by gen3dexport tune {shlex.join((recipe, *assignments))} --target {result.target} "
+        f"--max-loss {result.max_loss:g} --minimize {result.minimize}:",
         f"{result.minimize} {number(number_of(chosen.found), 4)} {result.unit} "
         f"({basis_text(chosen.found)}{_place(chosen)}), loss {chosen.loss:.4f} ({chosen.loss_of}); "
         f"{100 * result.gain:.0f}% below the best uniform choice ({result.best_uniform}).",
