@@ -475,6 +475,11 @@ def test_schemes_alone(
     assert "Samplers" not in out.read_text() and "Held out" not in out.read_text()
 
 
+def test_a_folder_that_is_not_there_is_told_before_anything_is_tried(tmp_path: Path, cli: Cli) -> None:
+    code, _, error = cli("tune", "trellis-mini", "-t", "eager", "-o", tmp_path / "none" / "mine.yaml")
+    assert code == 2 and f"there is no folder {tmp_path / 'none'}" in error
+
+
 def test_a_file_of_prompts_is_told_before_anything_is_tried(tiny_recipe: Path, tmp_path: Path, cli: Cli) -> None:
     code, _, error = cli("tune", tiny_recipe, "-t", "eager", "--held-out", tmp_path / "none.txt")
     assert code == 2 and "--held-out" in error and "cannot be read" in error

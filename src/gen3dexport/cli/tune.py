@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gen3dexport.cli.app import Json, RecipeAndOverrides, TargetName, plan_of, split_arguments
+from gen3dexport.cli.app import Json, RecipeAndOverrides, TargetName, plan_of, require_folder, split_arguments
 
 EXAMPLE = "gen3dexport tune trellis-mini --target executorch --max-loss 0.01 --minimize size"
 
@@ -52,6 +52,8 @@ def tune(
     from gen3dexport.search.held_out import held_out as held_out_prompts
     from gen3dexport.search.sampler_knobs import samplers
 
+    path = out or Path(f"{plan_.recipe.name}-{plan_.target.name}.yaml")
+    require_folder(path)
     require_ready(plan_)
     resamples = minimize == "latency" and not schemes_only and bool(samplers(plan_))
     held = held_out_prompts(plan_, held_out) if resamples or held_out is not None else None
@@ -64,7 +66,6 @@ def tune(
     goal = Goal(minimize, max_loss, candidates, resamples, held)
     with stages(list(plan_.schemes), quiet=as_json) as on_stage:
         result = search(plan_, goal, on_stage)
-    path = out or Path(f"{plan_.recipe.name}-{plan_.target.name}.yaml")
     text = tuned_recipe(recipe, assignments, result, list(plan_.schemes))
     rows = [cells(c, result) for c in result.candidates]
     path.write_text(text, encoding="utf-8")
