@@ -26,7 +26,7 @@ from gen3dexport.reports.records import Measured
 from gen3dexport.search import sampler_search
 from gen3dexport.search.candidates import Goal
 from gen3dexport.search.held_out import held_out
-from gen3dexport.search.joint import _joined
+from gen3dexport.search.joint import _front, _joined
 from gen3dexport.search.page import tune_html
 from gen3dexport.search.records import Built, HeldOut, Samplers, SamplerTried
 from gen3dexport.search.sampler_knobs import samplers, settable, text, under
@@ -237,7 +237,7 @@ def planted(tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[flo
 
 def _search(trials: Any, max_loss: float) -> tuple[SamplerSearch, list[Point]]:
     search = SamplerSearch(trials, dict.fromkeys(trials.plan.schemes, 1.0), max_loss, lambda component, stage: None)
-    return search, search.run()
+    return search, _front(search.run(), max_loss, lambda point: None)
 
 
 def test_the_search_goes_as_far_as_the_loss_allows(planted: Callable[[float, float], Any]) -> None:
@@ -249,6 +249,21 @@ def test_the_search_goes_as_far_as_the_loss_allows(planted: Callable[[float, flo
     assert (best.steps, len(best.reuse_guidance)) == (3, 2)  # 0.004 + 2 x 0.001; a step or more reuse is too much
     assert front[0].loss == pytest.approx(0.006) and front[0].calls["flow"] == 4
     assert len({repr(sorted(p.knobs.items())) for p in search.points}) == len(search.points) <= sampler_search.MOST + 1
+
+
+def test_what_loses_too_much_on_held_out_prompts_gives_way_to_the_next(planted: Callable[[float, float], Any]) -> None:
+    own = planted(0.004, 0.001).plan
+    points = [Point({"steps": k}, own, {}, k, loss) for k, loss in ((1, 0.007), (2, 0.008), (3, 0.006), (4, 0.001))]
+    asked: list[int] = []
+
+    def on_held_out(point: Point) -> float:
+        asked.append(point.knobs["steps"])
+        return {1: 0.02, 2: 0.005, 3: 0.009, 4: 0.002}[point.knobs["steps"]]
+
+    assert [p.knobs["steps"] for p in _front(points, 0.01, on_held_out)] == [2, 4] and asked == [1, 2, 3, 4]
+    asked.clear()
+    assert [p.cost for p in _front([points[0], points[1]], 0.03, on_held_out)] == [1, 2]
+    assert [p.cost for p in _front(points[2:] + points[:1], 0.01, on_held_out)] == [3, 4] and asked == [1, 2, 3, 4]
 
 
 def test_where_nothing_keeps_the_loss_the_recipe_stays(planted: Callable[[float, float], Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 from gen3dexport.errors import UnmeasuredError
@@ -37,13 +38,15 @@ def searched(
         )
     known = {name: value for name, value in per_call.items() if value is not None}
     search = SamplerSearch(trials, known, goal.max_loss, on_stage)
-    front = [point for point in search.run() if point.knobs]
-    held = {}
-    for point in front:
+    held: dict[str, float | None] = {}
+
+    def on_held_out(point: Point) -> float | None:
         on_stage("held out", point.name)
         held[point.name] = trials.under(point.plan).held_out({})
-    kept = [point for point in front if (held[point.name] or 0.0) <= goal.max_loss]
-    tried, made = _joined(trials, kept, [c for c in candidates if goal.allows(c)], own, goal, built, on_stage)
+        return held[point.name]
+
+    front = _front([point for point in search.run() if point.knobs], goal.max_loss, on_held_out)
+    tried, made = _joined(trials, front, [c for c in candidates if goal.allows(c)], own, goal, built, on_stage)
     rows = tuple(
         SamplerTried(
             name=p.name, knobs=dict(p.knobs), calls=dict(p.calls), cost=p.cost, loss=p.loss, held_out=held.get(p.name)
@@ -52,6 +55,26 @@ def searched(
     )
     said = f"calls × ms of one call of {fastest.name}'s programs ({basis_text(fastest.found)})"
     return Samplers(cost_of=said, rows=rows, joint=tuple(tried)), made
+
+
+def _front(points: Sequence[Point], max_loss: float, on_held_out: Callable[[Point], float | None]) -> list[Point]:
+    """The points within the allowed loss, on the held-out prompts too, whose larger loss is below that of every cheaper
+    one.
+
+    Args:
+        points: cheapest first.
+        on_held_out: the loss of the held-out prompts' assets, which is asked where the point's own loss may do.
+    """
+    front: list[Point] = []
+    least = math.inf
+    for point in points:
+        if point.loss >= least:
+            continue
+        worst = max(point.loss, on_held_out(point) or 0.0)
+        if worst <= max_loss and worst < least:
+            front.append(point)
+            least = worst
+    return front
 
 
 def _joined(

@@ -59,8 +59,7 @@ class SamplerSearch:
         self._seen = {_key({}): self.points[0]}
 
     def run(self) -> list[Point]:
-        """Search; the points of the front: those within the allowed loss that no cheaper one undercuts, cheapest
-        first."""
+        """Search; the points within the allowed loss, cheapest first."""
         moves = {name: Moves(self._trials.plan, name, self._recorded(name)) for name in self._samplers}
         cuts = {name: max(1, own.steps // 4) for name, own in self._samplers.items()}
         left: dict[str, list[Kind]] = {name: list(GUIDANCE) for name in moves}
@@ -77,15 +76,7 @@ class SamplerSearch:
                         left[name].remove(kind)
             start = here
             here = min(found, key=lambda p: (p.loss - start.loss) / (start.cost - p.cost), default=None)
-        return self.front()
-
-    def front(self) -> list[Point]:
-        """The points within the allowed loss that lose less than every cheaper one, cheapest first."""
-        front: list[Point] = []
-        for point in sorted((p for p in self.points if p.loss <= self._max_loss), key=lambda p: (p.cost, p.loss)):
-            if not front or point.loss < front[-1].loss:
-                front.append(point)
-        return front
+        return sorted((p for p in self.points if p.loss <= self._max_loss), key=lambda p: (p.cost, p.loss))
 
     def _steps(self, here: Point, name: str, moves: Moves, cut: int) -> tuple[list[Point], int]:
         """The points with fewer steps that are within the allowed loss, and by how many the next cut is: less where a
