@@ -11,18 +11,19 @@ from typing import Any
 
 import pytest
 from sample_reports import estimated, pipeline, program, report, times
+from sample_tuned import RESULT, candidate, row, tried
 
 from gen3dexport.backends import eager
-from gen3dexport.documents.recipe import ComponentChoice
 from gen3dexport.errors import UnmeasuredError, UsageError
 from gen3dexport.plan import read_recipe, read_target
 from gen3dexport.reports.judge import number_of
-from gen3dexport.reports.records import Latency, Measured, Report, Unmeasured, Value
+from gen3dexport.reports.records import Latency, Measured, Report, Unmeasured
 from gen3dexport.reports.text import basis_text
+from gen3dexport.search.candidates import Goal, best, quantity
 from gen3dexport.search.page import tune_html
-from gen3dexport.search.records import Built, Layer, Sensitivity, Tried, Tuned
+from gen3dexport.search.records import Built, Layer, Tried, Tuned
 from gen3dexport.search.trials import Choice
-from gen3dexport.search.tune import Goal, _furthest, _greedy, best, cells, head, quantity
+from gen3dexport.search.tune import _furthest, _greedy, cells, head
 from gen3dexport.search.tuned_recipe import tuned_recipe
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -39,11 +40,6 @@ class Planted:
         return sum(self.losses[pattern] for choice in choices.values() for pattern, _ in choice.rules)
 
 
-def _row(pattern: str, loss: float, saved: int, **fields: Any) -> Layer:
-    row = {"component": "flow", "pattern": pattern, "scheme": "int8", "loss": loss, "saved_bytes": saved}
-    return Layer(**{**row, "layers": 1, "snr_db": 200.0, "parameters": saved, **fields})
-
-
 def _found(rows: list[Layer], max_loss: float, minimize: str = "size") -> list[dict[str, dict[str, str]]]:
     trials: Any = Planted({row.pattern: row.loss or 0 for row in rows})
     path = _greedy(trials, rows, Goal(minimize, max_loss), lambda component, stage: None)
@@ -52,24 +48,24 @@ def _found(rows: list[Layer], max_loss: float, minimize: str = "size") -> list[d
 
 
 def test_the_cheapest_layers_come_first_and_what_costs_too_much_is_skipped() -> None:
-    rows = [_row("dear", 0.008, 100), _row("large", 0.004, 1000), _row("cheap", 0.001, 100), _row("small", 0.002, 20)]
+    rows = [row("dear", 0.008, 100), row("large", 0.004, 1000), row("cheap", 0.001, 100), row("small", 0.002, 20)]
     path = _found(rows, 0.01)
     assert [list(step["flow"]) for step in path] == [["large"], ["large", "cheap"], ["large", "cheap", "small"]]
 
 
 def test_a_layer_is_taken_again_only_for_more_bytes() -> None:
-    rows = [_row("a", 0.001, 100, scheme="bf16"), _row("a", 0.003, 150), _row("a", 0.004, 120, scheme="int9")]
+    rows = [row("a", 0.001, 100, scheme="bf16"), row("a", 0.003, 150), row("a", 0.004, 120, scheme="int9")]
     assert [step["flow"] for step in _found(rows, 0.01)] == [{"a": "bf16"}, {"a": "int8"}]
 
 
 def test_what_was_refused_or_saves_nothing_is_left() -> None:
     refused = Layer(component="flow", scheme="int8", pattern="c", layers=1, parameters=9, reason="too narrow")
-    rows = [_row("a", 0.001, 100), _row("b", 0.0, 0), _row("d", math.inf, 100), refused]
+    rows = [row("a", 0.001, 100), row("b", 0.0, 0), row("d", math.inf, 100), refused]
     assert [step["flow"] for step in _found(rows, 0.01)] == [{"a": "int8"}]
 
 
 def test_latency_counts_calls() -> None:
-    rows = [_row("a", 0.001, 100, component="text"), _row("b", 0.004, 100)]
+    rows = [row("a", 0.001, 100, component="text"), row("b", 0.004, 100)]
     assert list(_found(rows, 0.01)[0]) == ["text"]
     assert list(_found(rows, 0.01, "latency")[0]) == ["flow"]
 
@@ -93,61 +89,25 @@ def test_quantities_are_measured_estimated_or_unmeasured() -> None:
     assert quantity(_report([known[0], none], none), calls, "latency") == none
 
 
-def _tried(name: str, loss: float = 0.0) -> Tried:
-    return Tried(name=name, uniform=False, choices={}, megabytes=1, loss=loss)
-
-
 @pytest.mark.parametrize(("fits", "built"), [(9, [9]), (5, [9, 4, 6, 5]), (0, [9, 4, 1, 0]), (-1, [9, 4, 1, 0])])
 def test_where_built_programs_lose_too_much_the_search_goes_back(fits: int, built: list[int]) -> None:
     def build(point: Tried) -> Built:
-        return _candidate(point.name, 1.0, 0.0 if int(point.name) <= fits else 1.0)
+        return candidate(point.name, 1.0, 0.0 if int(point.name) <= fits else 1.0)
 
-    found = _furthest([_tried(str(k)) for k in range(10)], Goal(), build)
+    found = _furthest([tried(str(k)) for k in range(10)], Goal(), build)
     assert [int(point.name) for point in found] == built
     assert _furthest([], Goal(), build) == []
 
 
-def _candidate(name: str, found: float | Value, loss: float) -> Built:
-    value = Measured(value=found) if isinstance(found, float | int) else found
-    return Built(name=name, uniform=False, choices={}, megabytes=1, loss=loss, found=value)
-
-
 def test_the_best_is_within_the_loss_and_of_one_kind() -> None:
-    found = [_candidate("a", 3, 0), _candidate("b", 1, 0.02), _candidate("c", 2, 0.01)]
+    found = [candidate("a", 3, 0), candidate("b", 1, 0.02), candidate("c", 2, 0.01)]
     assert best(found, Goal(max_loss=0.01)) == (found[2], 2)
     with pytest.raises(UsageError, match="nothing stays within"):
         best(found, Goal(max_loss=-1))
     with pytest.raises(UnmeasuredError, match="no TPU"):
-        best([*found, _candidate("d", Unmeasured(reason="no TPU"), 0)], Goal("latency"))
+        best([*found, candidate("d", Unmeasured(reason="no TPU"), 0)], Goal("latency"))
     with pytest.raises(UnmeasuredError, match="some are measured, others estimated"):
-        best([*found, _candidate("d", estimated((1, "roofline")), 0)], Goal("latency"))
-
-
-MIXED = {"flow": ComponentChoice(scheme="fp32", rules={"blocks.*.mlp": "bf16"})}
-RESULT = Tuned(
-    recipe="trellis-tiny",
-    target="eager",
-    backend="eager",
-    minimize="size",
-    unit="MB",
-    max_loss=0.01,
-    chosen="mixed 1",
-    best_uniform="fp32",
-    gain=0.2,
-    candidates=(
-        _candidate("fp32", 1.25, 0),
-        _candidate("mixed 1", 1.0, 0.001).model_copy(update={"choices": MIXED, "loss_of": "built programs"}),
-    ),
-    tried=(_tried("fp32"), _tried("mixed 1", 0.002)),
-    sensitivity=Sensitivity(
-        recipe="trellis-tiny",
-        target="eager",
-        prompts=("a chair",),
-        seed=0,
-        loss="1 - voxels iou",
-        rows=(_row("blocks.*.mlp", 0.001, 100), _row("in_layer", math.inf, 100)),
-    ),
-)
+        best([*found, candidate("d", estimated((1, "roofline")), 0)], Goal("latency"))
 
 
 def test_evidence_is_read_back_as_it_was_written() -> None:
@@ -168,7 +128,8 @@ def test_the_recipe_is_for_its_target_and_wins_over_wider_exceptions(tiny_recipe
         tiny_recipe.read_text() + "targets: {eager: {golden.seed: 7, components.flow.scheme: bf16}}\n"
     )
     text = tuned_recipe(str(tiny_recipe), ["knobs.sampler.steps=3"], RESULT, ["flow", "decoder"])
-    assert text.startswith("# Written by gen3dexport tune")
+    assert text.startswith(f"# Written by gen3dexport tune {tiny_recipe} knobs.sampler.steps=3 --target eager")
+    assert "(measured on a CPU), loss 0.0010 (built programs)" in text
     path = tmp_path / "tuned.yaml"
     path.write_text(text)
     recipe = read_recipe(str(path), read_target("eager"))

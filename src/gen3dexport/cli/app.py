@@ -189,6 +189,16 @@ def _check_seeds(recipe: Any) -> None:
         raise UsageError.of(problems)
 
 
+def require_folder(path: Path) -> None:
+    """See that a file can be made at `path`, before there is anything to write.
+
+    Raises:
+        UsageError: when its folder is not there.
+    """
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}; make it, or choose another place")
+
+
 def emit(as_json: bool, data: Any, text: str) -> None:
     """Print `data` as JSON, or `text`."""
     print(json.dumps(data, indent=1) if as_json else text)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gen3dexport.cli.app import Json, emit
+from gen3dexport.cli.app import Json, emit, require_folder
 from gen3dexport.cli.show import find_document
 from gen3dexport.errors import UsageError
 
@@ -37,8 +37,7 @@ def copy_document(name: str, path: Path) -> Path:
 
     source = find_document(name)
     path = path / source.name if path.is_dir() else path
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {path.parent}; make it, or choose another place")
+    require_folder(path)
     try:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "w", encoding="utf-8") as stream:
             stream.write(source.read_text(encoding="utf-8"))

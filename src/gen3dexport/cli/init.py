@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gen3dexport.cli.app import Json, emit
+from gen3dexport.cli.app import Json, emit, require_folder
 from gen3dexport.errors import ExportError, UsageError
 
 EXAMPLE = "gen3dexport init --from my_models.net:Net --shape x=1,3,64,64 -o my-recipe.yaml"
@@ -161,8 +161,7 @@ def _check_place(out: Path) -> None:
         raise UsageError(f"{out}: a recipe is a .yaml file; name one")
     if out.exists():
         raise UsageError(f"{out}: exists; choose another name with -o")
-    if not out.parent.is_dir():
-        raise UsageError(f"{out}: there is no folder {out.parent}; make it, or choose another place")
+    require_folder(out)
 
 
 def _write(out: Path, text: str) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from gen3dexport.models.component import Component
+    from gen3dexport.models.flow_sampler import Schedule
 
 Array = Any
 State = dict[str, Any]
@@ -59,6 +60,29 @@ class SamplerLoop:
     output: Callable[[State], Array]
 
 
+@dataclass(frozen=True)
+class SamplerKnobs:
+    """The sampler that calls a component, and the knobs that a search of fewer calls may set.
+
+    Which of a schedule's fields can be set is for the type of the knobs to say: those that stand there under the
+    field's name, or the one in `names`.
+
+    Attributes:
+        path: where its knobs stand below `knobs`, e.g. `sampler`; "" where they are the family's own.
+        steps: as the knob counts them; calls: of the component for one asset.
+        schedule: a flow's steps; None for a walk over noise levels, of which the number of steps alone is searched.
+        names: field of `Schedule` -> its knob, where that has another name.
+        unguided: knobs that turn guidance off; none where guidance takes no calls.
+    """
+
+    path: str
+    steps: int
+    calls: int
+    schedule: Schedule | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    unguided: Mapping[str, Any] = field(default_factory=dict)
+
+
 def _no_rows(state: State) -> int | None:
     return None
 
@@ -78,7 +102,7 @@ class Declaration:
         advance: (state, program, array namespace) -> the state after the component's part of the pipeline.
         load: the network as a component.
         rows: state after the component -> real rows of its outputs [B, T, ...]; None where nothing is padded.
-        loop: its sampler loop, if it has one.
+        loop: its sampler loop, if it has one; sampler: the knobs of what calls it, where that is a sampler.
         batched: the knob that makes one call take both branches of guidance, where the settings do so.
         cacheable: whether its outputs depend on the request's prompt or image alone.
         host_files: weights folder -> files that it reads at run time, by their name in the bundle.
@@ -92,6 +116,7 @@ class Declaration:
     load: Load
     rows: Callable[[State], int | None] = _no_rows
     loop: SamplerLoop | None = None
+    sampler: SamplerKnobs | None = None
     batched: str | None = None
     cacheable: bool = False
     host_files: Callable[[Path], Mapping[str, Path]] = _no_files

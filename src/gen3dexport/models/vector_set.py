@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from gen3dexport.assets.mesh import Mesh, vertex_normals
 from gen3dexport.models import Request
-from gen3dexport.models.declaration import Call, Declaration, Load, SamplerLoop, State
-from gen3dexport.models.flow_sampler import Schedule, sample
+from gen3dexport.models.declaration import Call, Declaration, Load, SamplerKnobs, SamplerLoop, State
+from gen3dexport.models.flow_sampler import sample
 from gen3dexport.models.image_preparation import picture_alone
 from gen3dexport.models.isosurface import surface
 from gen3dexport.models.point_queries import answers
@@ -53,16 +53,19 @@ class Surface:
 def declarations(
     checkpoints: Mapping[str, str],
     load: Callable[[str], Load],
-    schedule: Schedule,
+    sampler: SamplerKnobs,
     times: Callable[[float], float],
     found: Surface,
 ) -> tuple[Declaration, ...]:
     """The four components, in the order they run.
 
     Args:
-        checkpoints: of each; load: component -> how it is loaded.
+        checkpoints: of each; load: component -> how it is loaded; sampler: of the flow, with its schedule.
         times: 1000 t of the sampler, 1000 for noise -> what the flow gets as `t`.
     """
+
+    schedule = sampler.schedule
+    assert schedule is not None
 
     def flow(state: State, program: Call, xp: Any) -> State:
         def velocity(x: Any, t: float, conditional: bool) -> Any:
@@ -90,6 +93,7 @@ def declarations(
             advance,
             load(name),
             loop=loop if name == "flow" else None,
+            sampler=sampler if name == "flow" else None,
             cacheable=name == "image_encoder",
         )
         for name, (inputs, advance) in steps.items()

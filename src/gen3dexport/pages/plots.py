@@ -199,12 +199,17 @@ class Point:
     chosen: bool
 
 
-def pareto(points: Sequence[Point], title: str) -> Figure | None:
-    """Loss against a quantity: uniform choices (squares), mixed ones (circles), and the chosen one (star)."""
+def pareto(points: Sequence[Point], title: str, names: tuple[str, str] = ("uniform", "mixed")) -> Figure | None:
+    """Loss against a quantity: uniform choices (squares), mixed ones (circles), and the chosen one (star).
+
+    Args:
+        names: of the first two in the legend.
+    """
     traces = []
+    uniform, mixed = names
     for name, symbol, color, kept in (
-        ("uniform", "square", _AMBER, [p for p in points if p.uniform and not p.chosen]),
-        ("mixed", "circle", _BLUE, [p for p in points if not p.uniform and not p.chosen]),
+        (uniform, "square", _AMBER, [p for p in points if p.uniform and not p.chosen]),
+        (mixed, "circle", _BLUE, [p for p in points if not p.uniform and not p.chosen]),
         ("chosen", "star", _GREEN, [p for p in points if p.chosen]),
     ):
         if kept:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,9 +13,10 @@ import numpy as np
 from torch import nn
 
 from gen3dexport.assets import kinds
-from gen3dexport.assets.score import loss
-from gen3dexport.build import first_states, golden_states
+from gen3dexport.assets.score import Score, loss
+from gen3dexport.build import first_states
 from gen3dexport.disk import scratch
+from gen3dexport.documents.recipe import ComponentChoice
 from gen3dexport.errors import AccuracyError, UsageError
 from gen3dexport.models.component import Component
 from gen3dexport.models.declaration import State
@@ -25,8 +26,12 @@ from gen3dexport.quantization.calibration import CONVOLUTIONS
 from gen3dexport.quantization.rules import generic, layers_of, quantize_by_rules
 from gen3dexport.quantization.schemes import CALIBRATED, OF_EMBEDDINGS, SCHEMES
 from gen3dexport.quantization.smoothing import smoothed
+from gen3dexport.search.held_out import calibrates
 
 Rules = Mapping[str, str]
+Assets = Mapping[str, Any]
+"""One prompt's assets by kind."""
+Scorers = Mapping[str, Callable[[Any], Sequence[Score]]]
 
 
 @dataclass(frozen=True)
@@ -37,17 +42,28 @@ class Choice:
     rules: tuple[tuple[str, str], ...] = ()
 
 
+def choices_of(components: Mapping[str, ComponentChoice]) -> dict[str, Choice]:
+    """A recipe's choices for components, as those of trials."""
+    return {name: Choice(own.scheme or "fp32", tuple(own.rules.items())) for name, own in components.items()}
+
+
 class Trials:
     """The observed float32 pipeline of a plan, to try quantizations on.
 
     Args:
         on_stage: called with (component, "load") and (component, "observe").
+        held_out: prompts beside the golden ones; no trial is judged by them but where it is asked (`held_out`).
 
     Raises:
         UsageError: when the recipe makes no assets (random weights, or `golden.assets` is off).
     """
 
-    def __init__(self, plan: Plan, on_stage: Callable[[str, str], None] = lambda component, stage: None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        on_stage: Callable[[str, str], None] = lambda component, stage: None,
+        held_out: Sequence[str] = (),
+    ) -> None:
         if plan.recipe.random_weights or not plan.recipe.golden.assets:
             why = "has random weights" if plan.recipe.random_weights else "makes no assets (golden.assets is off)"
             raise UsageError(f"recipe {plan.recipe.name}: {why}, so there is no loss to measure")
@@ -55,10 +71,12 @@ class Trials:
         self.observations: dict[str, Observation] = {}
         self.before: dict[str, tuple[State, ...]] = {}
         with scratch() as place:
-            calibrates = any(scheme in CALIBRATED for scheme in plan.backend.SCHEMES)
-            begun = first_states(plan, place, calibrates)
-        states = tuple(golden_states(plan, begun))
-        others = tuple(begun[len(states) :])
+            begun = first_states(with_prompts(plan, held_out), place, calibrates(plan))
+        count = len(plan.recipe.golden.prompts)
+        states, held = tuple(begun[:count]), tuple(begun[count : count + len(held_out)])
+        others = tuple(begun[count + len(held_out) :])
+        self.held_before: dict[str, tuple[State, ...]] = {}
+        self.resampled: frozenset[str] = frozenset()
         for name in plan.schemes:
             on_stage(name, "load")
             component = plan.declared[name].load(plan.weights, "stored", plan.reading)
@@ -66,9 +84,39 @@ class Trials:
             self.before[name] = states
             self.observations[name] = observe(component, plan.declared[name], states, True, others)
             states, others = self.observations[name].states, self.observations[name].calibrated
-        self.assets = [plan.family.make_assets(state, plan.settings) for state in states]
-        self._scores = [{kind: kinds.against(asset) for kind, asset in assets.items()} for assets in self.assets]
+            self.held_before[name] = held
+            held = tuple(plan.declared[name].advance(state, Eager(component), xp) for state in held)
+        self.assets: list[Assets] | None = [plan.family.make_assets(state, plan.settings) for state in states]
+        self._scores = _scorers(self.assets)
+        self._held_scores = _scorers([plan.family.make_assets(state, plan.settings) for state in held])
         self._tried: dict[tuple[str, Choice], Component] = {}
+
+    def under(self, plan: Plan) -> Trials:
+        """These trials under other sampler settings; a loss is still one against the assets of these settings.
+
+        Args:
+            plan: this plan with other knobs of its samplers.
+        """
+        other = copy.copy(self)
+        other.plan, other._tried = plan, {}
+        changed = [n for n in plan.schemes if plan.declared[n].sampler != self.plan.declared[n].sampler]
+        other.resampled = self.resampled | {*changed}
+        if not changed:
+            return other
+        other.observations, other.before = dict(self.observations), dict(self.before)
+        states = self.before[changed[0]]
+        try:
+            for name in list(plan.schemes)[list(plan.schemes).index(changed[0]) :]:
+                own, declared = self.observations[name].component, plan.declared[name]
+                if name in changed:  # what it has of the sampler's times is made when it is loaded
+                    own = replace(declared.load(plan.weights, "stored", plan.reading), ranges=own.ranges)
+                other.before[name] = states
+                other.observations[name] = observe(own, declared, states, True)
+                states = other.observations[name].states
+            other.assets = [plan.family.make_assets(state, plan.settings) for state in states]
+        except (AccuracyError, UsageError):  # nothing came of it, or more than the programs have room for
+            other.assets = None
+        return other
 
     def quantized(self, name: str, choice: Choice) -> Component:
         """A quantized copy of a component; the last one of each component is kept.
@@ -104,20 +152,38 @@ class Trials:
         """Mean loss of the golden prompts' assets against the float32 ones (`assets.score.loss`); infinite where one is
         not made of finite numbers."""
         changed = [name for name in self.plan.schemes if choices.get(name, Choice()) != Choice()]
-        if not changed:
-            return 0.0
-        start = list(self.plan.schemes).index(changed[0])
-        states: list[Any] = list(self.before[changed[0]])
-        for name in list(self.plan.schemes)[start:]:
-            program = Eager(self.quantized(name, choices.get(name, Choice())))
-            states = [self.plan.declared[name].advance(s, program, xp) for s in states]
-        try:
-            found = [self.plan.family.make_assets(state, self.plan.settings) for state in states]
-        except AccuracyError:
+        if self.assets is None:  # under these settings nothing is made in float32
             return math.inf
-        pairs = zip(found, self._scores, strict=True)
-        losses = [loss({kind: scores[kind](asset) for kind, asset in made.items()}) for made, scores in pairs]
-        return sum(losses) / len(losses)
+        if not changed:
+            return _lost(self.assets, self._scores) if self.resampled else 0.0
+        return _lost(self._made(choices, changed[0], self.before[changed[0]]), self._scores)
+
+    def held_out(self, choices: Mapping[str, Choice]) -> float | None:
+        """Likewise of the held-out prompts' assets; None where there are none."""
+        changed = [n for n in self.plan.schemes if choices.get(n, Choice()) != Choice() or n in self.resampled]
+        if not self._held_scores or not changed:
+            return 0.0 if self._held_scores else None
+        return _lost(self._made(choices, changed[0], self.held_before[changed[0]]), self._held_scores)
+
+    def losses(self, made: Sequence[Assets]) -> tuple[float, float | None]:
+        """Mean losses of given assets of all prompts, the golden ones' first, then those of the held-out ones."""
+        count = len(self._scores)
+        held = _lost(made[count:], self._held_scores) if self._held_scores else None
+        return _lost(made[:count], self._scores), held
+
+    def _made(self, choices: Mapping[str, Choice], start: str, states: Sequence[State]) -> list[Assets] | None:
+        """Assets of states before the component `start`; None where nothing comes of one."""
+        names = list(self.plan.schemes)
+        for name in names[names.index(start) :]:
+            program = Eager(self.quantized(name, choices.get(name, Choice())))
+            try:
+                states = [self.plan.declared[name].advance(state, program, xp) for state in states]
+            except (AccuracyError, UsageError):
+                return None
+        try:
+            return [self.plan.family.make_assets(state, self.plan.settings) for state in states]
+        except AccuracyError:
+            return None
 
     def bytes(self, name: str, choice: Choice) -> int:
         """Bytes of a component's weights as they are stored."""
@@ -134,6 +200,27 @@ class Trials:
             if isinstance(component.module.get_submodule(layer), taken):
                 found.setdefault(generic(component, layer), []).append(layer)
         return found
+
+
+def with_prompts(plan: Plan, held_out: Sequence[str]) -> Plan:
+    """The plan with held-out prompts behind its golden ones."""
+    if not held_out:
+        return plan
+    golden = plan.recipe.golden
+    asked = golden.model_copy(update={"prompts": (*golden.prompts, *held_out)})
+    return replace(plan, recipe=plan.recipe.model_copy(update={"golden": asked}))
+
+
+def _scorers(assets: Sequence[Assets]) -> list[Scorers]:
+    return [{kind: kinds.against(asset) for kind, asset in made.items()} for made in assets]
+
+
+def _lost(found: Sequence[Assets] | None, references: Sequence[Scorers]) -> float:
+    if found is None:
+        return math.inf
+    pairs = zip(found, references, strict=True)
+    losses = [loss({kind: scores[kind](asset) for kind, asset in made.items()}) for made, scores in pairs]
+    return sum(losses) / len(losses)
 
 
 def stored_bytes(module: nn.Module) -> int:

@@ -1,44 +1,27 @@
 """Tune: a mixed-precision search. Greedy over the layers' sensitivities on the eager model, then built and measured.
 
 Layers join the quantized ones in the order of what they cost per byte saved (per multiplication for latency), as long
-as the asset's loss, measured anew at each step, stays within the allowed one.
+as the asset's loss, measured anew at each step, stays within the allowed one. Where latency is minimized, the settings
+of samplers are searched as well, and joined with the schemes that were built (`joint`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 
-from gen3dexport.build import build
-from gen3dexport.disk import scratch
-from gen3dexport.documents.budgets import Budgets
 from gen3dexport.documents.recipe import ComponentChoice
-from gen3dexport.errors import UnmeasuredError, UsageError
+from gen3dexport.errors import UsageError
 from gen3dexport.plan import Plan
-from gen3dexport.reports.judge import largest_peak, number_of
-from gen3dexport.reports.records import Estimated, Measured, MeasuredTimes, Report, Unmeasured, Value
-from gen3dexport.reports.report import make_report
+from gen3dexport.reports.judge import number_of
 from gen3dexport.reports.text import basis_text, number
+from gen3dexport.search.candidates import UNITS, Goal, best, built
+from gen3dexport.search.joint import searched
 from gen3dexport.search.records import Built, Layer, Tried, Tuned
 from gen3dexport.search.sensitivity import sensitivity
 from gen3dexport.search.trials import Choice, Trials
-from gen3dexport.validation.validate import measure_in_child
 
-UNITS = {"size": "MB", "latency": "ms", "memory": "MB"}
 Choices = Mapping[str, Choice]
 OnStage = Callable[[str, str], None]
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What to minimize (`size`, `latency` or `memory`), the largest loss allowed, and the most mixtures to build.
-
-    Loss is the mean over the golden prompts of what their assets lose against the float32 ones (`assets.score.loss`).
-    """
-
-    minimize: str = "size"
-    max_loss: float = 0.01
-    candidates: int = 5
 
 
 def tune(plan: Plan, goal: Goal, on_stage: OnStage = lambda component, stage: None) -> Tuned:
@@ -50,7 +33,7 @@ def tune(plan: Plan, goal: Goal, on_stage: OnStage = lambda component, stage: No
     """
     if goal.minimize not in UNITS:
         raise UsageError(f"--minimize {goal.minimize}: unknown; there are {', '.join(UNITS)}")
-    trials = Trials(plan, on_stage)
+    trials = Trials(plan, on_stage, goal.prompts)
     found = sensitivity(trials, on_trial=on_stage)
     tried = [_trial(trials, name, choices, True) for name, choices in _uniform(trials).items()]
     if plan.rules:  # a mixture already: judged with the others, no uniform scheme to beat
@@ -59,12 +42,16 @@ def tune(plan: Plan, goal: Goal, on_stage: OnStage = lambda component, stage: No
     for k, (choices, loss) in enumerate(_greedy(trials, found.rows, goal, on_stage), 1):
         path.append(_trial(trials, f"mixed {k}", choices, False, loss))
 
-    def built(point: Tried) -> Built:
+    def made(point: Tried) -> Built:
         on_stage(point.name, "build")
-        return _built(plan, point, goal.minimize)
+        return built(plan, point, goal, trials)
 
-    candidates = [built(point) for point in tried if point.loss <= goal.max_loss]
-    candidates += _furthest(path, goal, built)
+    candidates = [made(point) for point in tried if point.loss <= goal.max_loss]
+    candidates += _furthest(path, goal, made)
+    found_samplers = None
+    if goal.samplers:
+        found_samplers, resampled = searched(trials, candidates, goal, made, on_stage)
+        candidates += resampled
     (chosen, value), (uniform, other) = (
         best(some, goal) for some in (candidates, [c for c in candidates if c.uniform])
     )
@@ -81,6 +68,8 @@ def tune(plan: Plan, goal: Goal, on_stage: OnStage = lambda component, stage: No
         candidates=tuple(candidates),
         tried=(*tried, *path),
         sensitivity=found,
+        held_out=goal.held_out,
+        samplers=found_samplers,
     )
 
 
@@ -119,7 +108,7 @@ def _furthest(path: Sequence[Tried], goal: Goal, built: Callable[[Tried], Built]
     good, bad, next_ = -1, len(path), len(path) - 1
     while good < next_ < bad and len(found) < goal.candidates:
         found.append(built(path[next_]))
-        good, bad = (next_, bad) if found[-1].loss <= goal.max_loss else (good, next_)
+        good, bad = (next_, bad) if goal.allows(found[-1]) else (good, next_)
         next_ = (good + bad) // 2
     return found
 
@@ -169,68 +158,22 @@ def _component_choice(choice: Choice) -> ComponentChoice:
     return ComponentChoice(scheme=choice.scheme, rules=dict(choice.rules))
 
 
-def with_choices(plan: Plan, choices: Mapping[str, ComponentChoice]) -> Plan:
-    """The plan of a candidate: its schemes and rules, float32 where it has none, and no budgets."""
-    full = {name: choices.get(name, ComponentChoice(scheme="fp32")) for name in plan.schemes}
-    recipe = plan.recipe.model_copy(update={"components": full, "budgets": Budgets()})
-    own = replace(plan, recipe=recipe, target=plan.target.model_copy(update={"budgets": Budgets()}))
-    return own.with_schemes({n: c.scheme or "fp32" for n, c in full.items()}, {n: c.rules for n, c in full.items()})
-
-
-def _built(plan: Plan, point: Tried, minimize: str) -> Built:
-    """A candidate built and measured from disk: the quantity, and the loss where the target's device is here."""
-    with scratch() as place:
-        folder = place / "candidate"
-        manifest = build(with_choices(plan, point.choices), folder)
-        measured, _ = measure_in_child(folder, manifest)
-        report = make_report(manifest, "candidate", measured, {}, "")
-    fields = {**dict(point), "megabytes": report.size_bytes / 1e6}
-    if losses := [q.loss for q in report.pipeline.quality]:
-        fields |= {"loss": sum(losses) / len(losses), "loss_of": "built programs"}
-    return Built(**fields, found=quantity(report, manifest.calls, minimize))
-
-
-def quantity(report: Report, calls: Mapping[str, int], minimize: str) -> Value:
-    """Size (MB), latency (ms of all network calls of one asset) or peak memory (MB) of a bundle."""
-    networks = report.networks
-    if minimize == "size":
-        return Measured(value=report.size_bytes / 1e6)
-    if minimize == "memory":
-        return largest_peak(networks)
-    times = [(calls[c.component], c.latency.p50_ms) for c in networks if isinstance(c.latency, MeasuredTimes)]
-    if len(times) == len(networks):
-        return Measured(value=sum(count * ms for count, ms in times))
-    if isinstance(report.pipeline.latency, Estimated):
-        return report.pipeline.latency
-    unknown = (c.latency for c in networks if isinstance(c.latency, Unmeasured))
-    return next(unknown, Unmeasured(reason="not every program was measured"))
-
-
-def best(candidates: Sequence[Built], goal: Goal) -> tuple[Built, float]:
-    """The candidate with the least quantity within the allowed loss, and that quantity.
-
-    Raises:
-        UnmeasuredError: when the quantities of all cannot be compared.
-        UsageError: when none is within the loss.
-    """
-    unmeasured = next((c.found for c in candidates if isinstance(c.found, Unmeasured)), None)
-    if unmeasured is not None or len({c.found.basis for c in candidates}) > 1:
-        why = unmeasured.reason if unmeasured else "some are measured, others estimated"
-        raise UnmeasuredError(f"{goal.minimize} cannot be compared here: {why}; --minimize size always can")
-    fit = [(c, value) for c in candidates if c.loss <= goal.max_loss and (value := number_of(c.found)) is not None]
-    if not fit:
-        raise UsageError(f"nothing stays within a loss of {goal.max_loss:g}, not even float32 programs; allow more")
-    return min(fit, key=lambda c: c[1])
-
-
 def head(result: Tuned) -> tuple[str, ...]:
     """The columns of `cells`; a basis is that of the column before it."""
-    return "candidate", f"#{result.minimize}, {result.unit}", "basis", "#weights, MB", "#loss", "loss of", "~"
+    held = ("#loss held out",) if result.held_out is not None else ()
+    return "candidate", f"#{result.minimize}, {result.unit}", "basis", "#weights, MB", "#loss", *held, "loss of", "~"
 
 
 def cells(candidate: Built, result: Tuned) -> tuple[str, ...]:
-    """A candidate as people read it: name, quantity, how it is known, size, loss, remark."""
-    chosen = candidate.name == result.chosen
-    remark = "chosen" if chosen else "too much loss" if candidate.loss > result.max_loss else ""
+    """A candidate as people read it: name, quantity, how it is known, size, losses, remark."""
+    largest = max(candidate.loss, candidate.held_out or 0.0)
+    remark = "chosen" if candidate.name == result.chosen else "too much loss" if largest > result.max_loss else ""
     known = number(number_of(candidate.found), 4), basis_text(candidate.found)
-    return candidate.name, *known, f"{candidate.megabytes:.4g}", f"{candidate.loss:.4f}", candidate.loss_of, remark
+    held = (loss_text(candidate.held_out),) if result.held_out is not None else ()
+    row = candidate.name, *known, f"{candidate.megabytes:.4g}", loss_text(candidate.loss), *held
+    return *row, candidate.loss_of, remark
+
+
+def loss_text(loss: float | None) -> str:
+    """A loss as people read it."""
+    return "–" if loss is None else f"{loss:.4f}"

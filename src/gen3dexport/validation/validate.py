@@ -129,6 +129,16 @@ def measure_in_child(folder: Path, manifest: Manifest) -> tuple[Measurement, dic
     Raises:
         GenExportError: the child's own error, or how it was killed (`child_end`).
     """
+    measured, made = measure_assets_in_child(folder, manifest)
+    return measured, made[0] if made else {}
+
+
+def measure_assets_in_child(folder: Path, manifest: Manifest) -> tuple[Measurement, list[dict[str, Any]]]:
+    """Likewise, and the assets of every golden prompt.
+
+    Raises:
+        GenExportError: see `measure_in_child`.
+    """
     threads = str(manifest.target["measure"]["threads"])
     with scratch() as place:  # where runtimes unpack programs too: a killed child leaves nothing
         own = {"OMP_NUM_THREADS": threads, "TQDM_DISABLE": "1", "TMPDIR": str(place)}
@@ -138,7 +148,7 @@ def measure_in_child(folder: Path, manifest: Manifest) -> tuple[Measurement, dic
         if not out.is_file():
             raise child_end.told(str(folder), child.returncode, child.stderr)
         answer = ANSWER.validate_json(out.read_text())
-        generated = first_assets(place / golden.ASSETS)
+        generated = all_assets(place / golden.ASSETS)
     if isinstance(answer, Failure):
         raise of_kind(answer.error, answer.message)
     return answer, generated
@@ -146,5 +156,10 @@ def measure_in_child(folder: Path, manifest: Manifest) -> tuple[Measurement, dic
 
 def first_assets(path: Path) -> dict[str, Any]:
     """The first prompt's assets in a file, by kind; none without the file."""
-    assets: Mapping[str, golden.Arrays] = golden.read_assets(path)[0] if path.is_file() else {}
-    return {kind: kinds.of(kind).from_arrays(arrays) for kind, arrays in assets.items()}
+    return next(iter(all_assets(path, 1)), {})
+
+
+def all_assets(path: Path, most: int | None = None) -> list[dict[str, Any]]:
+    """The assets in a file of every prompt, or of so many, by kind; none without the file."""
+    made = golden.read_assets(path)[:most] if path.is_file() else []
+    return [{kind: kinds.of(kind).from_arrays(arrays) for kind, arrays in assets.items()} for assets in made]

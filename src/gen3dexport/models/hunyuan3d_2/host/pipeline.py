@@ -25,7 +25,7 @@ def components(settings: Settings) -> tuple[Declaration, ...]:
     """The image encoder, the flow, what the decoder makes of a latent set once, and what it makes of a point."""
     found = vector_set.Surface(BOUND, settings.chunk, settings.resolution, settings.coarse)
     checkpoints = dict.fromkeys(vector_set.OUTPUTS, CHECKPOINT)
-    return vector_set.declarations(checkpoints, partial(_loader, settings), settings.schedule, network_time, found)
+    return vector_set.declarations(checkpoints, partial(_loader, settings), settings.sampler, network_time, found)
 
 
 def _loader(settings: Settings, name: str) -> Load:

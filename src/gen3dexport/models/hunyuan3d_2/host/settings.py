@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from gen3dexport.documents.record import Record, told
 from gen3dexport.errors import UsageError
+from gen3dexport.models.declaration import SamplerKnobs
 from gen3dexport.models.flow_sampler import Schedule
 from gen3dexport.models.hunyuan3d_2.host.model import CONFIG, Model, read_model
 from gen3dexport.models.hunyuan3d_2.host.times import schedule
@@ -69,6 +70,12 @@ class Settings(Record):
     def schedule(self) -> Schedule:
         """The sampler's steps."""
         return schedule(self.model.scheduler, self.steps, self.guidance_scale, self.guidance is not None)
+
+    @property
+    def sampler(self) -> SamplerKnobs:
+        """The flow's sampler, as knobs."""
+        unguided = {} if self.guidance is not None else {"guidance_scale": 1.0}
+        return SamplerKnobs("", self.steps, self.schedule.calls, self.schedule, unguided=unguided)
 
     @property
     def times(self) -> tuple[float, ...]:

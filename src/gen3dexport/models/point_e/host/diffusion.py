@@ -35,6 +35,11 @@ class Stage:
         """Whether the branch without a condition is asked, too."""
         return guided(self.guidance_scale)
 
+    @property
+    def calls(self) -> int:
+        """Calls of the network in one walk."""
+        return sum(step.calls for step in self.steps) * (2 if self.guided and not self.batched else 1)
+
     def unscaled(self, x: Floats) -> Floats:
         """A cloud [..., 6, n] in the release's units: places within about +-0.5, colours 0 to 255."""
         scales, biases = (np.asarray(v, np.float32)[:, None] for v in self._channels)

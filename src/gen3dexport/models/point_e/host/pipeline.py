@@ -16,7 +16,17 @@ from numpy.typing import NDArray
 from gen3dexport.arrays import on_host
 from gen3dexport.assets.points import Points
 from gen3dexport.models import Request
-from gen3dexport.models.declaration import AS_STORED, Call, Declaration, Load, Reading, State, Weights, pass_on
+from gen3dexport.models.declaration import (
+    AS_STORED,
+    Call,
+    Declaration,
+    Load,
+    Reading,
+    SamplerKnobs,
+    State,
+    Weights,
+    pass_on,
+)
 from gen3dexport.models.point_e.host.conditions import begin_condition
 from gen3dexport.models.point_e.host.diffusion import Stage
 from gen3dexport.models.point_e.host.model import CHANNELS
@@ -37,7 +47,9 @@ def components(settings: Settings) -> tuple[Declaration, ...]:
         inputs = ("x", "t", *given_to(name, settings))
         advance: Callable[[State, Call, Any], State] = partial(_base if name == "base" else _upsample, stage)
         config = stage.config
-        made.append(Declaration(name, config.file, inputs, (OUTPUT,), advance, _loader(name, settings, config.file)))
+        load = _loader(name, settings, config.file)
+        sampler = SamplerKnobs(name, len(stage.steps), stage.calls, unguided={"guidance_scale": 0.0})
+        made.append(Declaration(name, config.file, inputs, (OUTPUT,), advance, load, sampler=sampler))
     if settings.mesh:
         assert settings.model.sdf is not None
         file = settings.model.sdf.file

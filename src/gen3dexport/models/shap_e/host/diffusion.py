@@ -58,6 +58,12 @@ class Sampler:
         """Whether the branch without a condition is asked, too."""
         return self.guidance_scale > 1
 
+    @property
+    def calls(self) -> int:
+        """Calls of the prior in one walk."""
+        found = sum(step.calls for step in walk(self.scheduler, self.steps).steps)
+        return found * (2 if self.guided and not self.batched else 1)
+
     def _clean(self, network: Network, x: Floats, t: float, cond: Floats) -> Floats:
         """The latents that are predicted, guided."""
         scale = self.guidance_scale if self.guided else None

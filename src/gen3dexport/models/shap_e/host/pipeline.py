@@ -18,7 +18,17 @@ from gen3dexport.arrays import on_host
 from gen3dexport.assets.mesh import Mesh, vertex_normals
 from gen3dexport.models import Request
 from gen3dexport.models.clip_conditions import of_picture, of_prompt
-from gen3dexport.models.declaration import AS_STORED, Call, Declaration, Load, Reading, State, Weights, pass_on
+from gen3dexport.models.declaration import (
+    AS_STORED,
+    Call,
+    Declaration,
+    Load,
+    Reading,
+    SamplerKnobs,
+    State,
+    Weights,
+    pass_on,
+)
 from gen3dexport.models.isosurface import surface
 from gen3dexport.models.point_queries import answers
 from gen3dexport.models.shap_e.host.settings import IMAGE, LAYERS, OUTPUTS, TEXT, Settings
@@ -44,7 +54,10 @@ def components(settings: Settings) -> tuple[Declaration, ...]:
         "color": (_RENDERER, (*LAYERS, "points"), partial(_paint, settings)),
     }
     for name, (file, inputs, advance) in steps.items():
-        made.append(Declaration(name, file, inputs, OUTPUTS[name], advance, _loader(name, settings, file)))
+        own = SamplerKnobs("", settings.steps, settings.sampler.calls, unguided={"guidance_scale": 1.0})
+        sampler = own if name == "prior" else None
+        load = _loader(name, settings, file)
+        made.append(Declaration(name, file, inputs, OUTPUTS[name], advance, load, sampler=sampler))
     return tuple(made)
 
 

@@ -20,7 +20,17 @@ import numpy as np
 from gen3dexport.assets.mesh import Mesh, from_occupancy_logits
 from gen3dexport.assets.voxels import Voxels
 from gen3dexport.models import Request
-from gen3dexport.models.declaration import AS_STORED, Array, Call, Declaration, Reading, SamplerLoop, State, Weights
+from gen3dexport.models.declaration import (
+    AS_STORED,
+    Array,
+    Call,
+    Declaration,
+    Reading,
+    SamplerKnobs,
+    SamplerLoop,
+    State,
+    Weights,
+)
 from gen3dexport.models.trellis.host import conditioning, slat_stage, structure_stage
 from gen3dexport.models.trellis.host.settings import ASSETS, Sampling, Settings
 from gen3dexport.models.trellis.host.slat_inputs import FLOW_TABLES
@@ -102,6 +112,7 @@ def _flow(name: str, settings: Settings) -> Declaration:
         step,
         load=_loaded("flow", name, settings),
         loop=SamplerLoop(inputs, lambda state: np.asarray(state["z"])),
+        sampler=_sampler("sampler", settings),
         batched=_batched("sampler", settings),
     )
 
@@ -132,6 +143,7 @@ def _slat_flow(name: str, settings: Settings) -> Declaration:
         load=_loaded("flow", name, settings),
         rows=partial(slat_stage.output_rows, name),
         loop=SamplerLoop(inputs, lambda state: np.asarray(state["slat"])),
+        sampler=_sampler("slat_sampler", settings.slat),
         batched=_batched("slat_sampler", settings.slat),
     )
 
@@ -146,6 +158,11 @@ def _slat_decoder(name: str, settings: Settings) -> Declaration:
         load=_loaded("slat_decoder", name, settings),
         rows=partial(slat_stage.output_rows, name),
     )
+
+
+def _sampler(knob: str, sampling: Sampling) -> SamplerKnobs:
+    unguided = {"guidance_scale": 0.0}
+    return SamplerKnobs(knob, sampling.steps, sampling.calls, sampling.schedule, unguided=unguided)
 
 
 def _batched(knob: str, sampling: Sampling) -> str | None:

@@ -93,6 +93,11 @@ class Sampling(Record):
         return 2 if self.guidance == "batched" else 1
 
     @property
+    def calls(self) -> int:
+        """Calls of the flow for one asset."""
+        return self.steps if self.batch > 1 else self.schedule.calls
+
+    @property
     def condition_input(self) -> str:
         """Name of the flow's input that holds the condition."""
         return "context" if self.cache_context else "cond"

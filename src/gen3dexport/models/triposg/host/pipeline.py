@@ -30,7 +30,7 @@ _CHECKPOINTS = {
 def components(settings: Settings) -> tuple[Declaration, ...]:
     """The image encoder, the flow, what the decoder makes of a latent set once, and what it makes of a point."""
     found = vector_set.Surface(BOUND, settings.chunk, settings.resolution, settings.coarse)
-    return vector_set.declarations(_CHECKPOINTS, partial(_loader, settings), settings.schedule, lambda t: t, found)
+    return vector_set.declarations(_CHECKPOINTS, partial(_loader, settings), settings.sampler, lambda t: t, found)
 
 
 def _loader(settings: Settings, name: str) -> Load:

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from gen3dexport.documents.record import Record
+from gen3dexport.models.declaration import SamplerKnobs
 from gen3dexport.models.flow_sampler import Schedule
 from gen3dexport.models.triposg.host.model import INDEX, Model, read_model
 from gen3dexport.models.weights import WeightFiles
@@ -67,6 +68,12 @@ class Settings(Record):
     def schedule(self) -> Schedule:
         """The sampler's steps."""
         return schedule(self.steps, self.guidance_scale, self.shift)
+
+    @property
+    def sampler(self) -> SamplerKnobs:
+        """The flow's sampler, as knobs."""
+        steps, unguided = self.schedule, {"guidance_scale": 1.0}
+        return SamplerKnobs("", self.steps, steps.calls, steps, {"rescale_t": "shift"}, unguided)
 
 
 def schedule(steps: int, guidance_scale: float, shift: float) -> Schedule:
