@@ -168,6 +168,14 @@ def _umask() -> int:
     return mask
 
 
+def mount_of(folder: Path) -> Path:
+    """Where the file system of a folder is mounted."""
+    place = folder.resolve()
+    while not place.is_mount():
+        place = place.parent
+    return place
+
+
 def disk_error(error: OSError, path: Path) -> UsageError:
     """A full disk or an unwritable folder, in words."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
+from full_disk import files_end_at
 
 from gen3dexport.assets.mesh import Mesh, from_occupancy_logits, vertex_normals
 from gen3dexport.assets.mesh_files import FORMATS, read, write
@@ -156,30 +157,12 @@ def test_bad_outputs(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["file", "folder.glb"]
 
 
-def test_full_disk_leaves_the_old_file() -> None:
-    full = Path("/dev/full")
-    if not full.exists():
-        pytest.skip("this system has no /dev/full")
-    mesh = from_occupancy_logits(ball(0.2))
-    import resource
-
-    folder = Path(os.environ.get("TMPDIR", "/tmp"))
-    path = folder / f"gen3dexport-{os.getpid()}.stl"
+def test_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+    mesh, path = from_occupancy_logits(ball(0.2)), tmp_path / "asset.stl"
     path.write_bytes(b"old")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    import signal
-
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # as a full disk: writes fail part way
-        with pytest.raises(UsageError, match="cannot be written"):
-            write(mesh, path)
-        assert path.read_bytes() == b"old"
-        assert not list(folder.glob(f".{path.name}.*"))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
-        path.unlink()
+    with files_end_at(1000), pytest.raises(UsageError, match="cannot be written"):
+        write(mesh, path)
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["asset.stl"]
 
 
 def test_bad_inputs(tmp_path: Path) -> None:

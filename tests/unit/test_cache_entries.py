@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -55,6 +56,8 @@ HARMS: dict[str, Callable[[Path], object]] = {
     "half the digests": lambda e: (e / "files.json").write_text((e / "files.json").read_text()[:40]),
     "digests of nothing": lambda e: (e / "files.json").write_text("{}"),
     "no digests": lambda e: (e / "files.json").unlink(),
+    "a pipe of digests": lambda e: ((e / "files.json").unlink(), os.mkfifo(e / "files.json")),
+    "another entry in its place": lambda e: (shutil.rmtree(e), shutil.copytree(_made("0" * 64), e)),
     "a file in its place": lambda e: (e.rename(e.parent / "x"), e.touch()),
 }
 

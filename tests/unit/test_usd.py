@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from full_disk import files_end_at
 
 from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.mesh import Mesh
@@ -128,3 +130,12 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MissingError, match=r"gen3dexport\[usd\]"):
         write_usd(some_mesh(), tmp_path / "a.usda")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", [".usda", ".usdc"])
+def test_a_full_folder_for_temporary_files_is_named(ending: str, tmp_path: Path) -> None:
+    points = np.random.default_rng(0).random((3000, 3)).astype(np.float32)
+    mesh = Mesh(points, np.arange(3000).reshape(-1, 3))
+    with files_end_at(9000), pytest.raises(UsageError, match=rf"takes no {ending} stage .*set TMPDIR=FOLDER"):
+        write_usd(mesh, tmp_path / f"asset{ending}")
+    assert not os.listdir(tmp_path)

@@ -6,6 +6,7 @@ Stages are z up and right-handed, one unit is a metre; the asset is the default 
 from __future__ import annotations
 
 import math
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -19,7 +20,7 @@ from gen3dexport.assets.file_format import FileFormat, written_by
 from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.mesh import Mesh, always_unit, is_closed, vertex_normals, whole_faces
 from gen3dexport.assets.points import Points
-from gen3dexport.disk import write_output
+from gen3dexport.disk import mount_of, write_output
 from gen3dexport.errors import MissingError, UsageError
 
 FORMATS = (".usda", ".usdc", ".usd")
@@ -54,17 +55,34 @@ def stage_bytes(fill: Callable[[Any], Any], ending: str) -> bytes:
 
     Args:
         fill: gets the stage and returns its default prim.
+
+    Raises:
+        UsageError: when the folder for temporary files takes no stage.
     """
-    from pxr import Usd, UsdGeom
+    from pxr import Tf, Usd, UsdGeom
 
     with tempfile.TemporaryDirectory() as scratch:
         draft = Path(scratch) / f"asset{ending}"
-        stage = Usd.Stage.CreateNew(str(draft))
-        UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.z)
-        UsdGeom.SetStageMetersPerUnit(stage, 1.0)
-        stage.SetDefaultPrim(fill(stage).GetPrim())
-        stage.GetRootLayer().Save()
+        try:
+            stage = Usd.Stage.CreateNew(str(draft))
+            UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.z)
+            UsdGeom.SetStageMetersPerUnit(stage, 1.0)
+            stage.SetDefaultPrim(fill(stage).GetPrim())
+            stage.GetRootLayer().Save()
+        except Tf.ErrorException as error:
+            folder = Path(scratch).parent
+            free = shutil.disk_usage(folder).free / 1e6
+            raise UsageError(
+                f"{folder}: takes no {ending} stage ({_told(error)}); {mount_of(folder)}, on which it lies, has "
+                f"{free:.2f} MB free: free some space, or set TMPDIR=FOLDER"
+            ) from error
         return draft.read_bytes()
+
+
+def _told(error: Exception) -> str:
+    """The last line of what USD says, without the places in its code."""
+    last = str(error).strip().splitlines()[-1]
+    return (last.partition(" : '")[2] or last).strip("'")
 
 
 def define(stage: Any, asset: Drawn) -> Any:

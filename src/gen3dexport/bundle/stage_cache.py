@@ -16,16 +16,16 @@ from types import ModuleType
 from typing import Any
 
 from filelock import FileLock, Timeout
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from gen3dexport.bundle.files import File, FileName, change, digest, file_of, found_in
 from gen3dexport.disk import remove
 from gen3dexport.documents.caches import cache_folder, private_folder
+from gen3dexport.documents.record import Record
 from gen3dexport.errors import UsageError
 
 WRITTEN = "files.json"
-"""File of an entry with the size and digest of every other one."""
-_FILES = TypeAdapter(dict[FileName, File])
+"""File of an entry with its key, and the size and digest of every other file."""
 
 _PACKAGE = Path(__file__).parents[1]
 HARMLESS = (
@@ -53,6 +53,13 @@ HARMLESS = (
 
 Every other module of the package is part of every key, so that a new one cannot be forgotten. `tests/test_stage_cache`
 holds this list against what builds import and run."""
+
+
+class Entry(Record):
+    """What an entry says of itself: a copy under another key is none of that key's."""
+
+    key: str
+    files: dict[FileName, File]
 
 
 def folder() -> Path:
@@ -154,9 +161,13 @@ def find(entry_key: str) -> Path | None:
     """The finished entry of that key, if every file of it is as it was written; marks it as used."""
     path = folder() / entry_key
     try:
-        files = _FILES.validate_json((path / WRITTEN).read_bytes())
+        if not (path / WRITTEN).is_file():  # a pipe gives no end
+            return None
+        entry = Entry.model_validate_json((path / WRITTEN).read_bytes())
         there = {name for name, _ in found_in(path)}
-        if there != {WRITTEN, *files} or any(change(path, name, listed) for name, listed in files.items()):
+        if entry.key != entry_key or there != {WRITTEN, *entry.files}:
+            return None
+        if any(change(path, name, listed) for name, listed in entry.files.items()):
             return None
         os.utime(path)
     except (OSError, ValidationError):
@@ -171,7 +182,7 @@ def writing(entry_key: str) -> Iterator[Path]:
     try:
         yield draft
         files = {name: file_of(draft / name) for name, _ in sorted(found_in(draft))}
-        (draft / WRITTEN).write_bytes(_FILES.dump_json(files))
+        (draft / WRITTEN).write_text(Entry(key=entry_key, files=files).model_dump_json(), encoding="utf-8")
         remove(folder() / entry_key)
         os.rename(draft, folder() / entry_key)
     finally:

@@ -295,6 +295,9 @@ def test_decoders_of_another_repository_lie_beside(tmp_path: Path) -> None:
     assert locate(tmp_path / "text", "owner/image/ckpts/flow") == "ckpts/flow"
     assert locate(tmp_path / "text", "owner/image/ckpts/decoder") == "../image/ckpts/decoder"
     assert locate(tmp_path / "text", "owner/image/ckpts/missing") == "ckpts/missing"
+    for outside in ("../image/ckpts/decoder", "owner/../ckpts/flow", "/ckpts/flow", "../../x"):
+        with pytest.raises(UsageError, match=r"pipeline.json: .* leads out of the folder; name a checkpoint in it"):
+            locate(tmp_path / "text", outside)
 
 
 # Parameters by recipe: the sums over the released checkpoints' tensors.

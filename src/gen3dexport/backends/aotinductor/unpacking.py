@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from gen3dexport.disk import mount_of
 from gen3dexport.errors import MissingError
 
 _VARIABLES = ("TMPDIR", "TMP", "TEMP", "TEMPDIR")  # in the order in which torch's C++ asks
@@ -25,19 +26,12 @@ def require_room(package: Path) -> None:
     else:
         free = found.f_bavail * found.f_frsize
         if found.f_flag & getattr(os, "ST_NOEXEC", 0):
-            reason = f"is on {_mount(folder)}, which is mounted noexec"
+            reason = f"is on {mount_of(folder)}, which is mounted noexec"
         elif free < needed:
-            reason = f"is on {_mount(folder)}, which has {free / 1e6:.1f} MB free"
+            reason = f"is on {mount_of(folder)}, which has {free / 1e6:.1f} MB free"
         else:
             return
     raise MissingError(
         f"{package}: torch unpacks it into {folder} to run it, which {reason}. The bundle is sound: set TMPDIR=FOLDER, "
         f"a folder where programs may run, with {needed / 1e6:.1f} MB free"
     )
-
-
-def _mount(folder: Path) -> Path:
-    place = folder.resolve()
-    while not place.is_mount():
-        place = place.parent
-    return place

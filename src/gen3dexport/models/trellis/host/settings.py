@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -286,7 +286,16 @@ def locate(folder: Path, checkpoint: str) -> str:
 
     A path `owner/REPOSITORY/ckpts/NAME` is looked for as `ckpts/NAME` in the folder itself, then in a folder named
     REPOSITORY beside it: so lie repositories that were downloaded next to each other.
+
+    Raises:
+        UsageError: for a path that leads out of the folder.
     """
+    path = PurePosixPath(checkpoint)
+    if path.is_absolute() or ".." in path.parts or "\0" in checkpoint:
+        raise UsageError(
+            f"{folder / 'pipeline.json'}: {shown(checkpoint)} leads out of the folder; name a checkpoint in it, e.g. "
+            f"ckpts/{path.name or 'NAME'}"
+        )
     start = checkpoint.find("ckpts/")
     if start < 0:
         return checkpoint
