@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gen3dexport.documents.json_file import read_json
+from gen3dexport.documents.record import told
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
 from gen3dexport.models.configuration import fields_of
@@ -112,7 +113,7 @@ def read_set(folder: Path, component: Maker, of_host: tuple[str, ...] = ()) -> G
     try:
         return Golden(component(kind, config, tensors, *stored_weights(folder)), tensors, config, kind)
     except ValidationError as error:
-        raise UsageError(f"{folder}: not a golden folder of {kind} ({error!r})") from error
+        raise UsageError(f"{folder}: not a golden folder of {kind}: {told(error)}") from error
 
 
 def stored_weights(folder: Path, name: str = WEIGHTS) -> tuple[dict[str, Tensor], str]:

@@ -10,6 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from gen3dexport.documents.record import told
 from gen3dexport.errors import UsageError
 from gen3dexport.models.component import Component
 from gen3dexport.models.golden import Golden, configured, read_files, stored_weights
@@ -56,7 +57,7 @@ def read_golden(folder: Path) -> Golden:
     try:
         component = _component(config, tensors, state, where)
     except ValidationError as error:
-        raise UsageError(f"{folder}: not a golden folder of {kind} ({error!r})") from error
+        raise UsageError(f"{folder}: not a golden folder of {kind}: {told(error)}") from error
     return Golden(component, tensors, config, "sampler" if "scheduler" in config else kind)
 
 
