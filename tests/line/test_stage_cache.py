@@ -30,6 +30,7 @@ USED = {
 
 BELOW = {
     "documents/caches.py": "where the compiler works",
+    "documents/git_lfs.py": "refuses what Git leaves in the place of weights",
     "documents/json_file.py": "reads an index of shards, whose files are part of the key",
     "documents/record.py": "the base class of records",
     "documents/shipped.py": "the words of errors",
@@ -38,6 +39,7 @@ BELOW = {
 
 RUN = {
     "documents/caches.py": "where the compiler works",
+    "documents/git_lfs.py": "refuses what Git leaves in the place of weights",
     "documents/json_file.py": "reads network files and indices of shards, which are part of the key",
     "documents/plain.py": "refuses what no such file may hold",
     "documents/recipe.py": "where the weights lie",
