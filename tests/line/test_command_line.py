@@ -159,6 +159,14 @@ def test_seed_minus_one_draws_a_seed_that_the_result_names(prompted: Path, tmp_p
     assert code == 0 and int(out.partition("\nseed ")[2].split()[0]) != drawn
 
 
+def test_a_run_writes_nothing_into_its_bundle(prompted: Path, cli: Cli) -> None:
+    for place in (prompted / "a.glb", prompted / "new" / "a.glb"):
+        code, _, error = cli("run", prompted, "-p", "a tall chair", "-o", place)
+        assert code == 2 and "lies in the bundle" in error and not place.exists()
+    code, _, error = cli("validate", prompted, "-o", prompted / "reports")
+    assert code == 2 and "lies in the bundle" in error and not (prompted / "reports").exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_run_says_nothing_of_a_stage_cache(number: int, prompted: Path, tmp_path: Path) -> None:
     fifo = tmp_path / "features.npy"

@@ -6,7 +6,7 @@ import gzip
 import json
 import struct
 import warnings
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from gen3dexport.assets.gaussian_files import VIEWER_FRAME, ply_rows
 from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.glb import TO_Y_UP
 from gen3dexport.assets.harmonics import basis, degree_of, turned
+from gen3dexport.errors import UsageError
 
 COUNT = 40
 
@@ -180,6 +181,18 @@ def decoded_spz(data: bytes) -> tuple[tuple[int, ...], dict[str, np.ndarray]]:
         "rest": (found["sh"].astype(float) - 128).reshape(count, -1, 3) / 128,
     }
     return (magic, version, count, degree, flags, reserved), values
+
+
+@pytest.mark.parametrize("count", [0, COUNT])
+def test_an_spz_takes_no_gaussians_and_none_too_far(count: int, tmp_path: Path) -> None:
+    made = some(2)
+    few = replace(made, **{f.name: getattr(made, f.name)[:count] for f in fields(made)})
+    files.write(few, tmp_path / "a.spz")
+    assert struct.unpack_from("<I", gzip.decompress((tmp_path / "a.spz").read_bytes()), 8) == (count,)
+    far = replace(made, positions=made.positions * np.float32(1e9))
+    with pytest.raises(UsageError, match=r"\.spz takes places within 8,388,607"):
+        files.write(far, tmp_path / "b.spz")
+    assert not (tmp_path / "b.spz").exists()
 
 
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])

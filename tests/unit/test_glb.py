@@ -194,7 +194,15 @@ def primitive(document: dict[str, Any]) -> dict[str, Any]:
         (lambda d: d["nodes"][0].update(matrix=[1] * 15), "is damaged"),
         (lambda d: d["nodes"][0].update(rotation=[0, 0, 1]), "is damaged"),
         (lambda d: d["nodes"][0].update(translation=[1, 2]), "is damaged"),
-        (lambda d: d["nodes"][0].update(matrix=[float("nan")] * 16), "no finite place"),
+        (lambda d: d["nodes"][0].update(matrix=[float("nan")] * 16), "no place that 32 bits"),
+        (lambda d: d["nodes"][0].update(scale=[1e39, 1, 1]), "no place that 32 bits"),
+        (
+            lambda d: (
+                d.update(materials=[{"pbrMetallicRoughness": {"baseColorFactor": [float("nan"), 0, 0, 1]}}]),
+                primitive(d).update(material=0),
+            ),
+            "no finite numbers",
+        ),
         (lambda d: primitive(d)["attributes"].update(POSITION=-1), "is damaged"),
         (lambda d: primitive(d).update(material=0), "is damaged"),
         (lambda d: d.update(scenes="x"), "is damaged"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import sys
+import zlib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -193,3 +195,46 @@ def test_a_transparent_grey_value_of_16_bits_is_a_background(tmp_path: Path) -> 
     assert read.mode == "RGBA"
     np.testing.assert_array_equal(np.asarray(read)[..., 3], np.where(RAMP == 30, 0, 255))
     np.testing.assert_array_equal(np.asarray(read)[..., 0], RAMP)
+
+
+def _png(path: Path, bits: int, color: int, values: np.ndarray, clear: int) -> Path:
+    """A PNG of grey (color 0) or RGB (2) values with one transparent value, written by hand: Pillow writes 8 or 16."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    height, width = values.shape
+    if bits == 16:
+        rows = [row.astype(">u2").repeat(3 if color == 2 else 1).tobytes() for row in values]
+    else:
+        each = np.unpackbits(values.astype(np.uint8)[..., None], axis=-1)[..., 8 - bits :]
+        rows = [np.packbits(row).tobytes() for row in each.reshape(height, -1)]
+    head = struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0)
+    transparent = struct.pack(">H", clear) * (3 if color == 2 else 1)
+    parts = chunk(b"IHDR", head) + chunk(b"tRNS", transparent)
+    parts += chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows))) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+    return path
+
+
+@pytest.mark.parametrize(("bits", "color"), [(1, 0), (2, 0), (4, 0), (16, 0), (16, 2)])
+def test_the_transparent_value_of_a_png_is_in_its_own_bits(bits: int, color: int, tmp_path: Path) -> None:
+    most = 2**bits - 1
+    values = (np.arange(64).reshape(8, 8) * 1040) if bits == 16 else np.arange(64).reshape(8, 8) % (most + 1)
+    for clear in (0, most // 2 // 1040 * 1040 if bits == 16 else most // 2, int(values.max())):
+        read = np.asarray(read_image(_png(tmp_path / "a.png", bits, color, values, clear)))
+        np.testing.assert_array_equal(read[..., 3], np.where(values == clear, 0, 255))
+        assert np.abs(read[..., 0].astype(float) - values / most * 255).max() <= 1
+
+
+@pytest.mark.parametrize(("signed", "white_is_zero"), [(False, False), (False, True), (True, False)])
+def test_grey_tiffs_of_16_bits_say_what_white_is(signed: bool, white_is_zero: bool, tmp_path: Path) -> None:
+    most = 32767 if signed else 65535
+    values = np.rint(RAMP / 255 * most).astype("<i2" if signed else "<u2")
+    entries = {256: 256, 257: 8, 258: 16, 259: 1, 262: 0 if white_is_zero else 1, 273: 8, 277: 1, 278: 8, 279: 4096}
+    entries |= {339: 2 if signed else 1}
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries.items())
+    end = struct.pack("<H", len(entries)) + directory + struct.pack("<I", 0)
+    (tmp_path / "a.tif").write_bytes(b"II*\0" + struct.pack("<I", 8 + 4096) + values.tobytes() + end)
+    read = np.asarray(read_image(tmp_path / "a.tif"))[..., 0].astype(int)
+    assert np.abs(read - (255 - RAMP.astype(int) if white_is_zero else RAMP)).max() <= 1

@@ -126,6 +126,13 @@ def test_another_key_is_told(signed: Path, keys: Path, cli: Cli) -> None:
         assert code == 7 and f"by the key {keys / other}.pub" in error, error
 
 
+def test_a_key_s_signature_is_not_checked_with_certificates(signed: Path, keys: Path, cli: Cli) -> None:
+    root = KINDS["P-256"]()
+    (keys / "some.crt").write_bytes(_certificate(root, "root", None, root).public_bytes(Encoding.PEM))
+    code, _, error = cli("verify", signed, "--certificate-chain", keys / "some.crt")
+    assert code == 7 and "takes --key" in error
+
+
 def test_a_signature_that_leaves_files_out_is_not_enough(paper: Path, keys: Path, cli: Cli) -> None:
     left_out = hashing.Config().set_ignored_paths(paths=[paper / "manifest.json", paper / "model.sig"])
     config = signing.Config().set_hashing_config(left_out)
@@ -209,6 +216,8 @@ def test_certificates(paper: Path, keys: Path, cli: Cli) -> None:
     assert cli("verify", paper, "--certificate-chain", keys / "root.crt")[0] == 0
     code, _, error = cli("verify", paper, "--certificate-chain", keys / "another.crt")
     assert code == 7 and "another.crt" in error
+    code, _, error = cli("verify", paper, "--key", keys / "P-256.pub")
+    assert code == 7 and "takes --certificate-chain" in error
     assert cli("verify", paper, "--certificate-chain", pem)[0] == 2
     assert cli("verify", paper, "--key", keys / "P-256.pub", "--certificate-chain", keys / "root.crt")[0] == 2
     code, _, error = cli("sign", paper, "--key", keys / "P-256.pem", "--certificate", keys / "own.crt")

@@ -140,12 +140,13 @@ def _part(document: Json, binary: bytes, primitive: Json, placed: Floats) -> Tri
         raise GlbProblem("holds morphed or compressed meshes, which are not read here")
     attributes = primitive["attributes"]
     vertices = _accessor(document, binary, attributes["POSITION"])
-    vertices = vertices @ placed[:3, :3].T + placed[:3, 3]
+    with np.errstate(over="ignore", invalid="ignore"):
+        vertices = vertices @ placed[:3, :3].T + placed[:3, 3]
     corners = np.arange(len(vertices), dtype=np.int64)
     if "indices" in primitive:
         corners = _accessor(document, binary, primitive["indices"]).astype(np.int64)
-    if not np.isfinite(vertices).all():
-        raise GlbProblem("has vertices at no finite place")
+    if not (np.abs(vertices) <= np.finfo(np.float32).max).all():
+        raise GlbProblem("has vertices at no place that 32 bits can say")
     if len(corners) % 3 or (len(corners) and not 0 <= corners.min() <= corners.max() < len(vertices)):
         raise GlbProblem(f"names vertices that are not there, or no whole triangles ({len(corners)} corners)")
     faces = corners.reshape(-1, 3)
@@ -162,6 +163,8 @@ def _part(document: Json, binary: bytes, primitive: Json, placed: Floats) -> Tri
         colors = _accessor(document, binary, attributes["COLOR_0"])[:, :3] * factor
     elif (factor != 1).any():
         colors = np.tile(factor, (len(vertices), 1))
+    if colors is not None and not np.isfinite(colors).all():
+        raise GlbProblem("has colours that are no finite numbers")
     if colors is not None and colors.shape != vertices.shape:
         raise GlbProblem(f"has colours {list(colors.shape)} of vertices {list(vertices.shape)}")
     return Triangles(vertices, faces, colors)

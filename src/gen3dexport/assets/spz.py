@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from gen3dexport.assets.gaussians import Gaussians
 from gen3dexport.assets.harmonics import degree_of
+from gen3dexport.errors import UsageError
 
 _MAGIC, _VERSION = 0x5053474E, 3
 _MOST_FRACTION = 16  # bits of a position after the point
+_FURTHEST = 2**23 - 1  # of 24 bits, one is the sign
 _COLOR_SCALE = 0.15
 _SH_STEPS = (1, 8, 16, 16)  # by degree: how many codes fall together, so that gzip has less to keep
 
@@ -26,6 +28,9 @@ def spz(gaussians: Gaussians) -> bytes:
     """The bytes of an .spz; the Gaussians are in the file's frame already.
 
     Positions are kept to 2^-17 where they are within 64, scales to 3 percent, colours and opacities to 1/255.
+
+    Raises:
+        UsageError: for positions beyond 2^23.
     """
     count, degree = len(gaussians.positions), degree_of(gaussians.sh.shape[1])
     fraction = _fraction(gaussians.positions)
@@ -42,14 +47,16 @@ def spz(gaussians: Gaussians) -> bytes:
         _smallest_three(gaussians.rotations.astype(np.float64)).astype("<u4"),
         *(_harmonics(gaussians.sh, k) for k in range(1, degree + 1)),
     )
-    rest = parts[5:]  # by Gaussian, not by degree
-    harmonics = np.concatenate([part.reshape(count, -1) for part in rest], axis=1).tobytes() if rest else b""
+    rest = [part.reshape(count, math.prod(part.shape[1:])) for part in parts[5:]]  # by Gaussian, not by degree
+    harmonics = np.concatenate(rest, axis=1).tobytes() if rest else b""
     return gzip.compress(header + b"".join(part.tobytes() for part in parts[:5]) + harmonics, mtime=0)
 
 
 def _fraction(positions: NDArray[np.float32]) -> int:
     """Bits after the point, so many that the furthest position fits into 24 bits with its sign."""
     furthest = float(np.abs(positions).max(initial=1.0))
+    if furthest > _FURTHEST:
+        raise UsageError(f".spz takes places within {_FURTHEST:,}, not {furthest:,.0f}; ask a smaller size, or a .ply")
     return max(0, min(_MOST_FRACTION, 22 - math.ceil(math.log2(furthest))))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gen3dexport.bundle.files import digest
 from gen3dexport.disk import alone
+from gen3dexport.errors import UsageError
 
 REPORTS = ("report.json", "report.md", "report.html", "junit.xml")
 DIGESTS = "reports.sha256"
@@ -23,6 +24,16 @@ SIGNATURE = "model.sig"
 BESIDE_MANIFEST = frozenset(name for own in (*REPORTS, DIGESTS) for name in (own, f".{own}.tmp")) | {SIGNATURE}
 """What a bundle may have and its manifest does not list: names with a dot are left by a killed process."""
 _LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
+
+
+def refuse_inside(bundle: Path, out: Path) -> None:
+    """Refuse an output that would stand in a bundle, whose files are fixed.
+
+    Raises:
+        UsageError: naming it.
+    """
+    if (bundle / MANIFEST).is_file() and out.resolve().is_relative_to(bundle.resolve()):
+        raise UsageError(f"{out}: lies in the bundle, whose files are fixed; name a place outside with -o")
 
 
 def write_reports(bundle: Path, texts: Mapping[str, str]) -> None:

@@ -77,6 +77,8 @@ def check(bundle: Path, files: Sequence[str], key: Path | None = None, chain: Se
             f"{path}: missing, so nobody vouches for this bundle; get the signed one, or sign it with: "
             f"gen3dexport sign {bundle} --key KEY"
         )
+    if (option := _checked_with(path)) and option != ("--key" if key is not None else "--certificate-chain"):
+        raise VerificationError(f"{path}: is not to be checked with this; its kind of signature takes {option}")
     from model_signing import verifying
 
     config = verifying.Config()
@@ -97,6 +99,16 @@ def check(bundle: Path, files: Sequence[str], key: Path | None = None, chain: Se
         raise VerificationError(
             f"{path}: leaves out {', '.join(unsigned)}; sign the bundle again with gen3dexport sign"
         )
+
+
+def _checked_with(path: Path) -> str | None:
+    """The option that a signature's kind is checked with; None where the file does not say its kind."""
+    try:
+        material = json.loads(path.read_text(encoding="utf-8"))["verificationMaterial"]
+        kinds = {"publicKey": "--key", "x509CertificateChain": "--certificate-chain"}
+        return next((option for name, option in kinds.items() if name in material), None)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
 
 
 def _check_chain(path: Path, trusted: Sequence[Path]) -> None:

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from gen3dexport.cli.app import Bundle, Json, emit
-from gen3dexport.errors import UsageError
 
 EXAMPLE = "gen3dexport android chair-maker -o app"
 
@@ -35,10 +34,10 @@ def android(
     project is built with Android's SDK and NDK: see README.md in it.
     """
     from gen3dexport.android.project import application_id, check_bundle, check_empty, write_project
+    from gen3dexport.bundle.report_files import refuse_inside
     from gen3dexport.web.packages import packages
 
-    if out.resolve().is_relative_to(bundle.resolve()):
-        raise UsageError(f"{out}: lies in the bundle, whose files are fixed; name a place outside, e.g. app")
+    refuse_inside(bundle, out)
     name = application_id(check_bundle(bundle).recipe["name"], identifier)  # before npm is asked
     check_empty(out)
     three = next(package for package in packages(False, node_modules) if package.name == "three")

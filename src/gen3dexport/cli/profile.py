@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gen3dexport.cli.app import Bundle, Json
-from gen3dexport.errors import UsageError
 
 if TYPE_CHECKING:
     from gen3dexport.profiling.records import Profiles
@@ -40,7 +39,7 @@ def profile(
 
     Writes profile.html, profile.json and trace.json, which ui.perfetto.dev and chrome://tracing open.
     """
-    from gen3dexport.bundle.report_files import MANIFEST
+    from gen3dexport.bundle.report_files import refuse_inside
     from gen3dexport.disk import check_place, write_atomically
     from gen3dexport.profiling.html import render_html
     from gen3dexport.profiling.profile import profile_bundle
@@ -50,8 +49,7 @@ def profile(
     both = [bundle] if other is None else [bundle, other]
     folder = out or Path(f"{bundle.absolute()}-profile")
     for each in both:
-        if (each / MANIFEST).is_file() and folder.resolve().is_relative_to(each.resolve()):
-            raise UsageError(f"{folder}: lies in the bundle, whose files are fixed; name a place outside with -o")
+        refuse_inside(each, folder)
     for name in FILES:
         check_place(folder / name)
     found = [profile_bundle(each, calls, threads, component) for each in both]

@@ -122,6 +122,7 @@ def run(
 ) -> None:
     """Make an asset with a bundle."""
     from gen3dexport.assets.edits import Edits
+    from gen3dexport.bundle.report_files import refuse_inside
     from gen3dexport.runtime.outputs import Outputs
 
     edits = Edits(largest_part or None, max_faces, sh_degree, size)
@@ -134,6 +135,8 @@ def run(
     if len(given) > 1 and given not in (["--prompt", "--features"], ["--image", "--video"]):
         raise UsageError(f"{given[-1]}: assets are made of one thing; leave {' and '.join(given[:-1])} out")
     outputs.check()  # before the bundle, which may be large, is read
+    for path in outputs.paths:
+        refuse_inside(bundle, path)
     if video is not None:
         made = film(bundle, video, seed, outputs, changed, isolate, image)
         told = f"{made['frames']} frames, {made['frames_per_second']:.2f} a second"

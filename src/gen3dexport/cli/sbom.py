@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from gen3dexport.cli.app import Bundle, Json, emit
-from gen3dexport.errors import UsageError
 
 EXAMPLE = "gen3dexport sbom chair-maker -o chair-maker.cdx.json"
 
@@ -27,15 +26,14 @@ def sbom(
     measured. The same bundle gives the same bytes; there is a time in it when SOURCE_DATE_EPOCH is set.
     """
     from gen3dexport.bundle.files import file_of
-    from gen3dexport.bundle.report_files import DIGESTS, MANIFEST, REPORTS, SIGNATURE
+    from gen3dexport.bundle.report_files import DIGESTS, MANIFEST, REPORTS, SIGNATURE, refuse_inside
     from gen3dexport.disk import check_place, write_output
     from gen3dexport.reports.bill import bill
     from gen3dexport.reports.report import read_report
     from gen3dexport.runtime.pipeline import verified
 
     if out is not None:
-        if out.resolve().is_relative_to(bundle.resolve()):
-            raise UsageError(f"{out}: lies in the bundle, whose files are fixed; name a place outside, e.g. {out.name}")
+        refuse_inside(bundle, out)
         check_place(out)
     loaded = verified(bundle)
     rest = {n: file_of(bundle / n) for n in (MANIFEST, *REPORTS, DIGESTS, SIGNATURE) if (bundle / n).is_file()}

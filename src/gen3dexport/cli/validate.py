@@ -43,12 +43,15 @@ def validate(
     report of a bundle that cannot be written is shown and not kept, unless --out names a place for it.
     """
     from gen3dexport.bundle.manifest import read_manifest
+    from gen3dexport.bundle.report_files import refuse_inside
     from gen3dexport.reports.judge import exit_code
     from gen3dexport.validation.validate import judge
 
     manifest = read_manifest(bundle)
     place = _writable(bundle) if out is None else out
     if out is not None:
+        if out.resolve() != bundle.resolve():
+            refuse_inside(bundle, out)
         check_place(out / "report.json")
     if device is None and runner is not None:
         raise UsageError("--runner: is for a device; name one with --device, or leave it out")

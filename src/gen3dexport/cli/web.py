@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from gen3dexport.cli.app import Bundle, Json, emit
-from gen3dexport.errors import UsageError
 
 EXAMPLE = "gen3dexport web chair-maker -o site"
 
@@ -31,11 +30,11 @@ def web(
     The bundle must be of a target with ONNX programs.
     """
     from gen3dexport.bundle.drafts import check_out
+    from gen3dexport.bundle.report_files import refuse_inside
     from gen3dexport.web.packages import packages
     from gen3dexport.web.site import BUNDLE, SITE, check_bundle, write_site
 
-    if out.resolve().is_relative_to(bundle.resolve()):
-        raise UsageError(f"{out}: lies in the bundle, whose files are fixed; name a place outside, e.g. site")
+    refuse_inside(bundle, out)
     check_bundle(bundle)  # before npm is asked
     check_out(out, SITE, "site")
     write_site(bundle, out, packages(webgpu, node_modules), webgpu)

@@ -17,6 +17,7 @@ from gen3dexport.assets import exr
 from gen3dexport.assets.colour import display_light
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.models import Request
+from gen3dexport.models.deep_pictures import GreyRange, scale_transparency
 from gen3dexport.models.normalisation import IMAGENET
 
 _SOLID = 0.8 * 255  # alpha from which a pixel counts as the subject
@@ -47,12 +48,13 @@ def read_image(source: Any) -> Image.Image:
             return _from_exr(Path(source))
         try:
             image = Image.open(Path(source))
+            scale_transparency(image)
             image.load()
         except FileNotFoundError as error:
             raise UsageError(f"{source}: not a readable image: there is no such file") from error
         except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
             raise UsageError(f"{source}: not a readable image ({error})") from error
-    return _in_bytes(ImageOps.exif_transpose(image))
+    return _in_bytes(ImageOps.exif_transpose(image), GreyRange.of(image))
 
 
 def _from_exr(path: Path) -> Image.Image:
@@ -78,14 +80,14 @@ def _from_exr(path: Path) -> Image.Image:
     return Image.fromarray(np.rint(255 * np.concatenate([plain, alpha], -1)).astype(np.uint8))
 
 
-def _in_bytes(image: Image.Image) -> Image.Image:
+def _in_bytes(image: Image.Image, grey: GreyRange) -> Image.Image:
     """An image of any of Pillow's modes in RGB or RGBA, by the range of its mode: Pillow itself cuts deep ones off.
 
     Raises:
         UsageError: for values whose range cannot be told, and for modes without a way to RGB.
     """
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _deep_grey(image)
+        return grey.in_bytes(image)
     has_alpha = image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info
     try:
         if image.mode in ("La", "RGBa"):  # colours times alpha: only the mode with plain ones is a step away
@@ -93,25 +95,6 @@ def _in_bytes(image: Image.Image) -> Image.Image:
         return image.convert("RGBA" if has_alpha else "RGB")
     except ValueError as error:
         raise UsageError(f"image: Pillow's mode {image.mode} has no way to RGB; save it as RGB or RGBA") from error
-
-
-def _deep_grey(image: Image.Image) -> Image.Image:
-    """A grey picture of 16 or 32 bits in RGB, or RGBA where a grey value is said to be transparent."""
-    values = np.asarray(image).astype(np.float64)
-    low, high = float(values.min()), float(values.max())
-    most = 1.0 if image.mode == "F" else 65535.0
-    # 32-bit whole numbers up to 255 may be bytes; which range is meant cannot be told.
-    if not (low >= 0 and high <= most) or (image.mode == "I" and 0 < high <= 255):
-        raise UsageError(
-            f"image: its grey values (Pillow's mode {image.mode}) run from {low:g} to {high:g}; need 0 to {most:g}, "
-            "with white at the end; scale them, or save the picture with 8 bits a channel"
-        )
-    grey = Image.fromarray(np.rint(values / most * 255).astype(np.uint8))
-    clear = image.info.get("transparency")
-    if clear is None:
-        return grey.convert("RGB")
-    alpha = Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8))
-    return Image.merge("RGBA", (grey, grey, grey, alpha))
 
 
 def pixels(source: Any, size: int) -> np.ndarray:
