@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gen3dexport import backends
 from gen3dexport.errors import UsageError
-from gen3dexport.runtime import LoadedBundle, load
+from gen3dexport.runtime import LoadedBundle, forks, load
 
 SECONDS = 60
 
@@ -57,3 +58,15 @@ def test_a_bundle_used_before_a_fork_is_refused_in_the_child(tiny_bundle: Path) 
         assert "before this process was forked" in said and "Load bundles after the fork" in said
     assert "torch was used before this process was forked" in _in_child(lambda: _use(load(tiny_bundle)))
     _use(loaded)  # the parent goes on
+
+
+@pytest.mark.parametrize(
+    ("name", "waits"), [("executorch", True), ("aotinductor", True), ("xla", True), ("onnx", False)]
+)
+def test_programs_whose_threads_a_child_lacks(name: str, waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime's threads are those of a session, which a child makes anew; the others' are the process's."""
+    monkeypatch.setattr(forks, "_FIRST", {})
+    backend = backends.find(name)
+    forks.check(Path("bundle"), backend)
+    said = _in_child(lambda: forks.check(Path("bundle"), backend))
+    assert ("was used before this process was forked" in said) if waits else said == "worked"

@@ -41,6 +41,7 @@ REFUSED: Mapping[str, str] = {
 PACKAGES = ("torch", "torchao", "executorch")
 RUNTIMES = ("executorch", "executorch-numpy-runtime")
 """What runs programs, the first that is installed: programs are made, and measured, with the first."""
+NO_FORK = "ExecuTorch"
 STAMPED_FROM = 3
 """Blocks from which on one block is lowered for all: lowering it takes two rounds, to know that it may be stamped."""
 
