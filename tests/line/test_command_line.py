@@ -127,7 +127,7 @@ def test_a_seed_that_is_none_is_told_before_anything_loads(seed: str, as_json: b
 
 
 @pytest.mark.parametrize("field", ["golden.seed", "calibration.seed"])
-@pytest.mark.parametrize("seed", ["-1", "1.5", "one", str(2**63)])
+@pytest.mark.parametrize("seed", ["-1", "1.5", "7.0", '"7"', "one", str(2**63)])
 def test_a_seed_of_a_recipe_is_a_whole_number(field: str, seed: str, cli: Cli) -> None:
     code, out, _ = cli("plan", "trellis-mini", f"{field}={seed}", "--json")
     assert code == 2

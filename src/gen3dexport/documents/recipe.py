@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, create_model
+from pydantic import Field, StrictInt, create_model
 from ruamel.yaml.comments import CommentedMap
 
 from gen3dexport.documents.budgets import Budgets
@@ -50,7 +50,7 @@ class Golden(Record):
     """
 
     prompts: tuple[str, ...] = Field(min_length=1)
-    seed: int = 0
+    seed: StrictInt = 0
     assets: bool = True
 
 
@@ -63,7 +63,7 @@ class Calibration(Record):
     """
 
     prompts: tuple[str, ...] = Field(min_length=1)
-    seed: int = 1000
+    seed: StrictInt = 1000
 
 
 class TrainingData(Record):
