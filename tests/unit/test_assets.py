@@ -165,6 +165,14 @@ def test_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["asset.stl"]
 
 
+@pytest.mark.parametrize("ending", [".glb", ".obj", ".ply", ".stl"])
+def test_a_mesh_without_triangles_is_no_file(ending: str, tmp_path: Path) -> None:
+    empty = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int64))
+    with pytest.raises(UsageError, match="without triangles"):
+        write(empty, tmp_path / f"a{ending}")
+    assert not os.listdir(tmp_path)
+
+
 def test_bad_inputs(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
         read(tmp_path / "none.glb")

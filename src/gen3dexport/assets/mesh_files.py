@@ -35,13 +35,19 @@ def write(mesh: Mesh, path: Path) -> None:
     appears whole or not at all.
 
     Raises:
-        UsageError: for an unknown ending or a place that cannot be written.
+        UsageError: for an unknown ending, a place that cannot be written, or a mesh without triangles.
     """
     write_output(path, content(mesh, format_of(path)))
 
 
 def content(mesh: Mesh, ending: str) -> bytes:
-    """The bytes of the file that `write` writes."""
+    """The bytes of the file that `write` writes.
+
+    Raises:
+        UsageError: for a mesh without triangles, of which no format makes a file that others read.
+    """
+    if not len(mesh.faces):
+        raise UsageError(f"a {ending} of a mesh without triangles cannot be written; make another asset")
     turn = TO_Y_UP.T if ending in _Y_UP else np.eye(3)
     normals = vertex_normals(mesh.vertices, mesh.faces) if mesh.normals is None else always_unit(mesh.normals)
     points, normals = (mesh.vertices @ turn).astype(np.float32), (normals @ turn).astype(np.float32)
