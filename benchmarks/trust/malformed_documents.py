@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,19 +113,24 @@ def summary(found: Sequence[Outcome]) -> dict[str, Any]:
     return {"rows": rows, "total": total, "exits": dict(sorted(exits.items())), "faults": faults}
 
 
-def cached_exports() -> None:
-    """Networks of one form are exported once: a plan that goes on past a wrong value looks at its operators."""
-    from gen3dexport import sizing
+@contextmanager
+def cached_exports() -> Iterator[None]:
+    """While networks of one form are exported once: a plan that goes on past a wrong value looks at its operators."""
+    from gen3dexport import export as exporting
 
     made: dict[Any, Any] = {}
-    real = sizing.export_module
+    real = exporting.export_module
 
     def export(module: Any, inputs: tuple[Any, ...], name: str) -> Any:
         layers = tuple((key, tuple(p.shape)) for key, p in module.named_parameters())
         key = type(module), name, layers, tuple(tuple(i.shape) for i in inputs)
         return made[key] if key in made else made.setdefault(key, real(module, inputs, name))
 
-    sizing.export_module = export
+    exporting.export_module = export
+    try:
+        yield
+    finally:
+        exporting.export_module = real
 
 
 def main() -> int:
@@ -135,8 +141,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--group", help="only cases of this group")
     given = parser.parse_args()
-    cached_exports()
-    with tempfile.TemporaryDirectory(prefix="trust-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="trust-") as scratch, cached_exports():
         right = wrong_documents.prepare(Path(scratch) / "right")
         cases = [case for case in wrong_documents.all_of(right) if given.group in (None, case.group)]
         chosen = drawn(cases, given.count, given.seed)
