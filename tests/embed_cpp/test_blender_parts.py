@@ -109,7 +109,7 @@ def test_the_command_is_one_that_gen3dexport_takes(tmp_path: Path) -> None:
         command.Request("--a chair", seed=3, largest_part=True, fields=("a=1", "b=2")),
         command.Request(image=str(tmp_path / "a.png"), kind="gaussians"),
     ):
-        words = command.words([sys.executable, "-m", "gen3dexport"], found, request, tmp_path)
+        words = command.words([sys.executable, "-m", "gen3dexport"], found, request, tmp_path / "out")
         done = subprocess.run(words, capture_output=True, text=True)
         told = json.loads(done.stdout)
         assert (done.returncode != 0 and "a.png" in told["message"]) or "manifest.json" in told["message"], told
