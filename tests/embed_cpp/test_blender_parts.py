@@ -104,12 +104,13 @@ def test_which_executable(tmp_path: Path) -> None:
 def test_the_command_is_one_that_gen3dexport_takes(tmp_path: Path) -> None:
     """Its own parser reads every option: what it complains of is the bundle."""
     (tmp_path / "a.png").write_bytes(b"")
-    found = _bundle(tmp_path)
+    (tmp_path / "bundle").mkdir()
+    found = _bundle(tmp_path / "bundle")
     for request in (
         command.Request("--a chair", seed=3, largest_part=True, fields=("a=1", "b=2")),
         command.Request(image=str(tmp_path / "a.png"), kind="gaussians"),
     ):
-        words = command.words([sys.executable, "-m", "gen3dexport"], found, request, tmp_path / "out")
+        words = command.words([sys.executable, "-m", "gen3dexport"], found, request, tmp_path)
         done = subprocess.run(words, capture_output=True, text=True)
         told = json.loads(done.stdout)
         assert (done.returncode != 0 and "a.png" in told["message"]) or "manifest.json" in told["message"], told
