@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -96,10 +97,11 @@ def _meshes(document: Json) -> list[tuple[Json, Floats]]:
     if "scenes" not in document:
         return [(mesh, np.eye(4)) for mesh in document.get("meshes", ())]
     nodes, found = document.get("nodes", ()), []
-    waiting = [(n, np.eye(4)) for n in _item(document["scenes"], document.get("scene", 0)).get("nodes", ())]
+    scene = _item(document["scenes"], document.get("scene", 0))
+    waiting = deque((n, np.eye(4)) for n in scene.get("nodes", ()))
     seen = set()
     while waiting:
-        index, above = waiting.pop(0)
+        index, above = waiting.popleft()
         if index in seen:
             raise GlbProblem(f"has nodes that are no trees: node {index} is reached twice")
         seen.add(index)
@@ -107,7 +109,7 @@ def _meshes(document: Json) -> list[tuple[Json, Floats]]:
         placed = above @ _placement(node)
         if "mesh" in node:
             found.append((_item(document["meshes"], node["mesh"]), placed))
-        waiting += [(child, placed) for child in node.get("children", ())]
+        waiting.extend((child, placed) for child in node.get("children", ()))
     return found
 
 
@@ -152,22 +154,28 @@ def _part(document: Json, binary: bytes, primitive: Json, placed: Floats) -> Tri
     faces = corners.reshape(-1, 3)
     if np.linalg.det(placed[:3, :3]) < 0:  # a mirrored placement turns faces inside out
         faces = faces[:, ::-1]
-    colors = None
+    return Triangles(vertices, faces, _colors(document, binary, primitive, len(vertices)))
+
+
+def _colors(document: Json, binary: bytes, primitive: Json, count: int) -> Floats | None:
+    """Linear light [count, 3] of vertices: their own or white, times their material's; None where neither says any."""
     surface: Json = {}
     if "material" in primitive:
         surface = _item(document["materials"], primitive["material"]).get("pbrMetallicRoughness", {})
     if "baseColorTexture" in surface:  # colours of places between vertices, which vertices cannot have
-        return Triangles(vertices, faces, None)
+        return None
     factor = np.array(surface.get("baseColorFactor", (1, 1, 1, 1)), np.float64)[:3]
-    if "COLOR_0" in attributes:
-        colors = _accessor(document, binary, attributes["COLOR_0"])[:, :3] * factor
+    if "COLOR_0" in primitive["attributes"]:
+        colors: Floats = _accessor(document, binary, primitive["attributes"]["COLOR_0"])[:, :3] * factor
     elif (factor != 1).any():
-        colors = np.tile(factor, (len(vertices), 1))
-    if colors is not None and not np.isfinite(colors).all():
+        colors = np.tile(factor, (count, 1))
+    else:
+        return None
+    if not np.isfinite(colors).all():
         raise GlbProblem("has colours that are no finite numbers")
-    if colors is not None and colors.shape != vertices.shape:
-        raise GlbProblem(f"has colours {list(colors.shape)} of vertices {list(vertices.shape)}")
-    return Triangles(vertices, faces, colors)
+    if colors.shape != (count, 3):
+        raise GlbProblem(f"has colours {list(colors.shape)} of {count} vertices")
+    return colors
 
 
 def _accessor(document: Json, binary: bytes, index: int) -> Floats:

@@ -35,6 +35,7 @@ def embed_kit(
         _compare(folder, check, as_json)
         return
     from gen3dexport.bundle.drafts import check_out
+    from gen3dexport.bundle.report_files import refuse_inside
     from gen3dexport.host_steps.kit import INDEX
 
     if (folder / INDEX).is_file():
@@ -42,8 +43,7 @@ def embed_kit(
             f"{folder}: a kit, not a bundle; compare with it: gen3dexport embed-kit {folder} --check FOLDER"
         )
     place = out or folder.absolute().with_name(f"{folder.absolute().name}-kit")
-    if place.resolve().is_relative_to(folder.resolve()):
-        raise UsageError(f"{place}: lies in the bundle, whose files are fixed; name a place outside, e.g. kit")
+    refuse_inside(folder, place)
     check_out(place, INDEX, "kit")
     from gen3dexport.host_steps.make_kit import declared_steps, make_kit
     from gen3dexport.runtime.pipeline import verified
