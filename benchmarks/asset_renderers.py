@@ -27,7 +27,7 @@ def asset_turns(content: Content) -> str:
                 (
                     row["recipe"],
                     row["target"],
-                    row["base_commit"] if name == "base" else f"here ({row['commit']})",
+                    row["base_commit"] if name == "base" else row.get("change", f"here ({row['commit']})"),
                     f"{one['p50_seconds']:.2f}",
                     f"{one['cpu_seconds']:.2f}",
                     "1" if name == "base" else f"{row['ratio_p50']:.2f} ({row['ratio_p90']:.2f})",
@@ -35,7 +35,16 @@ def asset_turns(content: Content) -> str:
                     *(f"{one['scores'][k]:.4g}" if k in one["scores"] else DASH for k in _SCORES),
                 )
             )
-    heads = ("recipe", "target", "commit", "s, median", "CPU s", "ratio p50 (p90)", "peak MB", *_SCORES.values())
+    heads = (
+        "recipe",
+        "target",
+        "commit or change",
+        "s, median",
+        "CPU s",
+        "ratio p50 (p90)",
+        "peak MB",
+        *_SCORES.values(),
+    )
     counts = ", ".join(f"{row['recipe']} {row['captions']}" for row in content["rows"])
     return f"{table(heads, rows)}\n\nCaptions: {counts}."
 

@@ -1,13 +1,13 @@
 """Whole assets of two commits' bundles on held-out captions, in turns: time, peak memory, and quality against truth.
 
-    python benchmarks/asset_turns.py --base FOLDER BUNDLE --here BUNDLE [--captions 64]
+    python benchmarks/asset_turns.py --base FOLDER BUNDLE --here BUNDLE [--captions 64] [--change TEXT]
 
 `FOLDER` is a checkout of the commit to compare with, whose `src` its bundle runs on. Either bundle has a process of its
 own, started once, with one thread; they make the assets of a caption one after the other, first the one, then the
 other, and the seconds are those of `generate_assets` after a first asset that does not count. Quality is against the
 true shapes (`training/trellis_mini`): IoU of the voxels; F-score of the mesh at half a voxel and PSNR of unlit pictures
-where the bundle makes coloured meshes and Gaussians. Writes its row into
-benchmarks/results/asset_turns.json after every eight captions.
+where the bundle makes coloured meshes and Gaussians. Two bundles of one commit take `--base . BUNDLE` and `--change`,
+which names what the second has more. Writes its row into benchmarks/results/asset_turns.json after each eighth caption.
 """
 
 from __future__ import annotations
@@ -110,6 +110,7 @@ def main() -> None:
     parser.add_argument("--base", nargs=2, type=Path, required=True, metavar=("FOLDER", "BUNDLE"))
     parser.add_argument("--here", type=Path, required=True, metavar="BUNDLE")
     parser.add_argument("--captions", type=int, default=64)
+    parser.add_argument("--change", default="", help="what the bundle has that the base's lacks; a row of its own")
     asked = parser.parse_args()
     manifest = read_manifest(asked.here)
     held, items = load_held_out(), held_out_items()[: asked.captions]
@@ -130,7 +131,7 @@ def main() -> None:
         ratio = made["here"][-1]["seconds"] / made["base"][-1]["seconds"]
         print(f"{number + 1}/{len(items)} {ratio:.2f} {caption}", flush=True)
         if number % 8 == 7 or number + 1 == len(items):
-            row = _row(manifest, asked.base[0], made)
+            row = _row(manifest, asked.base[0], made, asked.change)
             kept = [r for r in result_file.read(RESULT).get("rows", []) if _of(r) != _of(row)]
             result_file.write(RESULT, __file__, {"basis": "measured", "rows": [*kept, row]})
     for worker in workers.values():
@@ -138,17 +139,18 @@ def main() -> None:
     print(json.dumps(row, indent=1))
 
 
-def _of(row: Mapping[str, Any]) -> tuple[str, str]:
-    return row["recipe"], row["target"]
+def _of(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["recipe"], row["target"], row.get("change", "")
 
 
-def _row(manifest: Manifest, base: Path, made: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+def _row(manifest: Manifest, base: Path, made: Mapping[str, list[dict[str, Any]]], change: str) -> dict[str, Any]:
     """What a result says of the assets so far."""
     ratios = [here["seconds"] / base["seconds"] for here, base in zip(made["here"], made["base"], strict=True)]
     commit = ["git", "-C", str(base), "rev-parse", "--short", "HEAD"]
     return {
         "recipe": manifest.recipe["name"],
         "target": manifest.target["name"],
+        **({"change": change} if change else {}),
         "captions": len(ratios),
         "base_commit": subprocess.run(commit, capture_output=True, text=True, check=True).stdout.strip(),
         "calls": manifest.calls,
