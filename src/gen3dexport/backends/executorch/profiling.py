@@ -6,7 +6,6 @@ one buffer that was planned when it was lowered.
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
 from collections.abc import Mapping
@@ -31,20 +30,16 @@ _NUMBERED = re.compile(r"^(.*) #(\d+)$")
 def profile(path: Path, record: ProgramRecord, inputs: Mapping[str, Any], turns: Turns) -> OperatorTimes:
     """The operators of the method `forward`; raises what the runtime raises on a damaged file."""
     import torch
-    from executorch.extension.pybindings import portable_lib
-    from executorch.runtime import Runtime, Verification
 
-    threads = os.environ.get("OMP_NUM_THREADS", "")
-    if threads.isdigit():
-        portable_lib._unsafe_reset_threadpool(int(threads))
     with quiet_stderr():
-        program = Runtime.get().load_program(path, verification=Verification.InternalConsistency, enable_etdump=True)
+        from gen3dexport.backends.executorch.own_runtime import open_program
+
+        program = open_program(path, events=True)
         method = program.load_method("forward")
-    assert method is not None, path  # whoever profiles it has loaded it
     tensors = [torch.from_numpy(np.array(value)) for value in in_order(record, inputs)]
 
     def traced() -> None:
-        method.execute(tensors)
+        method(tensors)
 
     with running(record, "ExecuTorch"):
         turns(traced)

@@ -73,9 +73,9 @@ def resolve_ambiguity(cases: Index, index: Index, resolution: int) -> Index:
     return result
 
 
-def surface(cubes: Cubes) -> NDArray[np.bool_]:
-    """Which cubes are crossed: 1 to 7 corners inside."""
-    inside = (cubes.sdf < 0).sum(1)
+def surface(sdf: Array) -> NDArray[np.bool_]:
+    """Which cubes are crossed: 1 to 7 of the corners [S, 8] inside."""
+    inside = (sdf < 0).sum(1)
     result: NDArray[np.bool_] = (inside > 0) & (inside < 8)
     return result
 

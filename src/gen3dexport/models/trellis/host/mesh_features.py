@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,17 +44,23 @@ def grid_vertices(features: NDArray[np.floating], coords: NDArray[np.integer], r
     """
     if features.shape[1] not in (53, 101):
         raise UsageError(f"mesh features: {features.shape[1]} channels; the decoder gives 53, or 101 with colour")
-    values = np.asarray(features, np.float64)
-    sdf = values[:, :8, None] - 1 / resolution
-    parts = [sdf, values[:, 8:32].reshape(-1, 8, 3)]
-    if values.shape[1] > 53:
-        parts.append(values[:, 53:].reshape(-1, 8, 6))
     side = resolution + 1
-    flat = ((coords[:, None].astype(np.int64) + CORNERS) @ np.array([side**2, side, 1])).reshape(-1)
-    index, inverse, count = np.unique(flat, return_inverse=True, return_counts=True)
-    pairs = np.concatenate(parts, -1).reshape(len(flat), -1)
-    sums = [np.bincount(inverse.reshape(-1), column, len(index)) for column in pairs.T]
-    return GridVertices(index, np.stack(sums, 1) / count[:, None])
+    steps = np.array([side**2, side, 1], np.int32)
+    flat = ((coords.astype(np.int32) @ steps)[:, None] + CORNERS.astype(np.int32) @ steps).reshape(-1)
+    seen = np.zeros(side**3, bool)
+    seen[flat] = True
+    index = np.flatnonzero(seen)
+    places = _places(index, side**3)[flat]
+    sums = [np.bincount(places, corners.ravel(), len(index)) for corners in _corner_values(features, resolution)]
+    return GridVertices(index, np.stack(sums, 1) / np.bincount(places, minlength=len(index))[:, None])
+
+
+def _corner_values(features: NDArray[np.floating], resolution: int) -> Iterator[Array]:
+    """Every value of `GridVertices.values` as the cubes' corners [N, 8] have it."""
+    yield features[:, :8].astype(np.float64) - 1 / resolution
+    for first, width in ((8, 3), (53, 6)):
+        for k in range(width if features.shape[1] > first else 0):
+            yield features[:, first + k : first + 8 * width : width].astype(np.float64)
 
 
 def cubes_of(
@@ -73,28 +80,31 @@ def cubes_of(
     if filled is not None:
         beside |= filled[vertices.index]
     index = _touching(vertices.index[beside], resolution)
+    steps = np.array([(resolution + 1) ** 2, resolution + 1, 1])
     place = np.stack(np.unravel_index(index, (resolution,) * 3), -1)
-    corners = place[:, None] + CORNERS  # [S, 8, 3]
-    side = resolution + 1
-    values = np.zeros((*corners.shape[:2], vertices.values.shape[1]))
-    flat = corners @ np.array([side**2, side, 1])
-    values[..., 0] = _OUTSIDE if filled is None else np.where(filled[flat], _INSIDE, _OUTSIDE)
-    _look_up(values, flat, vertices.index, vertices.values)
+    flat = (place @ steps)[:, None] + CORNERS @ steps  # [S, 8]
+    at = _places(vertices.index, (resolution + 1) ** 3)[flat]
+    sdf = np.full(flat.shape, _OUTSIDE) if filled is None else np.where(filled[flat], _INSIDE, _OUTSIDE)
+    _look_up(sdf, at, vertices.values[:, 0])
+    crossed = surface(sdf)
+    index, at = index[crossed], at[crossed]
+    corners = place[crossed][:, None] + CORNERS  # [S, 8, 3]
+    values = np.zeros((*at.shape, vertices.values.shape[1] - 1))
+    _look_up(values, at, vertices.values[:, 1:])
     weights = np.zeros((len(index), 21))
-    own = (coords.astype(np.int64) @ np.array([resolution**2, resolution, 1])).reshape(-1)
+    own = coords.astype(np.int64) @ np.array([resolution**2, resolution, 1])
     order = np.argsort(own)
-    _look_up(weights, index, own[order], np.asarray(features[order, 32:53], np.float64))
-    found = Cubes(
+    _look_up(weights, _places(own[order], resolution**3)[index], np.asarray(features[order, 32:53], np.float64))
+    return Cubes(
         index=index,
         resolution=resolution,
-        sdf=values[..., 0],
-        positions=corners / resolution - 0.5 + (1 - 1e-8) / (2 * resolution) * np.tanh(values[..., 1:4]),
-        attributes=_sigmoid(values[..., 4:]),
+        sdf=sdf[crossed],
+        positions=corners / resolution - 0.5 + (1 - 1e-8) / (2 * resolution) * np.tanh(values[..., :3]),
+        attributes=_sigmoid(values[..., 3:]),
         beta=0.99 * np.tanh(weights[:, :12]) + 1,
         alpha=0.99 * np.tanh(weights[:, 12:20]) + 1,
         gamma=0.99 * _sigmoid(weights[:, 20]) + 0.005,
     )
-    return _kept(found, surface(found))
 
 
 def dual_mesh(
@@ -149,31 +159,25 @@ def _vertices_of(solid: NDArray[np.bool_], resolution: int) -> NDArray[np.bool_]
 
 def _touching(vertices: Index, resolution: int) -> Index:
     """Flat indices of the cubes that have one of the vertices as a corner, ascending."""
-    place = np.stack(np.unravel_index(vertices, (resolution + 1,) * 3), -1)[:, None] - CORNERS
-    within = ((place >= 0) & (place < resolution)).all(-1)
-    return np.unique(place[within] @ np.array([resolution**2, resolution, 1]))
+    grid = np.zeros((resolution + 1,) * 3, bool)
+    grid.reshape(-1)[vertices] = True
+    result = np.zeros((resolution,) * 3, bool)
+    for x, y, z in CORNERS:
+        result |= grid[x : x + resolution, y : y + resolution, z : z + resolution]
+    return np.flatnonzero(result)
 
 
-def _look_up(into: Array, wanted: Index, index: Index, values: Array) -> None:
-    """Write the values of those `wanted` that are in the ascending `index`; leave the others."""
-    if not len(index):
-        return
-    at = np.minimum(np.searchsorted(index, wanted), len(index) - 1)
-    there = index[at] == wanted
+def _places(index: Index, size: int) -> NDArray[np.int32]:
+    """Where each flat index below `size` is in `index`; -1 where it is not."""
+    places = np.full(size, -1, np.int32)
+    places[index] = np.arange(len(index), dtype=np.int32)
+    return places
+
+
+def _look_up(into: Array, at: NDArray[np.int32], values: Array) -> None:
+    """Write the values at the places that are none of -1; leave the others."""
+    there = at >= 0
     into[there] = values[at[there]]
-
-
-def _kept(cubes: Cubes, which: NDArray[np.bool_]) -> Cubes:
-    return Cubes(
-        index=cubes.index[which],
-        resolution=cubes.resolution,
-        sdf=cubes.sdf[which],
-        positions=cubes.positions[which],
-        attributes=cubes.attributes[which],
-        beta=cubes.beta[which],
-        alpha=cubes.alpha[which],
-        gamma=cubes.gamma[which],
-    )
 
 
 def _sigmoid(x: Array) -> Array:
