@@ -1,4 +1,4 @@
-"""The runtime of ExecuTorch programs without torch, and which of the two runs a program."""
+"""The runtimes of ExecuTorch programs without what they do not need, and which of the two runs a program."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from gen3dexport.backends.executorch.loading import _other_threads
 
 SCRIPT = """
 import sys
-sys.modules["torch"] = sys.modules["executorch"] = None  # whoever imports them gets an ImportError
+sys.modules |= dict.fromkeys(sys.argv[2:])  # whoever imports them gets an ImportError
 from pathlib import Path
 import numpy as np
 from gen3dexport.backends.executorch.loading import load_program
 from gen3dexport.bundle.program import ProgramRecord
 folder = Path(sys.argv[1])
 record = ProgramRecord.model_validate_json((folder / "record.json").read_text())
-program = load_program(folder / record.files[0], record, with_torch=False)
+program = load_program(folder / record.files[0], record, with_torch="torch" not in sys.argv)
 inputs = dict(np.load(folder / "inputs.npz"))
 program(inputs)
 np.savez(folder / "outputs.npz", **program(inputs))
@@ -36,12 +36,16 @@ np.savez(folder / "outputs.npz", **program(inputs))
 
 
 @pytest.mark.parametrize("scheme", ["fp32", "int8-dynamic"])
-def test_the_runtime_without_torch_gives_the_same_bytes(scheme: str, tmp_path: Path) -> None:
-    pytest.importorskip("executorch_numpy_runtime", reason="needs Python 3.12: pip install 'gen3dexport[runtime]'")
+@pytest.mark.parametrize("absent", [("torch", "executorch"), ("executorch.exir", "torchao")], ids=["torch", "exporter"])
+def test_a_runtime_without_what_it_does_not_need_gives_the_same_bytes(
+    absent: tuple[str, ...], scheme: str, tmp_path: Path
+) -> None:
+    if "torch" in absent:
+        pytest.importorskip("executorch_numpy_runtime", reason="needs Python 3.12: pip install 'gen3dexport[runtime]'")
     case = lower(executorch, "ss_flow", scheme, tmp_path, shallow=True, min_features=32)
     (tmp_path / "record.json").write_text(case.record.model_dump_json())
     np.savez(tmp_path / "inputs.npz", **case.inputs)
-    done = subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path)], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path), *absent], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     expected = case.program(case.inputs)
     found = np.load(tmp_path / "outputs.npz")

@@ -2,7 +2,7 @@
 
 `executorch.runtime` and `portable_lib` are written in Python over the extension module `_C`. To import either imports
 all of `executorch.exir`, for the class of one warning: 1,900 modules, 210 MB and seconds, which nothing that runs a
-program needs (findings/executorch_runtime_imports_exporter.sh). So `_C` is used as they use it.
+program needs (findings/executorch-runtime-imports-exporter.sh). So `_C` is used as they use it.
 """
 
 from __future__ import annotations
