@@ -64,8 +64,7 @@ def _named() -> Iterator[None]:
 
 def main() -> None:
     """Run the command line; the one place where errors become exit codes."""
-    # notes on packages that are not ours to change, and on a host with nvcc and no GPU
-    for name in ("torch.utils._pytree", "torch.utils.cpp_extension", "torch.onnx"):
+    for name in ("torch.utils._pytree", "torch.onnx"):  # notes on packages that are not ours to change
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     for number in (signal.SIGINT, signal.SIGTERM):

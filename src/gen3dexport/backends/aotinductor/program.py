@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gen3dexport.backends._idle_threads import IdleThreads, set_openmp
 from gen3dexport.backends._inputs import in_order
-from gen3dexport.backends._quiet import quiet
 from gen3dexport.backends._running import running
 from gen3dexport.backends.aotinductor.host_code import HostCode, require_host
 from gen3dexport.backends.aotinductor.toolchain import installed
@@ -62,11 +61,11 @@ def open_program(folder: Path, record: ProgramRecord) -> AotiProgram:
     device = torch.device("cuda", index) if index >= 0 else torch.device("cpu")
     before = _bytes_in_use(device)
     try:
-        with quiet("torch.export.pt2_archive._package"):  # warns when CPUs differ in any way
-            model = torch._inductor.aoti_load_package(str(path), device_index=index)
+        # aoti_load_package makes this same loader, and imports the compiler to look at the machine, as is done above.
+        loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, index)
     except Exception as error:  # torch raises many types on a damaged archive; the cause is kept
         raise VerificationError(f"{path}: torch cannot open the package ({error}); build the bundle again") from error
-    return AotiProgram(record, model, device, _namespace(device), before)
+    return AotiProgram(record, loader.boxed_run, device, _namespace(device), before)
 
 
 def _require_torch(needs: Requires, path: Path) -> None:
@@ -142,7 +141,7 @@ class AotiProgram:
     """A loaded program over torch arrays; NumPy arrays are taken too. Outputs are on its device."""
 
     record: ProgramRecord
-    model: Callable[..., Any]
+    run: Callable[[list[torch.Tensor]], list[torch.Tensor]]
     device: torch.device
     xp: Any
     bytes_before: int = 0
@@ -174,6 +173,5 @@ class AotiProgram:
         values = in_order(self.record, inputs)
         with running(self.record, "AOTInductor"), torch.inference_mode():
             # The compiled code reads row-major memory.
-            result = self.model(*(torch.asarray(value, device=self.device).contiguous() for value in values))
-        outputs = result if isinstance(result, tuple | list) else (result,)
+            outputs = self.run([torch.asarray(value, device=self.device).contiguous() for value in values])
         return dict(zip(self.record.outputs, outputs, strict=True))
