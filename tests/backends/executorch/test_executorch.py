@@ -537,23 +537,69 @@ class Islands(nn.Module):
         return x
 
 
-def test_linear_build_makes_the_vendors_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+class Edited(nn.Module):
+    """What XNNPACK's passes look for: batch norms, activations, resizing, masked attention, joined tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.norm, self.slope = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.PReLU()
+        self.last = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        x = nn.functional.interpolate(torch.relu(self.norm(self.convolution(x))), scale_factor=2, mode="bilinear")
+        rows = self.slope(x).flatten(2).transpose(1, 2)[:, None]
+        rows = nn.functional.scaled_dot_product_attention(rows, rows, rows, mask)
+        return self.last(torch.cat([rows, torch.atan(rows)], dim=2))
+
+
+@pytest.mark.parametrize("case", ["islands", "edited"])
+def test_linear_build_makes_the_vendors_program(case: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from contextlib import nullcontext
 
     from executorch.exir.backend import backend_api
 
-    program = rewrite(export_module(Islands(4), (torch.randn(2, 8),), "islands"), 0, "islands")
+    torch.manual_seed(0)
+    if case == "islands":
+        program = rewrite(export_module(Islands(4), (torch.randn(2, 8),), case), 0, case)
+    else:  # as it is: rewriting leaves no attention to find
+        program = torch.export.export(Edited().eval(), (torch.randn(1, 3, 6, 6), torch.zeros(64, 64)))
     original, programs = backend_api.create_submodule_from_nodes, {}
+    cuts = tuple(r for r in linear_build.REPLACEMENTS if r.module == "executorch.exir.backend.backend_api")
     for name in ("linear", "vendor"):
-        if name == "vendor":
+        if name == "vendor" and case == "islands":
             monkeypatch.setattr(lowering, "linear_build", nullcontext)
-        edge = lowering.partition(program, "islands")
-        assert len(lowering.delegates(edge)) == 5  # linears with the sums before and after
-        lowering.write(edge, tmp_path / name, "islands")
+        elif name == "vendor":  # operators of the two orders do not depend on each other
+            monkeypatch.setattr(linear_build, "REPLACEMENTS", cuts)
+        edge = lowering.partition(program, case)
+        assert len(lowering.delegates(edge)) == 5  # islands: linears with the sums before and after
+        lowering.write(edge, tmp_path / name, case)
         programs[name] = (tmp_path / name).read_bytes()
     assert programs["linear"] == programs["vendor"]
     assert backend_api.create_submodule_from_nodes is original
-    assert all(r.reason for r in linear_build.REPLACEMENTS)
+    assert len(cuts) == 2 and all(r.reason for r in linear_build.REPLACEMENTS)
+
+
+def test_passes_that_only_trace_skip_what_nothing_changed() -> None:
+    from executorch.backends.xnnpack._passes.convert_to_linear import ConvertToLinearPass
+    from executorch.exir.pass_base import ExportPass
+    from executorch.exir.passes.memory_format_ops_pass import DimOrderOpsRevertPass
+
+    assert linear_build._only_traces(ConvertToLinearPass) and linear_build._only_traces(ExportPass)
+    assert not linear_build._only_traces(DimOrderOpsRevertPass)  # it replaces operators while it traces
+    module = torch.export.export(Islands(2), (torch.randn(2, 8),)).graph_module
+    with linear_build.linear_build():
+        once = ExportPass()(module).graph_module
+        assert once is not module
+        assert ExportPass()(once).graph_module is once
+        last = [n for n in once.graph.nodes if n.op == "call_function"][-1]
+        last.meta["val"] = last.meta["val"].clone()
+        again = ExportPass()(once).graph_module
+        assert again is not once
+        next(
+            n for n in again.graph.nodes if n.target is torch.ops.aten.atan.default
+        ).target = torch.ops.aten.tanh.default
+        assert ExportPass()(again).graph_module is not again
+    assert ExportPass()(once).graph_module is not once
 
 
 def test_sort_puts_nodes_after_their_inputs() -> None:

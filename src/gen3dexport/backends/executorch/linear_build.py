@@ -92,6 +92,89 @@ def _when_called(original: Callable[[Any], Any]) -> Callable[[Any], None]:
     return recompile
 
 
+def _when_changed(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A pass that only traces a graph anew leaves one that came out of a pass, and that nothing changed since."""
+
+    @functools.wraps(original)
+    def call(self: Any, graph_module: Any) -> Any:
+        from torch.fx.passes.infra.pass_base import PassResult
+
+        if _only_traces(self.__class__) and getattr(graph_module.graph, _TRACED, None) == _Form.of(graph_module.graph):
+            return PassResult(graph_module, True)
+        result = original(self, graph_module)
+        setattr(result.graph_module.graph, _TRACED, _Form.of(result.graph_module.graph))
+        return result
+
+    return call
+
+
+_TRACED = "_gen3dexport_traced"
+
+
+@functools.cache
+def _only_traces(kind: Any) -> bool:
+    """Whether a class of passes replaces nothing of the tracing but `call`, which edits the graph first."""
+    from executorch.exir.pass_base import ExportPass
+
+    tracing = {name for base in ExportPass.__mro__ for name in vars(base)}
+    own = {name for base in kind.__mro__ if base not in ExportPass.__mro__ for name in vars(base)}
+    return not {name for name in own & tracing if not name.startswith("__")} - {"call", "_abc_impl"}
+
+
+class _Form:
+    """What a graph computes, and the values that tracing left on its nodes; equal where nobody changed either."""
+
+    def __init__(self, nodes: list[tuple[Any, ...]], values: list[Any]) -> None:
+        self.nodes, self.values = nodes, values
+
+    @classmethod
+    def of(cls, graph: Any) -> _Form:
+        """That of a graph now."""
+        nodes = list(graph.nodes)
+        return cls([(n, n.target, n.args, n.kwargs) for n in nodes], [n.meta.get("val") for n in nodes])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Form) or self.nodes != other.nodes:
+            return False
+        return all(one is two for one, two in zip(self.values, other.values, strict=True))
+
+
+def _none(original: Callable[[], Any]) -> Callable[[], Any]:
+    return dict
+
+
+def _if_masked(original: Callable[..., Any]) -> Callable[..., Any]:
+    """The search for attention, only where a graph has an operator that all of its patterns have."""
+
+    @functools.wraps(original)
+    def call(self: Any, graph_module: Any) -> Any:
+        from executorch.backends.xnnpack._passes.xnnpack_pass import XNNPACKPass
+        from executorch.exir.dialects._ops import ops
+
+        if any(node.target is ops.edge.aten.any.dim for node in graph_module.graph.nodes):
+            return original(self, graph_module)
+        return XNNPACKPass.call(self, graph_module)
+
+    return call
+
+
+def _when_registered(original: Callable[[], None]) -> Callable[[], None]:
+    """Operators looked up once, and again when one was registered since."""
+    known: list[str] = []
+
+    @functools.wraps(original)
+    def look_up() -> None:
+        nonlocal known
+        import torch
+
+        found = torch._C._dispatch_get_registrations_for_dispatch_key("CompositeImplicitAutograd")
+        if found != known:
+            original()
+            known = found
+
+    return look_up
+
+
 def _short_text(original: Callable[..., Any]) -> Callable[..., Any]:
     return lambda self: f"{type(self).__name__} of {len(self.graph.nodes)} nodes"
 
@@ -126,6 +209,30 @@ REPLACEMENTS = (
         "NodeSource.__deepcopy__",
         "every pass copies every node's history, which every pass lengthens; nothing changes one once it is made",
         _as_it_is,
+    ),
+    Replacement(
+        "executorch.exir.pass_base",
+        "_ExportPassBase.call",
+        "twelve passes of XNNPACK run the whole graph anew to learn its shapes, changed or not",
+        _when_changed,
+    ),
+    Replacement(
+        "executorch.backends.xnnpack.partition.graphs.bilinear_2d",
+        "get_graphs_dict",
+        "exports four networks in every process to find one operator, and leaves it as it is where it finds it",
+        _none,
+    ),
+    Replacement(
+        "executorch.backends.xnnpack._passes.convert_to_sdpa",
+        "ConvertToSDPAPass.call",
+        "exports its patterns in every process and writes each graph's code twice; `attention` leaves nothing to find",
+        _if_masked,
+    ),
+    Replacement(
+        "torch._export.utils",
+        "_materialize_cpp_cia_ops",
+        "looks up 1,500 operators for each of forty namespaces whenever a program is decomposed",
+        _when_registered,
     ),
 )
 

@@ -61,7 +61,7 @@ def write(edge: ExportedProgram, path: Path, name: str) -> Any:
 
     for attribute, module in delegates(edge).items():
         setattr(edge.graph_module, attribute, outlined(module))
-    with _quiet(), _errors(name):
+    with _quiet(), linear_build(), _errors(name):
         manager = EdgeProgramManager(edge, compile_config=EdgeCompileConfig(_check_ir_validity=False)).to_executorch()
     with path.open("wb") as file:
         manager.write_to_file(file)
