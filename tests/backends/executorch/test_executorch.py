@@ -32,7 +32,15 @@ from gen3dexport.networks.dpt import Fusion, Lateral
 
 pytest.importorskip("executorch.exir")
 
-from gen3dexport.backends.executorch import attention, convolution, linear_build, lowering, normalization, shapes
+from gen3dexport.backends.executorch import (
+    attention,
+    convolution,
+    linear_build,
+    lowering,
+    normalization,
+    shapes,
+    tracing,
+)
 from gen3dexport.backends.executorch.rewriting import rewrite
 from gen3dexport.backends.executorch.sites import Site
 
@@ -584,8 +592,8 @@ def test_passes_that_only_trace_skip_what_nothing_changed() -> None:
     from executorch.exir.pass_base import ExportPass
     from executorch.exir.passes.memory_format_ops_pass import DimOrderOpsRevertPass
 
-    assert linear_build._only_traces(ConvertToLinearPass) and linear_build._only_traces(ExportPass)
-    assert not linear_build._only_traces(DimOrderOpsRevertPass)  # it replaces operators while it traces
+    assert tracing.only_traces(ConvertToLinearPass) and tracing.only_traces(ExportPass)
+    assert not tracing.only_traces(DimOrderOpsRevertPass)  # it replaces operators while it traces
     module = torch.export.export(Islands(2), (torch.randn(2, 8),)).graph_module
     with linear_build.linear_build():
         once = ExportPass()(module).graph_module

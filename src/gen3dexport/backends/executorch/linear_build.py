@@ -2,7 +2,8 @@
 
 Partitioning in ExecuTorch cuts a graph one delegate at a time, and after each cut sorts and regenerates the code of the
 whole remaining graph. 24 transformer blocks with 23 delegates each were stopped unfinished after nine minutes; sorted
-once at the end, the same program took a time linear in the depth.
+once at the end, the same program took a time linear in the depth. The other replacements leave out work that changes
+nothing of the program: text for messages that nobody reads, copies, searches for what is not there.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from gen3dexport.backends.executorch import tracing
 from gen3dexport.errors import MissingError
 
 CHECKED_VERSIONS = ("1.5.1",)
@@ -92,53 +94,6 @@ def _when_called(original: Callable[[Any], Any]) -> Callable[[Any], None]:
     return recompile
 
 
-def _when_changed(original: Callable[..., Any]) -> Callable[..., Any]:
-    """A pass that only traces a graph anew leaves one that came out of a pass, and that nothing changed since."""
-
-    @functools.wraps(original)
-    def call(self: Any, graph_module: Any) -> Any:
-        from torch.fx.passes.infra.pass_base import PassResult
-
-        if _only_traces(self.__class__) and getattr(graph_module.graph, _TRACED, None) == _Form.of(graph_module.graph):
-            return PassResult(graph_module, True)
-        result = original(self, graph_module)
-        setattr(result.graph_module.graph, _TRACED, _Form.of(result.graph_module.graph))
-        return result
-
-    return call
-
-
-_TRACED = "_gen3dexport_traced"
-
-
-@functools.cache
-def _only_traces(kind: Any) -> bool:
-    """Whether a class of passes replaces nothing of the tracing but `call`, which edits the graph first."""
-    from executorch.exir.pass_base import ExportPass
-
-    tracing = {name for base in ExportPass.__mro__ for name in vars(base)}
-    own = {name for base in kind.__mro__ if base not in ExportPass.__mro__ for name in vars(base)}
-    return not {name for name in own & tracing if not name.startswith("__")} - {"call", "_abc_impl"}
-
-
-class _Form:
-    """What a graph computes, and the values that tracing left on its nodes; equal where nobody changed either."""
-
-    def __init__(self, nodes: list[tuple[Any, ...]], values: list[Any]) -> None:
-        self.nodes, self.values = nodes, values
-
-    @classmethod
-    def of(cls, graph: Any) -> _Form:
-        """That of a graph now."""
-        nodes = list(graph.nodes)
-        return cls([(n, n.target, n.args, n.kwargs) for n in nodes], [n.meta.get("val") for n in nodes])
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Form) or self.nodes != other.nodes:
-            return False
-        return all(one is two for one, two in zip(self.values, other.values, strict=True))
-
-
 def _none(original: Callable[[], Any]) -> Callable[[], Any]:
     return dict
 
@@ -214,7 +169,7 @@ REPLACEMENTS = (
         "executorch.exir.pass_base",
         "_ExportPassBase.call",
         "twelve passes of XNNPACK run the whole graph anew to learn its shapes, changed or not",
-        _when_changed,
+        tracing.when_changed,
     ),
     Replacement(
         "executorch.backends.xnnpack.partition.graphs.bilinear_2d",
