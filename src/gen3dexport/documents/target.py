@@ -25,7 +25,7 @@ class Measure(Record):
     warmup: int = Field(default=3, ge=0)
     runs: int = Field(default=20, ge=1)
     threads: int = Field(default=2, ge=1, le=1024)
-    seconds: float = Field(default=20, gt=0)
+    seconds: float = Field(default=10, gt=0)
 
 
 class Target(Record):
