@@ -38,6 +38,7 @@ from gen3dexport.backends.executorch import (
     linear_build,
     lowering,
     normalization,
+    own_runtime,
     shapes,
     tracing,
 )
@@ -585,6 +586,37 @@ def test_linear_build_makes_the_vendors_program(case: str, monkeypatch: pytest.M
     assert programs["linear"] == programs["vendor"]
     assert backend_api.create_submodule_from_nodes is original
     assert len(cuts) == 2 and all(r.reason for r in linear_build.REPLACEMENTS)
+
+
+class Gathers(nn.Module):
+    """Rows that a kernel of ExecuTorch's gathers, side by side for a product, whose result is reshaped and added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.product = nn.Linear(12, 8)
+
+    def forward(self, x: Tensor, index: Tensor, y: Tensor) -> Tensor:
+        rows = self.product(torch.index_select(x, 0, index).reshape(-1, 12)) + y.reshape(-1, 8)
+        return rows.reshape(2, -1, 8) * 2
+
+
+def test_reshapes_of_what_no_delegate_made_stay_outside(tmp_path: Path) -> None:
+    inputs = torch.randn(5, 4), torch.randint(5, (12,)), torch.randn(2, 2, 8)
+    network = Gathers()
+    edge = lowering.to_edge(export_module(network, inputs, "gathers"), 0, "gathers")
+    (delegate,) = lowering.delegates(edge).values()
+
+    def reshaped(graph: fx.Graph) -> list[tuple[int, ...]]:
+        calls = [n for n in graph.nodes if n.op == "call_function" and "view_copy" in str(n.target)]
+        return [tuple(n.meta["val"].shape) for n in calls]
+
+    assert reshaped(edge.graph) == [(4, 12), (4, 8)]
+    assert reshaped(delegate.original_module.graph) == [(2, 2, 8)]
+    lowering.write(edge, tmp_path / "gathers.pte", "gathers")
+    forward = own_runtime.open_forward(tmp_path / "gathers.pte")
+    assert forward is not None
+    (found,) = forward.run([value.numpy() for value in inputs])
+    np.testing.assert_allclose(found, network(*inputs).detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
 def test_passes_that_only_trace_skip_what_nothing_changed() -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from gen3dexport.backends.executorch.linear_build import linear_build
+from gen3dexport.backends.executorch.partitioner import partitioner
 from gen3dexport.backends.executorch.rewriting import rewrite
 from gen3dexport.errors import ExportError
 
@@ -32,13 +33,12 @@ def to_edge(program: ExportedProgram, attention_chunk: int, name: str) -> Export
 
 def partition(program: ExportedProgram, name: str) -> ExportedProgram:
     """`program` in the edge dialect, with delegates; see `to_edge`."""
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.backends.xnnpack.utils.configs import get_xnnpack_edge_compile_config
     from executorch.exir import to_edge_transform_and_lower
 
     with _quiet(), linear_build(), _errors(name):
         manager = to_edge_transform_and_lower(
-            program, partitioner=[XnnpackPartitioner()], compile_config=get_xnnpack_edge_compile_config()
+            program, partitioner=[partitioner()], compile_config=get_xnnpack_edge_compile_config()
         )
     return manager.exported_program()  # type: ignore[no-any-return]
 

@@ -140,7 +140,7 @@ def _after(x: Tensor) -> Tensor:
     Without this dependence a backend that runs gathers apart from products (ExecuTorch's delegates) does all gathers
     first and holds them all, which is what gathering in parts is to avoid.
     """
-    first = x[0, 0, :1]
+    first = x[:, :1, :1].flatten()[:1]  # slices alone: an index would reshape all of x
     return torch.ne(first, first).to(torch.int32).clamp(max=0)  # XLA would see that a product with 0 needs no x
 
 
