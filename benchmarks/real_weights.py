@@ -229,7 +229,7 @@ def prepare(recipe: str, variant: Variant | None, folder: Path, _scratch: Path) 
         session = authors_session(recipe)
         return Remembered(lambda: {"out": session.run(None, theirs)[0]}, memory), 0
     if variant.target == "executorch":
-        import executorch.extension.pybindings.portable_lib  # noqa: F401
+        import gen3dexport.backends.executorch.own_runtime  # noqa: F401
     if variant.target == "onnx":
         import onnxruntime  # noqa: F401
     memory = Memory("cpu")

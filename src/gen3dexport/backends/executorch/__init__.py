@@ -1,6 +1,6 @@
 """Backend `executorch`: .pte programs whose operators run in XNNPACK delegates, on any x86-64 or ARM64 CPU.
 
-Runs here through `executorch.runtime`, which needs torch, or where that is not installed through the package
+Runs here through the bindings of ExecuTorch, which need torch, or where that is not installed through the package
 executorch-numpy-runtime, which does not. What the vendor's own path gets wrong or slow is mended before lowering
 (`rewriting`), while lowering (`linear_build`) and by lowering a repeated block once (`stamping`).
 """
