@@ -41,6 +41,12 @@ def table(content: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def summary(content: dict[str, Any]) -> str:
+    """What became of the cells, and where each stands."""
+    results = [Result(digest="", **cell) for cell in content["cells"]]
+    return f"{len(results)} cells: {counted(results)}. [Each of them](matrix.md#every-family-on-five-targets-tiny)."
+
+
 def main() -> None:
     """Write the result file, where a folder is named, and the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

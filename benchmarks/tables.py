@@ -23,6 +23,7 @@ from typing import Any
 import asset_renderers
 import damage_renderers
 import embed_renderers
+import matrix_page
 import readme_tables
 import released_renderers
 import reliability_renderers
@@ -285,6 +286,12 @@ SECTIONS = (
         "The wheel with an extra in an environment of its own, the versions of `constraints.txt`; then trellis-mini"
         " in `gen3dexport run`, from the start of the process to the file. Assets of one digest have the same bytes.",
         renderers.fresh_install,
+    ),
+    Section(
+        "matrix",
+        "Every family on five targets, tiny",
+        "`gen3dexport matrix --size tiny`: golden networks in float32 through every backend.",
+        matrix_page.summary,
     ),
     Section("cli_start", "What `gen3dexport ls` costs", "CPU seconds of one process, in turns.", renderers.cli_start),
 )
