@@ -25,10 +25,12 @@ class GridVertices:
 
     Attributes:
         index: [V] flat index; values: [V, 4 + A] signed distance, deformation, attributes; means over touching cubes.
+        places: [(R+1)^3] where each flat index is in `index`, or -1.
     """
 
     index: Index
     values: Array
+    places: NDArray[np.int32]
 
 
 def grid_vertices(features: NDArray[np.floating], coords: NDArray[np.integer], resolution: int) -> GridVertices:
@@ -50,9 +52,10 @@ def grid_vertices(features: NDArray[np.floating], coords: NDArray[np.integer], r
     seen = np.zeros(side**3, bool)
     seen[flat] = True
     index = np.flatnonzero(seen)
-    places = _places(index, side**3)[flat]
-    sums = [np.bincount(places, corners.ravel(), len(index)) for corners in _corner_values(features, resolution)]
-    return GridVertices(index, np.stack(sums, 1) / np.bincount(places, minlength=len(index))[:, None])
+    places = _places(index, side**3)
+    at = places[flat]
+    sums = [np.bincount(at, corners.ravel(), len(index)) for corners in _corner_values(features, resolution)]
+    return GridVertices(index, np.stack(sums, 1) / np.bincount(at, minlength=len(index))[:, None], places)
 
 
 def _corner_values(features: NDArray[np.floating], resolution: int) -> Iterator[Array]:
@@ -83,7 +86,7 @@ def cubes_of(
     steps = np.array([(resolution + 1) ** 2, resolution + 1, 1])
     place = np.stack(np.unravel_index(index, (resolution,) * 3), -1)
     flat = (place @ steps)[:, None] + CORNERS @ steps  # [S, 8]
-    at = _places(vertices.index, (resolution + 1) ** 3)[flat]
+    at = vertices.places[flat]
     sdf = np.full(flat.shape, _OUTSIDE) if filled is None else np.where(filled[flat], _INSIDE, _OUTSIDE)
     _look_up(sdf, at, vertices.values[:, 0])
     crossed = surface(sdf)
@@ -93,8 +96,7 @@ def cubes_of(
     _look_up(values, at, vertices.values[:, 1:])
     weights = np.zeros((len(index), 21))
     own = coords.astype(np.int64) @ np.array([resolution**2, resolution, 1])
-    order = np.argsort(own)
-    _look_up(weights, _places(own[order], resolution**3)[index], np.asarray(features[order, 32:53], np.float64))
+    _look_up(weights, _places(own, resolution**3)[index], features[:, 32:53])
     return Cubes(
         index=index,
         resolution=resolution,
@@ -174,7 +176,7 @@ def _places(index: Index, size: int) -> NDArray[np.int32]:
     return places
 
 
-def _look_up(into: Array, at: NDArray[np.int32], values: Array) -> None:
+def _look_up(into: Array, at: NDArray[np.int32], values: NDArray[np.floating]) -> None:
     """Write the values at the places that are none of -1; leave the others."""
     there = at >= 0
     into[there] = values[at[there]]
