@@ -16,10 +16,10 @@ def when_changed(original: Callable[..., Any]) -> Callable[..., Any]:
     def call(self: Any, graph_module: Any) -> Any:
         from torch.fx.passes.infra.pass_base import PassResult
 
-        if only_traces(self.__class__) and getattr(graph_module.graph, _TRACED, None) == _Form.of(graph_module.graph):
+        if only_traces(self.__class__) and _as_traced(graph_module.graph):
             return PassResult(graph_module, True)
         result = original(self, graph_module)
-        setattr(result.graph_module.graph, _TRACED, _Form.of(result.graph_module.graph))
+        setattr(result.graph_module.graph, _TRACED, _form(result.graph_module.graph))
         return result
 
     return call
@@ -35,19 +35,15 @@ def only_traces(kind: Any) -> bool:
     return not {name for name in own & tracing if not name.startswith("__")} - {"call", "_abc_impl"}
 
 
-class _Form:
-    """What a graph computes, and the values that tracing left on its nodes; equal where nobody changed either."""
+def _form(graph: Any) -> tuple[list[Any], list[Any]]:
+    """What a graph computes, node by node, and the values that tracing left on the nodes."""
+    nodes = list(graph.nodes)
+    return [(n, n.target, n.args, n.kwargs) for n in nodes], [n.meta.get("val") for n in nodes]
 
-    def __init__(self, nodes: list[tuple[Any, ...]], values: list[Any]) -> None:
-        self.nodes, self.values = nodes, values
 
-    @classmethod
-    def of(cls, graph: Any) -> _Form:
-        """That of a graph now."""
-        nodes = list(graph.nodes)
-        return cls([(n, n.target, n.args, n.kwargs) for n in nodes], [n.meta.get("val") for n in nodes])
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Form) or self.nodes != other.nodes:
-            return False
-        return all(one is two for one, two in zip(self.values, other.values, strict=True))
+def _as_traced(graph: Any) -> bool:
+    """Whether a graph came out of a pass, and nobody changed a node or a value since."""
+    if not hasattr(graph, _TRACED):
+        return False
+    (nodes, values), (nodes_now, values_now) = getattr(graph, _TRACED), _form(graph)
+    return nodes == nodes_now and all(was is now for was, now in zip(values, values_now, strict=True))
