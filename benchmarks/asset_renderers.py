@@ -28,6 +28,7 @@ def asset_turns(content: Content) -> str:
                     row["recipe"],
                     row["target"],
                     row["base_commit"] if name == "base" else row.get("change", f"here ({row['commit']})"),
+                    str(row["captions"]),
                     f"{one['p50_seconds']:.2f}",
                     f"{one['cpu_seconds']:.2f}",
                     "1" if name == "base" else f"{row['ratio_p50']:.2f} ({row['ratio_p90']:.2f})",
@@ -39,14 +40,14 @@ def asset_turns(content: Content) -> str:
         "recipe",
         "target",
         "commit or change",
+        "captions",
         "s, median",
         "CPU s",
         "ratio p50 (p90)",
         "peak MB",
         *_SCORES.values(),
     )
-    counts = ", ".join(f"{row['recipe']} {row['captions']}" for row in content["rows"])
-    return f"{table(heads, rows)}\n\nCaptions: {counts}."
+    return table(heads, rows)
 
 
 def build_time(content: Content) -> str:

@@ -29,12 +29,12 @@ DROPPED = ("host", "attempts", "digest", "pushed")
 
 def table(content: dict[str, Any]) -> str:
     """Both tables, the reasons, and where they come from."""
-    results = [Result(digest="", **cell) for cell in content["cells"]]
+    results = _results(content)
     reasons = [f"{i}. {' '.join(text.split())}" for i, text in enumerate(notes(results), 1)]
     parts = [
         markdown_table(*grid(results)),
         *(["\n".join(reasons)] if reasons else []),
-        f"{len(results)} cells: {counted(results)}. {LEGEND}",
+        f"{_counts(results)} {LEGEND}",
         markdown_table(HEAD, rows(results)),
         f"`gen3dexport matrix --size tiny`: {made_line(content['matrix'])}; `{content['made']['commit']}`.",
     ]
@@ -43,8 +43,15 @@ def table(content: dict[str, Any]) -> str:
 
 def summary(content: dict[str, Any]) -> str:
     """What became of the cells, and where each stands."""
-    results = [Result(digest="", **cell) for cell in content["cells"]]
-    return f"{len(results)} cells: {counted(results)}. [Each of them](matrix.md#every-family-on-five-targets-tiny)."
+    return f"{_counts(_results(content))} [Each of them](matrix.md#every-family-on-five-targets-tiny)."
+
+
+def _results(content: dict[str, Any]) -> list[Result]:
+    return [Result(digest="", **cell) for cell in content["cells"]]
+
+
+def _counts(results: list[Result]) -> str:
+    return f"{len(results)} cells: {counted(results)}."
 
 
 def main() -> None:
