@@ -89,6 +89,8 @@ TERRAIN = {
     "cuda-sm90 fp32": Variant("cuda-sm90", runs=False),
 }
 VARIANTS: dict[str, dict[str, Variant]] = {"dinov2-s-focus": FOCUS, "terrain-consistency": TERRAIN}
+CALIBRATION = {"terrain-consistency": ["5", "30", "70", "95"]}
+"""Prompts that int8-static observes activations with: others than those that are compared."""
 SEEDS = (0, 1)
 DIFFICULTIES = (10, 50, 100)
 
@@ -166,7 +168,8 @@ def build(recipe: str, variant: Variant, folder: Path) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     target = read_target(variant.target)
-    plan = make_plan(read_recipe(recipe, read_target("eager")), read_target("eager"))
+    assignments = [f"calibration.prompts={CALIBRATION[recipe]}"] if variant.calibrated else []
+    plan = make_plan(read_recipe(recipe, read_target("eager"), assignments), read_target("eager"))
     (declared,) = plan.declared.values()
     component = declared.load(plan.weights)
     _, _, ours = cases(recipe)[0]

@@ -37,6 +37,7 @@ RESULTS = Path(__file__).parent / "results"
 def build_until(recipe: str, target_name: str, assignments: list[str], wanted: str, out: str) -> None:
     """Build the components up to `wanted`, and write what it took as JSON into `out`."""
     from gen3dexport import build as building
+    from gen3dexport.making import entry as entries
     from gen3dexport.plan import make_plan, read_recipe, read_target, require_ready
     from gen3dexport.validation.timing import HostPeak
 
@@ -61,7 +62,7 @@ def build_until(recipe: str, target_name: str, assignments: list[str], wanted: s
                 break
             states = states_after(plan, name, states, fresh(Path(scratch)))
         memory, start = HostPeak(), time.perf_counter()
-        entry = building._component(plan, wanted, states, on_stage)
+        entry = entries.made(plan, wanted, states, on_stage)
         seconds = time.perf_counter() - start
         on_stage("", "")
     facts = json.loads((entry / "entry.json").read_text())

@@ -23,7 +23,7 @@ PACKAGE = "gen3dexport"
 
 FLOORS = (
     ("gen3dexport", "arrays", "errors", "plugins"),
-    ("children", "disk", "operator_times", "tensor_error", "trajectory"),
+    ("children", "disk", "machine_memory", "operator_times", "tensor_error", "trajectory"),
     ("documents",),
     ("assets", "bundle"),
     ("pages", "networks", "registry", "web"),
@@ -36,6 +36,7 @@ FLOORS = (
     ("runtime", "sizing"),
     ("host_steps", "validation"),
     ("observe", "profiling"),
+    ("making",),
     ("build",),
     ("matrix", "search"),
     ("cli", "testing"),

@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import lru_cache
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import array_api_compat.numpy as xp
-import numpy as np
 
-from gen3dexport import models
+from gen3dexport import backends, models
 from gen3dexport.assets import kinds
 from gen3dexport.bundle import golden, stage_cache
 from gen3dexport.bundle.drafts import renamed, writing
-from gen3dexport.bundle.files import digest
-from gen3dexport.bundle.golden import Trajectories
 from gen3dexport.bundle.manifest import BASELINE, Manifest, Unquantized, write_manifest
 from gen3dexport.bundle.notices import NOTICES, notices
-from gen3dexport.bundle.program import Lowered, ProgramRecord, program_record, specs
+from gen3dexport.bundle.program import ProgramRecord
 from gen3dexport.bundle.report_files import MANIFEST
 from gen3dexport.errors import GenExportError
-from gen3dexport.export import Captured
+from gen3dexport.making import starting
+from gen3dexport.making.keys import golden_states, weights_of
+from gen3dexport.making.start import Makers, Making, OnStage
 from gen3dexport.models import Request
-from gen3dexport.models.declaration import State, Weights
+from gen3dexport.models.declaration import State
 from gen3dexport.models.weights import files_of
-from gen3dexport.observe import Observation, golden_calls, golden_loop, observe
 from gen3dexport.plan import Plan, require_ready
 from gen3dexport.provenance import host, versions
-from gen3dexport.quantization.rules import quantize_by_rules
-from gen3dexport.quantization.smoothing import smoothed
-from gen3dexport.sizing import check_checkpoints, check_rules
 
-OnStage = Callable[[str, str], None]
-_STATES = "states.safetensors"  # of an entry: the pipeline's states after the component
+_MOST_JOBS = 4  # observing is one component after the other, and what is left of it takes no more
+_SMALL_BYTES = 4_000_000
 
 
 def build(
@@ -44,31 +37,39 @@ def build(
     out: Path,
     on_stage: OnStage = lambda component, stage: None,
     judge: Callable[[Path], object] = lambda bundle: None,
+    jobs: int | None = 1,
 ) -> Manifest:
     """Build the bundle `out`; an existing bundle there is replaced only when the new one is whole and was judged.
 
     Args:
-        on_stage: called with (component, stage) as stages begin: load, observe, quantize, lower, cached, wait (for
-            another build that does the same work).
+        on_stage: called with (component, stage) as stages begin, see `making.start.OnStage`.
         judge: called with the folder of the finished bundle before that takes its place. When it raises, a bundle that
             was there stays; where none was, the new one is put there all the same, so that it can be judged again.
+        jobs: how many components are made at a time, where memory is there for them: more than one in processes of
+            their own; None chooses by the plan and this machine. No byte of the bundle depends on it.
 
     Raises:
         GenExportError: of the stage that failed; nothing is left behind but the stage cache. Of `judge`: see there.
     """
     require_ready(plan)
-    check_rules(plan)
-    check_checkpoints(plan)
     failure: GenExportError | None = None
     with writing(out) as draft, stage_cache.in_use():
-        states, entries, unquantized = _begin(plan, draft), [], {}
-        for name in plan.schemes:
-            if compared(plan, name):
-                unquantized[name] = _unquantized(plan, name, states, draft, on_stage)
-            states, entry = _collect(_component(plan, name, states, on_stage), draft)
-            entries.append(entry)
-        if plan.recipe.golden.assets and not plan.recipe.random_weights:
-            golden.write_assets(draft / golden.FOLDER / golden.ASSETS, _assets(plan, golden_states(plan, states)))
+        made: dict[str, Making] = {}
+        plain: dict[str, Making] = {}
+        last: Making | None = None
+        with starting(_jobs(plan) if jobs is None else jobs) as makers:
+            makers.check(plan)
+            states = _begin(plan, draft)
+            for name in plan.schemes:
+                states = last.states() if last else states
+                if compared(plan, name):
+                    plain[name] = _unquantized(plan, name, states, makers, on_stage)
+                last = made[name] = makers.start(plan, name, states, on_stage)
+            del states  # of all prompts, while the last components are made
+            entries = [_collect(making.entry(), draft) for making in made.values()]
+            unquantized = {name: _baseline(plan, making.entry(), draft) for name, making in plain.items()}
+        if plan.recipe.golden.assets and not plan.recipe.random_weights and last:
+            _write_assets(plan, draft, last)
         manifest = write_manifest(draft, {**_manifest_fields(plan, entries), "unquantized": unquantized})
         try:
             judge(draft)
@@ -112,15 +113,11 @@ def first_states(plan: Plan, files: Path, calibrates: bool | None = None) -> lis
     return [plan.family.begin(plan.settings, request, files, xp) for request in requests]
 
 
-def golden_states(plan: Plan, states: list[State]) -> list[State]:
-    """Those of the golden prompts; the others are for calibration."""
-    return states[: len(plan.recipe.golden.prompts)]
-
-
-def _assets(plan: Plan, states: list[State]) -> list[golden.Assets]:
-    """The arrays of the assets of every prompt's finished state."""
-    made = (plan.family.make_assets(state, plan.settings) for state in states)
-    return [{kind: kinds.of(kind).arrays(asset) for kind, asset in assets.items()} for assets in made]
+def _write_assets(plan: Plan, draft: Path, last: Making) -> None:
+    """The assets of every golden prompt, of the states after the last component."""
+    made = (plan.family.make_assets(state, plan.settings) for state in golden_states(plan, last.states()))
+    assets = [{kind: kinds.of(kind).arrays(asset) for kind, asset in of_one.items()} for of_one in made]
+    golden.write_assets(draft / golden.FOLDER / golden.ASSETS, assets)
 
 
 def compared(plan: Plan, name: str) -> bool:
@@ -129,12 +126,26 @@ def compared(plan: Plan, name: str) -> bool:
     return plan.budgets.gates and quantized
 
 
-def _unquantized(plan: Plan, name: str, states: list[State], draft: Path, on_stage: OnStage) -> Unquantized:
-    """The component lowered without quantization; its files into the draft only where a budget needs to run it."""
+def _jobs(plan: Plan) -> int:
+    """How many components are made at a time, where nobody says: one where processes take longer to start than the
+    components do, by the size of their weights, and where kernels are timed."""
+    stored = [path for d in plan.declared.values() for path in files_of(plan.weights / d.checkpoint)]
+    size = 0 if plan.recipe.random_weights else sum(path.stat().st_size for path in stored)
+    if size < _SMALL_BYTES or backends.tries_out(plan.backend, plan.options):
+        return 1
+    return min(_MOST_JOBS, len(plan.schemes), len(os.sched_getaffinity(0)))
+
+
+def _unquantized(plan: Plan, name: str, states: list[State], makers: Makers, on_stage: OnStage) -> Making:
+    """The component lowered without quantization."""
     baseline = plan.budgets.baseline
     others = {other: rules for other, rules in plan.rules.items() if other != name}
     own = plan.with_schemes({**plan.schemes, name: baseline}, others)
-    entry = _component(own, name, states, lambda component, stage: on_stage(component, f"{stage} ({baseline})"))
+    return makers.start(own, name, states, lambda component, stage: on_stage(f"{component} ({baseline})", stage))
+
+
+def _baseline(plan: Plan, entry: Path, draft: Path) -> Unquantized:
+    """What the manifest says of an unquantized program; its files go into the draft where a budget needs to run it."""
     records = (ProgramRecord(**p) for p in json.loads((entry / "entry.json").read_text())["programs"])
     record = next(r for r in records if r.role == "component")
     if plan.budgets.allow_slowdown is not None:
@@ -144,119 +155,12 @@ def _unquantized(plan: Plan, name: str, states: list[State], draft: Path, on_sta
     return Unquantized(program=record, bytes=size)
 
 
-def _component(plan: Plan, name: str, states: list[State], on_stage: OnStage) -> Path:
-    """The stage cache's entry of one component, made if it is not there: load, observe, quantize, export and lower."""
-    key = stage_cache.key(_key_parts(plan, name, states), plan.backend, models.package(plan.recipe.family))
-    with stage_cache.making(key, lambda: on_stage(name, "wait")):
-        found = stage_cache.find(key)
-        if found is not None:
-            on_stage(name, "cached")
-            return found
-        with stage_cache.writing(key) as entry:
-            _make(plan, name, states, on_stage, entry)
-    return stage_cache.folder() / key
-
-
-def _make(plan: Plan, name: str, states: list[State], on_stage: OnStage, entry: Path) -> None:
-    """One component through every stage, into the folder of its entry."""
-    on_stage(name, "load")
-    declared = plan.declared[name]
-    weights: Weights = "random" if plan.recipe.random_weights else "stored"
-    component = declared.load(plan.weights, weights, plan.reading)
-    parameters = component.parameters
-    on_stage(name, "observe")  # before quantize, which works in place
-    before = golden_states(plan, states)
-    others = states[len(before) :]
-    observation = observe(component, declared, before, plan.recipe.golden.assets, others)
-    on_stage(name, "quantize")
-    rules = plan.rules.get(name, {})
-    scheme, strength = plan.schemes[name], plan.smoothing.get(name)
-    component = smoothed(observation.component, scheme, rules, strength, observation.inputs)
-    component = quantize_by_rules(plan.backend, component, scheme, rules, plan.options)
-    (kept := entry / golden.FOLDER).mkdir()
-    golden.write_calls(kept, name, golden_calls(observation, component))
-    if observation.trajectories and (loop := component.loop) is not None:
-        golden.write_trajectories(kept, name, Trajectories(loop.state, loop.time, observation.trajectories))
-    on_stage(name, "lower")
-    (entry / "programs").mkdir()
-    lowered = plan.backend.lower(Captured(component), plan.options, entry / "programs")
-    said: dict[str, Any] = {"rules": rules} if rules else {}
-    if strength is not None:
-        said["smoothing"] = strength
-    lowered = replace(lowered, facts={**said, **lowered.facts})
-    if any(role_of(extra) == "sampler" for extra in lowered.extra):
-        after = observation.states[0] if plan.recipe.golden.assets else None
-        golden.write_loop(kept, name, golden_loop(component, declared, states[0], after))
-    _write_entry(entry, observation, lowered, plan.schemes[name], parameters)
-
-
-def _write_entry(entry: Path, observation: Observation, lowered: Lowered, scheme: str, parameters: int) -> None:
-    golden.write_states(entry / _STATES, (*observation.states, *observation.calibrated))
-    name, (call, outputs) = observation.component.name, observation.calls[0]
-    inputs = {k: call[k] for k in observation.component.inputs}
-    own = specs(inputs), specs(outputs)
-    records = [program_record(name, lowered, *own, scheme=scheme)]
-    for extra, twin in lowered.extra.items():
-        records.append(program_record(extra, twin, *own, component=name, role=role_of(extra), scheme=scheme))
-    text = json.dumps(
-        {
-            "component": name,
-            "parameters": parameters,
-            "calls": observation.count,
-            "programs": [r.model_dump(mode="json") for r in records],
-        }
-    )
-    (entry / "entry.json").write_text(text)
-
-
-def role_of(extra: str) -> Literal["sampler", "twin"]:
-    """Role of a further program: the sampler loop as one program, or a twin of the component for the device alone."""
-    return "sampler" if extra.endswith("_sampler") else "twin"
-
-
-def _collect(entry: Path, draft: Path) -> tuple[list[State], dict[str, Any]]:
-    """An entry's files into the draft; the states after it and what `entry.json` says."""
+def _collect(entry: Path, draft: Path) -> dict[str, Any]:
+    """An entry's files into the draft; what `entry.json` says."""
     for path in sorted(p for kind in ("programs", golden.FOLDER) for p in (entry / kind).iterdir()):
         stage_cache.place(path, draft / path.relative_to(entry))
-    states: list[State] = [*golden.read_states(entry / _STATES)]
-    return states, json.loads((entry / "entry.json").read_text())
-
-
-def _key_parts(plan: Plan, name: str, states: list[State]) -> Mapping[str, Any]:
-    checkpoint = plan.declared[name].checkpoint
-    return {
-        "component": name,
-        "family": plan.recipe.family,
-        "settings": plan.settings.model_dump(mode="json"),
-        "weights": _weights(plan, name) or checkpoint,
-        "strip_prefix": plan.recipe.strip_prefix,
-        "random_weights": plan.recipe.random_weights,
-        "assets": plan.recipe.golden.assets,
-        "scheme": plan.schemes[name],
-        "rules": list(plan.rules.get(name, {}).items()),
-        "smoothing": plan.smoothing.get(name),
-        "backend": plan.target.backend,
-        "options": plan.options.model_dump(mode="json"),
-        "states": [{k: _array_digest(v) for k, v in sorted(state.items())} for state in states],
-        "versions": versions(),
-        "host": host(),
-    }
-
-
-def _weights(plan: Plan, name: str) -> dict[str, str]:
-    """SHA-256 of a component's checkpoint files by name; none where a package has them."""
-    paths = files_of(plan.weights / plan.declared[name].checkpoint)
-    return {p.name: _digest_of_large(p, p.stat().st_mtime_ns, p.stat().st_size) for p in paths}
-
-
-@lru_cache(maxsize=256)
-def _digest_of_large(path: Path, changed: int, size: int) -> str:
-    """`digest`, once for a file as it is: keys and the manifest both have it."""
-    return digest(path)
-
-
-def _array_digest(value: np.ndarray) -> str:
-    return f"{value.dtype}{value.shape}{hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()}"
+    said: dict[str, Any] = json.loads((entry / "entry.json").read_text())
+    return said
 
 
 def _manifest_fields(plan: Plan, entries: list[dict[str, Any]]) -> dict[str, Any]:
@@ -272,5 +176,5 @@ def _manifest_fields(plan: Plan, entries: list[dict[str, Any]]) -> dict[str, Any
         "host": host(),
         "random_weights": plan.recipe.random_weights,
         "host_steps": models.host_steps(plan.family, plan.settings),
-        "weights": {} if plan.recipe.random_weights else {n: w for n in plan.declared if (w := _weights(plan, n))},
+        "weights": {} if plan.recipe.random_weights else {n: w for n in plan.declared if (w := weights_of(plan, n))},
     }

@@ -42,15 +42,18 @@ def describe(plan: Plan) -> dict[str, Any]:
     }
 
 
-def check_checkpoints(plan: Plan) -> None:
+def check_checkpoints(plan: Plan) -> dict[str, int]:
     """Check that every component's configuration makes a network, that its scheme takes something of it, and that its
     weights are there and fit: by the headers of their files, before minutes of work on the first one. Values are looked
     at when they are read.
 
+    Returns:
+        component -> its parameters; without those of families that compute with the values of their weights.
+
     Raises:
         UsageError: with the problem of every component that has one.
     """
-    problems = []
+    problems, parameters = [], {}
     for name, declared in plan.declared.items():
         try:
             if plan.recipe.random_weights:
@@ -59,12 +62,14 @@ def check_checkpoints(plan: Plan) -> None:
                 with headers_alone():
                     component = declared.load(plan.weights, "stored", plan.reading)
             check_takes(component, plan.schemes[name], ruled=name in plan.rules)
+            parameters[name] = component.parameters
         except UsageError as error:
             problems += [line for line in str(error).splitlines() if line not in problems]
         except (NotImplementedError, RuntimeError):
-            continue  # a family that computes with the values of its weights: it is told when they are read
+            continue  # it is told when they are read
     if problems:
         raise UsageError.of(problems)
+    return parameters
 
 
 def check_rules(plan: Plan) -> None:

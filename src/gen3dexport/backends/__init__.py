@@ -24,6 +24,8 @@ and, where what is assumed without them is wrong,
                                           without it no twin stands for its component, and is only measured
     absent(options) -> str | None         the device that is missing on this machine, so that times stay unmeasured;
                                           without it, programs run on any machine that builds them
+    tries_out(options) -> bool            whether kernels are timed on the device while a program is compiled, so that
+                                          nothing should run beside it; without it, none are
     runtime() -> str | None               the package that `load` runs programs with here, and its version; None where
                                           none is installed; without it, nothing is said of it
     profile(folder, program, inputs, turns) -> OperatorTimes | Unprofiled   each operator's time and memory, of the call
@@ -99,6 +101,12 @@ def absent(backend: ModuleType, options: Any) -> str | None:
     """The device of these options that this machine lacks, or None; the optional `absent` of its backend knows."""
     own: Callable[[Any], str | None] | None = getattr(backend, "absent", None)
     return own(options) if own else None
+
+
+def tries_out(backend: ModuleType, options: Any) -> bool:
+    """Whether a backend times kernels on the device while it compiles; its optional `tries_out` knows."""
+    own: Callable[[Any], bool] | None = getattr(backend, "tries_out", None)
+    return own is not None and own(options)
 
 
 def runtime(backend: ModuleType) -> str | None:

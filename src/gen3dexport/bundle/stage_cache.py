@@ -32,6 +32,8 @@ HARMLESS = (
     *("bundle/__init__.py", "bundle/drafts.py", "bundle/files.py", "bundle/manifest.py", "bundle/report_files.py"),
     *("bundle/notices.py", "bundle/signatures.py"),
     *("bundle/stage_cache.py", "bundle/cache_entries.py"),
+    *("making/__init__.py", "making/here.py", "making/orders.py", "making/worker.py"),
+    *("making/workers.py", "machine_memory.py", "build.py"),
     *(
         "assets",
         "cli",

@@ -38,12 +38,19 @@ def build(
         Path | None,
         typer.Option("--trace", help="A new folder for torch's trace of exports and compiles.", metavar="DIR"),
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", "-j", min=1, help="Components built at a time (default: by cores and memory)."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Build a bundle for a target and validate it from disk."""
+    asked = (arguments, target, out, random_weights, skip_validation, allow_pickle, check_reproducible, as_json)
     if trace is None:
-        _build(arguments, target, out, random_weights, skip_validation, allow_pickle, check_reproducible, as_json)
+        _build(*asked, jobs)
         return
+    if jobs not in (None, 1):
+        raise UsageError("--trace: torch's trace is of this process alone; leave --jobs out")
     if check_reproducible:
         raise UsageError("--check-reproducible: builds in processes of its own; leave --trace out")
     from gen3dexport.profiling import compile_trace
@@ -51,7 +58,7 @@ def build(
     compile_trace.check(trace)
     try:
         with compile_trace.tracing(trace):
-            _build(arguments, target, out, random_weights, skip_validation, allow_pickle, check_reproducible, as_json)
+            _build(*asked, jobs=1)
     finally:
         page = trace / compile_trace.PAGES / "index.html"
         found = f"trace:  {page}" if page.is_file() else f"{trace}: no trace, for torch exported and compiled nothing"
@@ -67,6 +74,7 @@ def _build(
     allow_pickle: bool,
     check_reproducible: bool,
     as_json: bool,
+    jobs: int | None,
 ) -> None:
     recipe, assignments = split_arguments(arguments)
     assignments += ["random_weights=true"] if random_weights else []
@@ -86,9 +94,9 @@ def _build(
     from gen3dexport.validation.validate import validate as validate_bundle
 
     say_limits(plan_.recipe.name, plan_.recipe.licences)
-    with stages(list(plan_.schemes), quiet=as_json) as on_stage:
+    with stages(list(plan_.schemes), quiet=as_json, several=True) as on_stage:
         if skip_validation:
-            build_bundle(plan_, folder, on_stage)
+            build_bundle(plan_, folder, on_stage, jobs=jobs)
         else:
             reports: list[Report] = []
 
@@ -96,7 +104,7 @@ def _build(
                 on_stage("bundle", "validate")
                 reports.append(validate_bundle(draft, folder.absolute().name))
 
-            manifest = build_bundle(plan_, folder, on_stage, judge)
+            manifest = build_bundle(plan_, folder, on_stage, judge, jobs)
     if skip_validation:
         emit(as_json, {"bundle": str(folder), "verdict": "not validated"}, f"{folder}: built, not validated")
         return

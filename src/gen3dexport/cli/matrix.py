@@ -156,8 +156,9 @@ def _build(
             finally:
                 cluster.close()
         else:
+            from gen3dexport.machine_memory import total
             from gen3dexport.matrix.here import build_here
-            from gen3dexport.matrix.memory import Memory, total
+            from gen3dexport.matrix.memory import Memory
 
             room = Memory(round(memory * 1e9) or total() * 9 // 10)
             how = f"{jobs} {'job' if jobs == 1 else 'jobs'}"

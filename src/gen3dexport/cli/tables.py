@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -39,25 +38,33 @@ def size_text(size: float) -> str:
 
 
 @contextmanager
-def stages(components: Sequence[str], quiet: bool) -> Iterator[Callable[[str, str], None]]:
-    """Progress of a build on stderr: one line per component and stage, with the time it took."""
+def stages(components: Sequence[str], quiet: bool, several: bool = False) -> Iterator[Callable[[str, str], None]]:
+    """Progress on stderr: one line per component and stage, when it ends, with the time it took.
+
+    Args:
+        several: whether components go through their stages side by side: then a stage ends with its component's next
+            one, or with "done"; else with the next one of any component.
+    """
     console = Console(stderr=True, quiet=quiet, highlight=False)
     width = max(map(len, components))
-    state: dict[str, Any] = {"line": None, "start": time.perf_counter()}
+    running: dict[str, tuple[str, float]] = {}
 
-    def finish() -> None:
-        if state["line"] is not None:
-            console.print(f"{state['line']}  [dim]{time.perf_counter() - state['start']:6.1f} s[/dim]")
+    def finish(component: str) -> None:
+        stage, start = running.pop(component)
+        console.print(f"{component:{width}}  {stage:9}  [dim]{time.perf_counter() - start:6.1f} s[/dim]")
 
     with console.status("starting") as status:
 
         def on_stage(component: str, stage: str) -> None:
-            finish()
-            state.update(line=f"{component:{width}}  {stage:9}", start=time.perf_counter())
-            status.update(f"{component}: {stage}")
+            for name in [name for name in running if name == component or not several]:
+                finish(name)
+            if stage != "done":
+                running[component] = stage, time.perf_counter()
+            status.update(", ".join(f"{name}: {stage}" for name, (stage, _) in running.items()) or "starting")
 
         yield on_stage
-        finish()
+        for component in [*running]:
+            finish(component)
 
 
 def say_limits(name: str, licences: Licences) -> None:

@@ -191,6 +191,15 @@ def read_recipe(
     return parse(data, model, path, _moved, origins)
 
 
+def recipe_of(data: Mapping[str, Any], knobs: type[Record]) -> Recipe:
+    """A recipe as it was dumped, whole and checked before.
+
+    Args:
+        knobs: the model of its family's knobs.
+    """
+    return _with_knobs(knobs).model_validate(data)
+
+
 def _with_knobs(knobs: type[Record]) -> type[Recipe]:
     """The model of a family's recipes."""
     return create_model("Recipe", __base__=Recipe, __doc__=Recipe.__doc__, knobs=(knobs, Field(default_factory=knobs)))

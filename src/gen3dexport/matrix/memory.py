@@ -6,16 +6,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-import psutil
+from gen3dexport.machine_memory import available
 
 OF_A_PROCESS = 2_000_000_000
 """Bytes of a build beside its model: Python, torch, a compiler and the process that measures; assumed, until a
 cell's own peak is known."""
 MARGIN = 1.25
 """How much more than an earlier peak a cell is given: peaks are looked at each second."""
-_CGROUP = Path("/sys/fs/cgroup")
 _PAUSE_S = 0.5
 PATIENCE_S = 120.0
 """So long a cell waits for memory that none of the matrix's own cells has."""
@@ -30,39 +28,6 @@ def need(expected_peak: int | None, earlier_peak: int | None) -> int:
     if earlier_peak is not None:
         return round(MARGIN * earlier_peak)
     return OF_A_PROCESS + (expected_peak or 0)
-
-
-def total() -> int:
-    """Bytes of memory that this machine, or the container, has."""
-    limit = _number("memory.max")
-    there = int(psutil.virtual_memory().total)
-    return there if limit is None else min(there, limit)
-
-
-def available() -> int:
-    """Bytes that can be had now without swapping."""
-    free, limit, used = int(psutil.virtual_memory().available), _number("memory.max"), _number("memory.current")
-    if limit is None or used is None:
-        return free
-    return min(free, limit - used + _reclaimable())
-
-
-def _number(name: str) -> int | None:
-    """A number of this process's container; None where there is none, or no limit."""
-    try:
-        text = (_CGROUP / name).read_text().strip()
-    except OSError:
-        return None
-    return int(text) if text.isdigit() else None
-
-
-def _reclaimable() -> int:
-    """Bytes of files that the container's kernel gives back when they are needed."""
-    try:
-        lines = (_CGROUP / "memory.stat").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(value) for name, value in map(str.split, lines) if name in ("inactive_file", "active_file"))
 
 
 class Memory:

@@ -21,9 +21,9 @@ from gen3dexport.validation.differences import Difference, differences
 
 EXIT_CODE = 9
 """Of a build whose bytes do not repeat."""
-VARIED = "folders, HOME, TMPDIR, caches and PYTHONHASHSEED"
+VARIED = "folders, HOME, TMPDIR, caches, PYTHONHASHSEED and numbers of processes"
 """What is not the same in the two builds."""
-_BUILDERS = {"first": "1", "another_builder": "2"}  # folder -> hash seed
+_BUILDERS = {"first": "1", "another_builder": "2"}  # folder -> hash seed, and components built at a time
 _CACHES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TRITON_HOME", "XDG_CACHE_HOME", "JAX_COMPILATION_CACHE_DIR")
 
 
@@ -76,7 +76,7 @@ def _built(arguments: Sequence[str], place: Path, seed: str) -> Path:
     environment |= {variable: str(place / name) for variable, name in folders.items()}
     environment |= {"PYTHONHASHSEED": seed, "PYTHONUSERBASE": site.getuserbase()}
     bundle = place / f"bundle-of-{place.name}"
-    command = [sys.executable, "-m", "gen3dexport", "build", *arguments, "--skip-validation", "--json"]
+    command = [sys.executable, "-m", "gen3dexport", "build", *arguments, "--skip-validation", "--json", "--jobs", seed]
     command += ["-o", str(bundle)]
     done = subprocess.run(command, env=of_this_process(environment), capture_output=True, text=True)
     if done.returncode:

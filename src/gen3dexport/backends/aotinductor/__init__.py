@@ -119,6 +119,11 @@ def absent(options: Options) -> str | None:
     return None if here else f"no {options.arch} device"
 
 
+def tries_out(options: Options) -> bool:
+    """Whether kernels are timed while they are compiled."""
+    return options.autotune
+
+
 def refused_for(scheme: str, options: Options) -> str | None:
     """Why a scheme is refused on the options' device, or None when it works there."""
     if options.arch is None:

@@ -1,0 +1,106 @@
+"""One component's entry of the stage cache: load, observe, quantize, export and lower."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from gen3dexport.bundle import golden, stage_cache
+from gen3dexport.bundle.golden import Trajectories
+from gen3dexport.bundle.program import Lowered, program_record, specs
+from gen3dexport.export import Captured
+from gen3dexport.making.keys import STATES, golden_states, key
+from gen3dexport.making.start import OnStage
+from gen3dexport.models.declaration import State, Weights
+from gen3dexport.observe import Observation, golden_calls, golden_loop, observe
+from gen3dexport.plan import Plan
+from gen3dexport.quantization.rules import quantize_by_rules
+from gen3dexport.quantization.smoothing import smoothed
+
+OnStates = Callable[[list[State]], None]
+
+
+def made(
+    plan: Plan,
+    name: str,
+    states: list[State],
+    on_stage: OnStage = lambda component, stage: None,
+    on_states: OnStates = lambda states: None,
+) -> Path:
+    """The entry of one component, made if it is not there.
+
+    Args:
+        states: the pipeline's before the component, one a prompt.
+        on_states: called with those after it, as soon as they are known; not where the entry is there.
+    """
+    own = key(plan, name, states)
+    with stage_cache.making(own, lambda: on_stage(name, "wait")):
+        there = stage_cache.find(own)
+        if there is not None:
+            on_stage(name, "cached")
+        else:
+            with stage_cache.writing(own) as entry:
+                _make(plan, name, states, on_stage, on_states, entry)
+    on_stage(name, "done")
+    return stage_cache.folder() / own
+
+
+def _make(plan: Plan, name: str, states: list[State], on_stage: OnStage, on_states: OnStates, entry: Path) -> None:
+    """One component through every stage, into the folder of its entry."""
+    on_stage(name, "load")
+    declared = plan.declared[name]
+    weights: Weights = "random" if plan.recipe.random_weights else "stored"
+    component = declared.load(plan.weights, weights, plan.reading)
+    parameters = component.parameters
+    on_stage(name, "observe")  # before quantize, which works in place
+    before = golden_states(plan, states)
+    others = states[len(before) :]
+    observation = observe(component, declared, before, plan.recipe.golden.assets, others)
+    on_states([*observation.states, *observation.calibrated])
+    on_stage(name, "quantize")
+    rules = plan.rules.get(name, {})
+    scheme, strength = plan.schemes[name], plan.smoothing.get(name)
+    component = smoothed(observation.component, scheme, rules, strength, observation.inputs)
+    component = quantize_by_rules(plan.backend, component, scheme, rules, plan.options)
+    (kept := entry / golden.FOLDER).mkdir()
+    golden.write_calls(kept, name, golden_calls(observation, component))
+    if observation.trajectories and (loop := component.loop) is not None:
+        golden.write_trajectories(kept, name, Trajectories(loop.state, loop.time, observation.trajectories))
+    on_stage(name, "lower")
+    (entry / "programs").mkdir()
+    lowered = plan.backend.lower(Captured(component), plan.options, entry / "programs")
+    said: dict[str, Any] = {"rules": rules} if rules else {}
+    if strength is not None:
+        said["smoothing"] = strength
+    lowered = replace(lowered, facts={**said, **lowered.facts})
+    if any(role_of(extra) == "sampler" for extra in lowered.extra):
+        after = observation.states[0] if plan.recipe.golden.assets else None
+        golden.write_loop(kept, name, golden_loop(component, declared, states[0], after))
+    _write_entry(entry, observation, lowered, plan.schemes[name], parameters)
+
+
+def _write_entry(entry: Path, observation: Observation, lowered: Lowered, scheme: str, parameters: int) -> None:
+    golden.write_states(entry / STATES, (*observation.states, *observation.calibrated))
+    name, (call, outputs) = observation.component.name, observation.calls[0]
+    inputs = {k: call[k] for k in observation.component.inputs}
+    own = specs(inputs), specs(outputs)
+    records = [program_record(name, lowered, *own, scheme=scheme)]
+    for extra, twin in lowered.extra.items():
+        records.append(program_record(extra, twin, *own, component=name, role=role_of(extra), scheme=scheme))
+    text = json.dumps(
+        {
+            "component": name,
+            "parameters": parameters,
+            "calls": observation.count,
+            "programs": [r.model_dump(mode="json") for r in records],
+        }
+    )
+    (entry / "entry.json").write_text(text)
+
+
+def role_of(extra: str) -> Literal["sampler", "twin"]:
+    """Role of a further program: the sampler loop as one program, or a twin of the component for the device alone."""
+    return "sampler" if extra.endswith("_sampler") else "twin"
