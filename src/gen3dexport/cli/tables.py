@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.table import Table
 
+from gen3dexport.cli.time_left import TimeLeft
 from gen3dexport.documents.licences import Licences, warning
 
 COLOURS = {"pass": "green", "fail": "red", "unmeasured": "yellow"}
@@ -38,12 +39,14 @@ def size_text(size: float) -> str:
 
 
 @contextmanager
-def stages(components: Sequence[str], quiet: bool, several: bool = False) -> Iterator[Callable[[str, str], None]]:
+def stages(
+    components: Sequence[str], quiet: bool, left: TimeLeft | None = None
+) -> Iterator[Callable[[str, str], None]]:
     """Progress on stderr: one line per component and stage, when it ends, with the time it took.
 
     Args:
-        several: whether components go through their stages side by side: then a stage ends with its component's next
-            one, or with "done"; else with the next one of any component.
+        left: what is left of a build, whose components go through their stages side by side: then a stage ends with its
+            component's next one, or with "done"; without it, with the next one of any component.
     """
     console = Console(stderr=True, quiet=quiet, highlight=False)
     width = max(map(len, components))
@@ -56,11 +59,15 @@ def stages(components: Sequence[str], quiet: bool, several: bool = False) -> Ite
     with console.status("starting") as status:
 
         def on_stage(component: str, stage: str) -> None:
-            for name in [name for name in running if name == component or not several]:
+            for name in [name for name in running if name == component or left is None]:
                 finish(name)
             if stage != "done":
                 running[component] = stage, time.perf_counter()
-            status.update(", ".join(f"{name}: {stage}" for name, (stage, _) in running.items()) or "starting")
+            if left is None:
+                status.update(f"{component}: {stage}")
+            else:
+                left.begins(component, stage)
+                status.update(left)
 
         yield on_stage
         for component in [*running]:
