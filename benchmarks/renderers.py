@@ -64,6 +64,30 @@ def turns(content: Content) -> str:
     return f"{text}\n\n{_goals(content['goals'])}" if "goals" in content else text
 
 
+def machines(content: Content) -> str:
+    """Variants that took turns on several machines: against eager float32, and each machine's fastest float32."""
+    return "\n\n".join(_machine(one) for one in content["machines"])
+
+
+def _machine(content: Content) -> str:
+    measured = [row for row in content["rows"] if row["basis"] == "measured"]
+    fastest = min((row for row in measured if row["variant"].endswith("fp32")), key=lambda row: row["p50_ms"])
+    head = ("variant", "MB", "p50 ms", "p90 ms", "× eager fp32", f"× {fastest['variant']}", "relative L2")
+    rows = []
+    for row in content["rows"]:
+        if row["basis"] == "measured":
+            times = f"{row['p50_ms']:.1f}", f"{row['p90_ms']:.1f}", f"{row['ratio']:.2f}"
+            own = f"{row['p50_ms'] / fastest['p50_ms']:.2f}"
+            rows.append((row["variant"], megabytes(row["bytes"]), *times, own, small(row["relative_l2"])))
+        else:
+            why = f"unmeasured: {row['reason'].partition(': ')[2]}"
+            rows.append((row["variant"], *5 * (DASH,), why))
+    made = content["made"]
+    where = f"{made['device']}, {content['threads']} threads, {made['date']}, `{made['commit']}`"
+    said = f"{where}; the fastest float32 there is {fastest['variant']}:"
+    return f"{said}\n\n{table(head, rows)}\n\n{_goals(content['goals'])}"
+
+
 def _goals(goals: Sequence[Content]) -> str:
     rows = [(g["goal"], f"{g['value']:.3g}", f"{g['at_most']:g}", _verdict(g["value"], g["at_most"])) for g in goals]
     return table(("goal", "value", "at most", ""), rows)

@@ -38,17 +38,46 @@ def made(script: str, device: str | None = None) -> dict[str, Any]:
 
 
 def cpu() -> str:
-    """This machine's CPU, e.g. `AMD EPYC, 2 cores (Linux x86_64)`."""
+    """This machine's CPU, e.g. `AMD EPYC, 2 cores, AVX2 (Linux x86_64)`."""
     from gen3dexport.provenance import host
 
     facts = host()
-    return f"{facts['processor']}, {os.cpu_count()} cores ({facts['system']} {facts['machine']})"
+    parts = (facts["processor"], f"{os.cpu_count()} cores", *instruction_sets())
+    return f"{', '.join(parts)} ({facts['system']} {facts['machine']})"
+
+
+SETS = (
+    {"avx512f": "AVX-512", "avx2": "AVX2"},
+    {"avx512_vnni": "VNNI", "avx_vnni": "VNNI"},
+    {"avx512_bf16": "bf16", "avx_ne_convert": "bf16"},
+    {"amx_int8": "AMX"},
+    {"sve": "SVE", "asimd": "NEON"},
+    {"asimddp": "dot products"},
+    {"i8mm": "int8 matrices"},
+)
+"""What a network's kernels may use of a CPU, as Linux calls it and as people do: of each row the first that is there."""
+
+
+def instruction_sets(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, ...]:
+    """The instruction sets of this machine that kernels of networks choose by; none where the system does not say."""
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
+    flags = next((line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))), [])
+    found = (next((word for flag, word in row.items() if flag in flags), None) for row in SETS)
+    return tuple(word for word in found if word is not None)
 
 
 def write(path: Path, script: str, content: Mapping[str, Any], device: str | None = None) -> None:
     """Write a result with where it comes from, as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"made": made(script, device), **content}, indent=1) + "\n", encoding="utf-8")
+
+
+def write_of_machine(path: Path, script: str, content: Mapping[str, Any]) -> None:
+    """Write a result of this machine beside those of others: `machines`, each with its `made`; the former one of this
+    machine goes."""
+    own = {"made": made(script), **content}
+    others = [m for m in read(path).get("machines", []) if m["made"]["device"] != own["made"]["device"]]
+    write(path, script, {"machines": [*others, own]})
 
 
 def read(path: Path) -> dict[str, Any]:

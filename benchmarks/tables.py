@@ -74,8 +74,9 @@ SECTIONS = (
     Section(
         "dit_blocks",
         "Two blocks of TRELLIS's flow at full width",
-        "1024 wide, 1024 tokens, random weights.",
-        renderers.turns,
+        "1024 wide, 1024 tokens, random weights, on every machine where it was run. The first machine's result did not"
+        " name its instruction sets.",
+        renderers.machines,
     ),
     Section("mini_components", "trellis-mini's components", "Milliseconds of one call, in turns.", renderers.turns),
     Section("onnx_schemes", "Schemes on ONNX Runtime", "Least CPU time of a call, one thread.", renderers.onnx_schemes),
