@@ -55,7 +55,7 @@ SETS = (
     {"asimddp": "dot products"},
     {"i8mm": "int8 matrices"},
 )
-"""What a network's kernels may use of a CPU, as Linux calls it and as people do: of each row the first that is there."""
+"""What kernels may use of a CPU, as Linux calls it and as people do: of each row the first that is there."""
 
 
 def instruction_sets(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, ...]:

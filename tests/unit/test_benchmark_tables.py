@@ -48,7 +48,7 @@ def test_every_result_says_where_it_comes_from(name: str, found: dict[str, dict[
     assert {*made} == {"date", "commit", "device", "versions", "script"}
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", made["date"]) and re.fullmatch(r"[0-9a-f]{7,}(-dirty)?", made["commit"])
     assert made["device"]
-    assert "result_file.write(" in (HERE / made["script"]).read_text(encoding="utf-8")
+    assert "result_file.write" in (HERE / made["script"]).read_text(encoding="utf-8")
 
 
 def test_a_result_is_written_with_where_it_comes_from(tmp_path: Path) -> None:
@@ -79,3 +79,28 @@ def test_links_lead_somewhere(page: Path) -> None:
         if heading:
             titles = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
             assert heading in {re.sub(r"[^\w\- ]", "", t.lower()).replace(" ", "-") for t in titles}, target
+
+
+def test_a_result_of_one_machine_keeps_those_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "some.json"
+    for device, value in (("one", 1), ("two", 2), ("one", 3)):
+        monkeypatch.setattr(result_file, "cpu", lambda name=device: name)
+        result_file.write_of_machine(path, "/elsewhere/benchmarks/some.py", {"rows": [value]})
+    written = result_file.read(path)
+    assert [(m["made"]["device"], m["rows"]) for m in written["machines"]] == [("two", [2]), ("one", [3])]
+    assert written["made"]["device"] == "one"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("flags\t\t: fpu avx avx2 fma", ("AVX2",)),
+        ("flags\t\t: avx2 avx512f avx512_vnni avx512_bf16 amx_int8", ("AVX-512", "VNNI", "bf16", "AMX")),
+        ("Features\t: fp asimd asimddp i8mm", ("NEON", "dot products", "int8 matrices")),
+        ("model name\t: some", ()),
+    ],
+)
+def test_instruction_sets(line: str, expected: tuple[str, ...], tmp_path: Path) -> None:
+    (path := tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{line}\nprocessor\t: 1\n{line}\n")
+    assert result_file.instruction_sets(path) == expected
+    assert result_file.instruction_sets(tmp_path / "nowhere") == ()
