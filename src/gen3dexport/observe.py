@@ -117,9 +117,7 @@ def observe(
             trajectories.append(trajectory(taken, component.loop.state, component.loop.time, final))
     assert first is not None and first.calls, f"{component.name} was not called by its pipeline"
     calls = [first.calls[i] for i in sorted({0, len(first.calls) // 2, len(first.calls) - 1})]
-    # A copy has plain strides.
-    example = {name: torch.from_numpy(np.array(calls[0][0][name])) for name in declared.inputs}
-    made = component.with_inputs(example)
+    made = with_example(component, declared, calls[0][0])
     calibrated = []
     if calibration:
         with observing(component) as observed:
@@ -136,6 +134,11 @@ def observe(
         trajectories=tuple(trajectories),
         rows=declared.rows(after[0]),
     )
+
+
+def with_example(component: Component, declared: Declaration, inputs: Arrays) -> Component:
+    """The component with a call's inputs as its example; they are copied, so that their strides are plain."""
+    return component.with_inputs({name: torch.from_numpy(np.array(inputs[name])) for name in declared.inputs})
 
 
 def golden_calls(observation: Observation, quantized: Component) -> list[Call]:

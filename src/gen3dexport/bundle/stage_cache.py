@@ -134,7 +134,7 @@ def _whole_cache(operation: int) -> Iterator[None]:
 
 
 @contextmanager
-def making(entry_key: str, on_wait: Callable[[], object]) -> Iterator[None]:
+def making(entry_key: str, on_wait: Callable[[], object] = lambda: None) -> Iterator[None]:
     """The one process that may make the entry of that key: another one waits until it is there, or its maker is gone.
 
     Args:

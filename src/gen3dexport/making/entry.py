@@ -12,10 +12,11 @@ from gen3dexport.bundle import golden, stage_cache
 from gen3dexport.bundle.golden import Trajectories
 from gen3dexport.bundle.program import Lowered, program_record, specs
 from gen3dexport.export import Captured
-from gen3dexport.making.keys import STATES, golden_states, key
+from gen3dexport.making.keys import STATES, key
+from gen3dexport.making.observations import observed
 from gen3dexport.making.start import OnStage
 from gen3dexport.models.declaration import State, Weights
-from gen3dexport.observe import Observation, golden_calls, golden_loop, observe
+from gen3dexport.observe import Observation, golden_calls, golden_loop
 from gen3dexport.plan import Plan
 from gen3dexport.quantization.rules import quantize_by_rules
 from gen3dexport.quantization.smoothing import smoothed
@@ -51,14 +52,11 @@ def made(
 def _make(plan: Plan, name: str, states: list[State], on_stage: OnStage, on_states: OnStates, entry: Path) -> None:
     """One component through every stage, into the folder of its entry."""
     on_stage(name, "load")
-    declared = plan.declared[name]
     weights: Weights = "random" if plan.recipe.random_weights else "stored"
-    component = declared.load(plan.weights, weights, plan.reading)
+    component = plan.declared[name].load(plan.weights, weights, plan.reading)
     parameters = component.parameters
     on_stage(name, "observe")  # before quantize, which works in place
-    before = golden_states(plan, states)
-    others = states[len(before) :]
-    observation = observe(component, declared, before, plan.recipe.golden.assets, others)
+    observation = observed(plan, name, states, component)
     on_states([*observation.states, *observation.calibrated])
     on_stage(name, "quantize")
     rules = plan.rules.get(name, {})
@@ -78,7 +76,7 @@ def _make(plan: Plan, name: str, states: list[State], on_stage: OnStage, on_stat
     lowered = replace(lowered, facts={**said, **lowered.facts})
     if any(role_of(extra) == "sampler" for extra in lowered.extra):
         after = observation.states[0] if plan.recipe.golden.assets else None
-        golden.write_loop(kept, name, golden_loop(component, declared, states[0], after))
+        golden.write_loop(kept, name, golden_loop(component, plan.declared[name], states[0], after))
     _write_entry(entry, observation, lowered, plan.schemes[name], parameters)
 
 

@@ -43,20 +43,26 @@ def key(plan: Plan, name: str, states: list[State]) -> str:
 
 
 def _key_parts(plan: Plan, name: str, states: list[State]) -> Mapping[str, Any]:
-    checkpoint = plan.declared[name].checkpoint
     return {
-        "component": name,
-        "family": plan.recipe.family,
-        "settings": plan.settings.model_dump(mode="json"),
-        "weights": weights_of(plan, name) or checkpoint,
-        "strip_prefix": plan.recipe.strip_prefix,
-        "random_weights": plan.recipe.random_weights,
-        "assets": plan.recipe.golden.assets,
+        **of_model(plan, name, states),
         "scheme": plan.schemes[name],
         "rules": list(plan.rules.get(name, {}).items()),
         "smoothing": plan.smoothing.get(name),
         "backend": plan.target.backend,
         "options": plan.options.model_dump(mode="json"),
+    }
+
+
+def of_model(plan: Plan, name: str, states: list[State]) -> dict[str, Any]:
+    """What a component's float32 calls depend on, whatever it is built for."""
+    return {
+        "component": name,
+        "family": plan.recipe.family,
+        "settings": plan.settings.model_dump(mode="json"),
+        "weights": weights_of(plan, name) or plan.declared[name].checkpoint,
+        "strip_prefix": plan.recipe.strip_prefix,
+        "random_weights": plan.recipe.random_weights,
+        "assets": plan.recipe.golden.assets,
         "states": [{k: _array_digest(v) for k, v in sorted(state.items())} for state in states],
         "versions": versions(),
         "host": host(),
