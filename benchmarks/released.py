@@ -18,7 +18,6 @@ import json
 import multiprocessing
 import os
 import resource
-import shutil
 import sys
 import tempfile
 import time
@@ -60,7 +59,7 @@ def build_until(recipe: str, target_name: str, assignments: list[str], wanted: s
         for name in plan.schemes:
             if name == wanted:
                 break
-            states = states_after(plan, name, states, fresh(Path(scratch)))
+            states = states_after(plan, name, states)
         memory, start = HostPeak(), time.perf_counter()
         entry = entries.made(plan, wanted, states, on_stage)
         seconds = time.perf_counter() - start
@@ -121,27 +120,17 @@ def run(recipe: str, target_name: str, wanted: str, entry: str, out: str) -> Non
     Path(out).write_text(json.dumps(row))
 
 
-def states_after(plan: Any, name: str, states: list[dict[str, Any]], draft: Path) -> list[dict[str, Any]]:
+def states_after(plan: Any, name: str, states: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The pipeline's states after a component: from the stage cache, else of its float32 eager form, nothing built."""
-    from gen3dexport import build as building
-    from gen3dexport.bundle import stage_cache
-    from gen3dexport.observe import observe
+    from gen3dexport.making import keys
+    from gen3dexport.making.observations import observed
 
-    found = stage_cache.find(stage_cache.key(building._key_parts(plan, name, states)))
-    if found is not None:
-        return building._collect(found, draft)[0]
+    there = keys.found(plan, name, states)
+    if there is not None:
+        return keys.states_after(there)
     declared = plan.declared[name]
     component = declared.load(plan.weights, "random" if plan.recipe.random_weights else "stored", plan.reading)
-    return list(observe(component, declared, states, plan.recipe.golden.assets).states)
-
-
-def fresh(folder: Path) -> Path:
-    """An empty draft for files of a cached entry, which are not looked at."""
-    draft = folder / "draft"
-    shutil.rmtree(draft, ignore_errors=True)
-    for name in ("programs", "golden"):
-        (draft / name).mkdir(parents=True)
-    return draft
+    return list(observed(plan, name, states, component).states)
 
 
 def measure(recipe: str, target: str, assignments: list[str], wanted: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from torch import nn
 from gen3dexport import build as building
 from gen3dexport.backends import eager
 from gen3dexport.errors import UsageError
+from gen3dexport.making import keys
 from gen3dexport.models.component import Component
 from gen3dexport.models.ranges import Ranges, Rounding
 from gen3dexport.models.trellis.networks.golden_sets import read_golden
@@ -133,12 +134,12 @@ def test_prompts_and_seed_are_part_of_the_key(recipe: Path, tmp_path: Path) -> N
     def key(*assignments: str) -> str:
         own = plan(recipe, *assignments)
         states = building.first_states(own, tmp_path)
-        return building.stage_cache.key(building._key_parts(own, "flow", states))
+        return keys.key(own, "flow", states)
 
     static = "components.decoder.scheme=int8-static"
-    keys = [key(), key(static), key(static, "calibration.seed=8"), key(static, "calibration.prompts=[third]")]
-    assert len(set(keys)) == 4
-    assert key() == keys[0] and key("calibration.seed=8") == keys[0]  # nothing is calibrated: nothing changes
+    found = [key(), key(static), key(static, "calibration.seed=8"), key(static, "calibration.prompts=[third]")]
+    assert len(set(found)) == 4
+    assert key() == found[0] and key("calibration.seed=8") == found[0]  # nothing is calibrated: nothing changes
 
 
 def test_trials_try_it_on_convolutions(recipe: Path) -> None:

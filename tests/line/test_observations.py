@@ -46,13 +46,17 @@ def built(plan: Plan, out: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 STATIC = ("components.decoder.scheme=int8-static", "components.flow.scheme=int8-dynamic")
-HALF = ("components.decoder.scheme=bf16", "components.flow.scheme=bf16")
+MIXED = (
+    *("components.decoder.scheme=int8-static", "components.decoder.rules={'blocks.0.**': fp32}"),
+    "components.flow.scheme=bf16",
+)
+"""As STATIC, also calibrated, with other programs of both components."""
 
 
 def test_another_scheme_takes_the_kept_observation(
     recipe: Path, tmp_path: Path, seen: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built(plan(recipe, *HALF), tmp_path / "first", tmp_path / "cache", monkeypatch)
+    built(plan(recipe, *MIXED), tmp_path / "first", tmp_path / "cache", monkeypatch)
     assert seen == ["flow", "decoder"]
     kept = built(plan(recipe, *STATIC), tmp_path / "kept", tmp_path / "cache", monkeypatch)
     assert seen == ["flow", "decoder"]
@@ -73,7 +77,7 @@ def test_another_request_is_observed(
 def test_a_damaged_observation_is_made_again(
     recipe: Path, tmp_path: Path, seen: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built(plan(recipe, *HALF), tmp_path / "first", tmp_path / "cache", monkeypatch)
+    built(plan(recipe, *MIXED), tmp_path / "first", tmp_path / "cache", monkeypatch)
     for facts in (tmp_path / "cache" / "stages").glob("*/facts.json"):
         facts.write_bytes(facts.read_bytes() + b" ")
     kept = built(plan(recipe, *STATIC), tmp_path / "kept", tmp_path / "cache", monkeypatch)

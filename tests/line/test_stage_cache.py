@@ -38,6 +38,9 @@ BELOW = {
 """What of them the modules that quantize, export and lower may import."""
 
 RUN = {
+    "bundle/files.py": "keeps an observation",
+    "bundle/stage_cache.py": "keeps an observation",
+    "provenance.py": "versions and the host, which are parts of an observation's key",
     "documents/caches.py": "where the compiler works",
     "documents/git_lfs.py": "refuses what Git leaves in the place of weights",
     "documents/json_file.py": "reads network files and indices of shards, which are part of the key",

@@ -109,12 +109,24 @@ def load(folder: Path, program: ProgramRecord) -> Program:
     path = folder / program.files[0]
     try:
         with quiet("torch._export.serde.serialize"):  # on symbolic sizes, of which a static graph has none
-            module = torch.export.load(path).module()
+            module = _with_fast_products(torch.export.load(path).module())
     except Exception as error:  # torch raises many types on a damaged archive; the cause is kept
         raise VerificationError(f"{path}: torch cannot read the program ({error}); build the bundle again") from error
     import array_api_compat.torch as xp
 
     return EagerProgram(program, module, xp)
+
+
+def _with_fast_products(module: Any) -> Any:
+    """The module with the integer products that suit this machine's CPU; the numbers are the same."""
+    import torch
+
+    from gen3dexport.quantization.integer_product import integer_product
+
+    for node in module.graph.find_nodes(op="call_function", target=torch.ops.aten._int_mm.default):
+        node.target = integer_product
+    module.recompile()
+    return module
 
 
 @dataclass(eq=False)

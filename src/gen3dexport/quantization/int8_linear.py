@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gen3dexport.quantization.integer_product import integer_product
+
 LEVELS = 127.0
 _CUDA_ROWS = 32  # CUDA's integer product takes no fewer than 17
 TINY = 1e-8  # keeps rows of zeros (masked tokens) from a division by zero
@@ -53,7 +55,7 @@ def int8_linear(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None) -
     count = len(rows)
     if rows.is_cuda and count < _CUDA_ROWS:  # in a capture, which is on the CPU, a backend pads for its device
         rounded = F.pad(rounded, (0, 0, 0, _CUDA_ROWS - count))
-    product = torch._int_mm(rounded, weight.t())  # torch has no public name for it
+    product = integer_product(rounded, weight.t())
     product = (product[:count] if len(product) > count else product).float()
     y = product * (largest * (1 / LEVELS)) * scale
     y = y if bias is None else y + bias

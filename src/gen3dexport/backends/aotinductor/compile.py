@@ -10,7 +10,7 @@ import shlex
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from torch.export import ExportedProgram
 from gen3dexport.backends._quiet import quiet
 from gen3dexport.backends.aotinductor.host_code import LEVELS, HostCode, host_code
 from gen3dexport.backends.aotinductor.inspect_package import CONSTANTS_FILE
+from gen3dexport.backends.aotinductor.integer_products import included
 from gen3dexport.backends.aotinductor.toolchain import work_folder
 from gen3dexport.children import end_those_at
 from gen3dexport.errors import ExportError, GenExportError
@@ -58,7 +59,8 @@ def compile_package(program: ExportedProgram, path: Path, march: str, options: M
     headers = os.environ.get("TORCHINDUCTOR_CACHE_DIR")  # as the user has it: `_workplace` sets its own
     with _workplace(name) as folder, _headers_in(headers) as kept, _kernels_by_name(folder):
         try:
-            return _compile(program, name, path, march, _known({**options, **kept, **_settings(folder, name, march)}))
+            own = _settings(folder, name, march, included(program, folder.parent / "tmp"))
+            return _compile(program, name, path, march, _known({**options, **kept, **own}))
         except (GenExportError, OSError):
             raise
         except Exception as error:  # the compiler raises many types; the cause is kept
@@ -97,7 +99,7 @@ def _compile(program: ExportedProgram, name: str, path: Path, march: str, option
     return Compiled(host_code(march, isa), kernels, _operators(wrapper), _proxy(files))
 
 
-def _settings(folder: Path, name: str, march: str) -> dict[str, object]:
+def _settings(folder: Path, name: str, march: str, headers: Sequence[Path]) -> dict[str, object]:
     return {
         "aot_inductor.package": True,
         "aot_inductor.output_path": str(folder),
@@ -106,7 +108,7 @@ def _settings(folder: Path, name: str, march: str) -> dict[str, object]:
         "aot_inductor.force_mmap_weights": True,  # weights of any size, mapped and not linked (the limit was 2 GB)
         "aot_inductor.enable_line_tables": False,  # debugging sections, with paths of the building machine
         "always_keep_tensor_constants": True,  # small ones too, as weights that can be checked and not as literals
-        "cpp.enable_floating_point_contract_flag": _contraction(folder),
+        "cpp.enable_floating_point_contract_flag": _flags(folder, headers),
         "cpp.march": march,
         "cpp.simdlen": LEVELS[march][0],
         "cpp.dynamic_threads": True,  # else the number of threads of the building process is compiled in
@@ -116,15 +118,18 @@ def _settings(folder: Path, name: str, march: str) -> dict[str, object]:
     }
 
 
-def _contraction(folder: Path) -> str:
-    """torch's own choice for `-ffp-contract=`, and after it that the files which checks in the code name do not begin
-    with the building machine's folders: they are nobody's business, and packages are to repeat.
+def _flags(folder: Path, headers: Sequence[Path]) -> str:
+    """torch's own choice for `-ffp-contract=`; after it that the files which checks in the code name do not begin with
+    the building machine's folders, which are nobody's business, and packages are to repeat; then headers that go in
+    front of the code.
 
     It is the one text that torch hands to the compiler for wrapper and kernels alike; it splits it as a shell does.
     """
     chosen: str = torch._inductor.config.cpp.enable_floating_point_contract_flag
     places = {folder.parent: ".", Path(torch.__file__).parent: "torch"}
-    return " ".join([chosen, *(shlex.quote(f"-ffile-prefix-map={place}={name}") for place, name in places.items())])
+    maps = (f"-ffile-prefix-map={place}={name}" for place, name in places.items())
+    words = (*maps, *(word for header in headers for word in ("-include", str(header))))
+    return " ".join([chosen, *map(shlex.quote, words)])
 
 
 def _known(options: Mapping[str, object]) -> dict[str, object]:

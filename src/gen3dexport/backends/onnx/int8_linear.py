@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from gen3dexport.models.component import Component
 from gen3dexport.quantization.int8_linear import LEVELS, TINY, int8_weight
+from gen3dexport.quantization.integer_product import integer_product
 from gen3dexport.quantization.quantize import pick, replace_linears
 
 _FLOAT = 1  # ONNX's number of the type
@@ -26,14 +27,14 @@ def int8_linear(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, p
     rows = x.flatten(0, -2)
     if per_token:
         step = rows.abs().amax(-1, keepdim=True).clamp_min(TINY) * (1 / LEVELS)
-        product = torch._int_mm((rows / step).round().to(torch.int8), weight)
+        product = integer_product((rows / step).round().to(torch.int8), weight)
     else:
         low, high = rows.min().clamp_max(0.0), rows.max().clamp_min(0.0)
         step = (high - low) / 255
         zero = (-low / step).round().clamp(0, 255).nan_to_num(0.0)
-        shifted = ((rows / step).round() + zero).clamp(0, 255).nan_to_num(0.0) - 128  # _int_mm takes signed rows
+        shifted = ((rows / step).round() + zero).clamp(0, 255).nan_to_num(0.0) - 128  # the product takes signed rows
         sums = weight.sum(0, dtype=torch.int32)
-        product = torch._int_mm(shifted.to(torch.int8), weight) - (zero - 128).int() * sums
+        product = integer_product(shifted.to(torch.int8), weight) - (zero - 128).int() * sums
     y: Tensor = (product.float() * scale * step).reshape(*x.shape[:-1], weight.shape[1])
     return y if bias is None else y + bias
 
