@@ -130,7 +130,7 @@ def states_after(plan: Any, name: str, states: list[dict[str, Any]]) -> list[dic
         return keys.states_after(there)
     declared = plan.declared[name]
     component = declared.load(plan.weights, "random" if plan.recipe.random_weights else "stored", plan.reading)
-    return list(observed(plan, name, states, component).states)
+    return list(observed(plan, name, states, component)[0].states)
 
 
 def measure(recipe: str, target: str, assignments: list[str], wanted: str) -> dict[str, Any]:

@@ -141,14 +141,18 @@ def with_example(component: Component, declared: Declaration, inputs: Arrays) ->
     return component.with_inputs({name: torch.from_numpy(np.array(inputs[name])) for name in declared.inputs})
 
 
-def golden_calls(observation: Observation, quantized: Component) -> list[Call]:
-    """The kept calls of a component, with what the quantized one gives; outputs have their real rows alone."""
+def golden_calls(observation: Observation, quantized: Component | None) -> list[Call]:
+    """The kept calls of a component, with what the quantized one gives; outputs have their real rows alone.
+
+    Args:
+        quantized: None where nothing of the component is: it gives the same once more.
+    """
+
+    def real(outputs: Arrays) -> dict[str, np.ndarray]:
+        return {name: without_padding(value, observation.rows) for name, value in outputs.items()}
+
     return [
-        Call(
-            inputs,
-            {name: without_padding(value, observation.rows) for name, value in outputs.items()},
-            {name: without_padding(value, observation.rows) for name, value in run_eager(quantized, inputs).items()},
-        )
+        Call(inputs, real(outputs), real(outputs if quantized is None else run_eager(quantized, inputs)))
         for inputs, outputs in observation.calls
     ]
 

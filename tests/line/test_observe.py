@@ -35,6 +35,12 @@ def observation(rows: int | None) -> tuple[Observation, np.ndarray]:
     return Observation(component, (({"x": x}, {"y": 2 * x}),), 1, (), rows=rows), x
 
 
+def test_what_is_not_quantized_gives_the_same_again() -> None:
+    made, _ = observation(rows=4)
+    (again,), (run,) = golden_calls(made, None), golden_calls(made, made.component)
+    assert np.array_equal(again.quantized["y"], run.quantized["y"]) and again.quantized["y"].shape[1] == 4
+
+
 def test_golden_outputs_have_no_padding_and_are_kept_once(tmp_path: Path) -> None:
     made, x = observation(rows=4)
     write_calls(tmp_path, "double", golden_calls(made, made.component))

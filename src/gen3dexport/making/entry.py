@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from gen3dexport.plan import Plan
 from gen3dexport.quantization.rules import quantize_by_rules
 from gen3dexport.quantization.smoothing import smoothed
 
-OnStates = Callable[[list[State]], None]
+OnStates = Callable[[Path], None]
 
 
 def made(
@@ -29,13 +30,14 @@ def made(
     name: str,
     states: list[State],
     on_stage: OnStage = lambda component, stage: None,
-    on_states: OnStates = lambda states: None,
+    on_states: OnStates = lambda entry: None,
 ) -> Path:
     """The entry of one component, made if it is not there.
 
     Args:
         states: the pipeline's before the component, one a prompt.
-        on_states: called with those after it, as soon as they are known; not where the entry is there.
+        on_states: called as soon as those after it are known, with the folder that has them (`keys.states_after`); not
+            where the entry is there.
     """
     own = key(plan, name, states)
     with stage_cache.making(own, lambda: on_stage(name, "wait")):
@@ -56,15 +58,16 @@ def _make(plan: Plan, name: str, states: list[State], on_stage: OnStage, on_stat
     component = plan.declared[name].load(plan.weights, weights, plan.reading)
     parameters = component.parameters
     on_stage(name, "observe")  # before quantize, which works in place
-    observation = observed(plan, name, states, component)
-    on_states([*observation.states, *observation.calibrated])
+    observation, kept_at = observed(plan, name, states, component)
+    on_states(kept_at)
     on_stage(name, "quantize")
     rules = plan.rules.get(name, {})
     scheme, strength = plan.schemes[name], plan.smoothing.get(name)
     component = smoothed(observation.component, scheme, rules, strength, observation.inputs)
     component = quantize_by_rules(plan.backend, component, scheme, rules, plan.options)
     (kept := entry / golden.FOLDER).mkdir()
-    golden.write_calls(kept, name, golden_calls(observation, component))
+    as_it_was = scheme == "fp32" and not rules and strength is None
+    golden.write_calls(kept, name, golden_calls(observation, None if as_it_was else component))
     if observation.trajectories and (loop := component.loop) is not None:
         golden.write_trajectories(kept, name, Trajectories(loop.state, loop.time, observation.trajectories))
     on_stage(name, "lower")
@@ -77,11 +80,19 @@ def _make(plan: Plan, name: str, states: list[State], on_stage: OnStage, on_stat
     if any(role_of(extra) == "sampler" for extra in lowered.extra):
         after = observation.states[0] if plan.recipe.golden.assets else None
         golden.write_loop(kept, name, golden_loop(component, plan.declared[name], states[0], after))
+    _link(kept_at / STATES, entry / STATES)
     _write_entry(entry, observation, lowered, plan.schemes[name], parameters)
 
 
+def _link(file: Path, place: Path) -> None:
+    """One file at two places of the cache, copied where the file system cannot do that; both stay as they are."""
+    try:
+        os.link(file, place)
+    except OSError:
+        stage_cache.place(file, place)
+
+
 def _write_entry(entry: Path, observation: Observation, lowered: Lowered, scheme: str, parameters: int) -> None:
-    golden.write_states(entry / STATES, (*observation.states, *observation.calibrated))
     name, (call, outputs) = observation.component.name, observation.calls[0]
     inputs = {k: call[k] for k in observation.component.inputs}
     own = specs(inputs), specs(outputs)

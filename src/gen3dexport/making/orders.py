@@ -20,14 +20,13 @@ class Order(Record):
 
     Attributes:
         component: the one to make; none where the plan is only to be checked.
-        before: the file of the pipeline's states before it; after: where those after it go.
+        before: the file of the pipeline's states before it.
         recipe, target, allow_pickle: of the plan, as resolved; schemes, rules, smoothing: what it has of its own.
         modules: where Python looks for modules.
     """
 
     component: str
     before: Path
-    after: Path
     recipe: dict[str, Any]
     target: dict[str, Any]
     allow_pickle: bool
@@ -37,12 +36,11 @@ class Order(Record):
     modules: tuple[str, ...]
 
 
-def order(plan: Plan, component: str = "", before: Path = Path(), after: Path = Path()) -> Order:
+def order(plan: Plan, component: str = "", before: Path = Path()) -> Order:
     """The order to make a component of a plan, or to check the plan."""
     return Order(
         component=component,
         before=before,
-        after=after,
         recipe=plan.recipe.model_dump(mode="json", by_alias=True),
         target=plan.target.model_dump(mode="json"),
         allow_pickle=plan.allow_pickle,

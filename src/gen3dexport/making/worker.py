@@ -4,7 +4,7 @@ It reads an order from each line of its standard input (`orders.Order`), and wri
 ANSWERS; it ends with its standard input.
 
     {"stage": [COMPONENT, STAGE]}          a stage begins
-    {"states": true}                       the states after the component are in their file
+    {"states": FOLDER}                     the states after the component are known (`keys.states_after`)
     {"entry": FOLDER, "warnings": [TEXT]}                                  the end of an order, or
     {"parameters": {COMPONENT: NUMBER}, "warnings": [TEXT]}                that of a check, or
     {"error": a class of `errors`, "message": TEXT, "warnings": [TEXT]}    that of either
@@ -21,6 +21,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from gen3dexport.bundle import golden, stage_cache
@@ -54,9 +55,8 @@ def _answer(asked: Order, say: Callable[[dict[str, Any]], None]) -> dict[str, An
     """Make one component, or check the plan; what it ended with."""
     sys.path[:] = asked.modules
 
-    def on_states(states: list[State]) -> None:
-        golden.write_states(asked.after, states)
-        say({"states": True})
+    def on_states(folder: Path) -> None:
+        say({"states": str(folder)})
 
     try:
         plan = plan_of(asked)

@@ -36,21 +36,20 @@ class Begun:
     """An entry that a process makes.
 
     Attributes:
-        after: the file of the states after its component; known: whether they are there; path: of the finished entry.
+        known: the folder of the states after its component, as soon as it is there; path: of the finished entry.
     """
 
     workers: Workers
     name: str
-    after: Path
     on_stage: OnStage
-    known: bool = False
+    known: Path | None = None
     path: Path | None = None
 
     def states(self) -> list[State]:
         """See `Making`."""
-        while not self.known and self.path is None:
+        while self.known is None:
             self.workers.listen()
-        return states_after(self.path) if self.path else [*golden.read_states(self.after)]
+        return states_after(self.known)
 
     def entry(self) -> Path:
         """See `Making`."""
@@ -105,10 +104,10 @@ class Workers:
             self._new()
         process = self._free(self._needs.get(name, 0))
         self._begun += 1
-        before, after = (self._folder / f"{self._begun}.{word}.safetensors" for word in ("before", "after"))
+        before = self._folder / f"{self._begun}.safetensors"
         golden.write_states(before, states)
-        process.work = Begun(self, name, after, on_stage)
-        self._send(process, order(plan, name, before, after))
+        process.work = Begun(self, name, on_stage)
+        self._send(process, order(plan, name, before))
         return process.work
 
     def _free(self, need: int) -> _Process:
@@ -165,7 +164,7 @@ class Workers:
         if "stage" in answer and work:
             work.on_stage(*answer["stage"])
         elif "states" in answer and work:
-            work.known = True
+            work.known = Path(answer["states"])
         else:
             process.work, process.checks = None, False
             for text in answer["warnings"]:
@@ -174,6 +173,7 @@ class Workers:
                 raise of_kind(answer["error"], answer["message"])
             if work:
                 work.path = Path(answer["entry"])
+                work.known = work.known or work.path
             else:
                 self._needs = {k: _OF_A_PROCESS + _OF_A_PARAMETER * n for k, n in answer["parameters"].items()}
 
