@@ -60,6 +60,7 @@ def _make(plan: Plan, name: str, states: list[State], on_stage: OnStage, on_stat
     on_stage(name, "observe")  # before quantize, which works in place
     observation, kept_at = observed(plan, name, states, component)
     on_states(kept_at)
+    observation = replace(observation, states=observation.states[:1], calibrated=())  # all lie in that entry
     on_stage(name, "quantize")
     rules = plan.rules.get(name, {})
     scheme, strength = plan.schemes[name], plan.smoothing.get(name)

@@ -338,7 +338,7 @@ def test_machines_are_checked_before_the_file_is_opened(needs: dict[str, object]
 def test_a_build_leaves_the_random_state_and_its_place_as_they_were(packages: dict[str, Built]) -> None:
     """That bytes do not depend on the state is the contract's."""
     assert {name: made.left_the_random_state for name, made in packages.items()} == dict.fromkeys(CASES, True)
-    assert sorted(p.name for p in toolchain.work_folder().iterdir()) == ["cache", "lock"]
+    assert sorted(p.name for p in toolchain.work_folder().iterdir()) == ["cache", "locks"]
 
 
 def test_strided_inputs_are_refused(tmp_path: Path) -> None:

@@ -33,12 +33,13 @@ def _built(folder: Path, cache: str) -> Path:
         (folder / name).mkdir(parents=True)
     places = {variable: str(folder / name) for variable, name in variables.items()}
     own = os.environ | places | {"PYTHONHASHSEED": str(len(folder.name))}
-    left = folder / cache / "aotinductor" / f"torch-{version('torch')}" / "tmp" / "left.s"  # by a killed compiler
+    work = folder / cache / "aotinductor" / f"torch-{version('torch')}"
+    left = work / "decoder.tmp" / "left.s"  # by a killed compiler
     if " " not in cache:
         left.parent.mkdir(parents=True)
         left.touch()
     subprocess.run([sys.executable, "-c", BUILD, str(folder / "out")], check=True, env=own, cwd=folder)
-    assert " " in cache or ((left.parents[1] / "lock").exists() and not left.parent.exists())
+    assert " " in cache or ((work / "locks").exists() and not left.parent.exists())
     return folder / "out" / "decoder.pt2"
 
 

@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from gen3dexport.errors import ExportError, GenExportError
 
 _NEWER = frozenset({"cpp.march", "aot_inductor.enable_line_tables", "use_static_triton_launcher"})
 _OLDER = frozenset({"use_static_cuda_launcher"})
+_IN_THIS_PROCESS = threading.Lock()  # the environment, and names that a build without a GPU replaces, are all threads'
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def compile_package(program: ExportedProgram, path: Path, march: str, options: M
     headers = os.environ.get("TORCHINDUCTOR_CACHE_DIR")  # as the user has it: `_workplace` sets its own
     with _workplace(name) as folder, _headers_in(headers) as kept, _kernels_by_name(folder):
         try:
-            own = _settings(folder, name, march, included(program, folder.parent / "tmp"))
+            own = _settings(folder, name, march, included(program, folder.with_suffix(".tmp")))
             return _compile(program, name, path, march, _known({**options, **kept, **own}))
         except (GenExportError, OSError):
             raise
@@ -148,24 +150,27 @@ def _known(options: Mapping[str, object]) -> dict[str, object]:
 
 @contextlib.contextmanager
 def _workplace(name: str) -> Iterator[Path]:
-    """An empty folder of a fixed name; nobody else builds meanwhile, and nothing stays but the compiler's cache."""
+    """An empty folder of a fixed name; nobody else builds what has that name meanwhile, and nothing stays but the
+    compiler's cache, which processes share."""
     root = work_folder()
     root.mkdir(parents=True, exist_ok=True)
     tempfile.gettempdir()  # that of this process is chosen before its compilers have one of their own
+    folder, temporary = root / f"{name}.build", root / f"{name}.tmp"
     # Line tables of a GPU's kernels would name the generated files in that folder.
-    own = {"TORCHINDUCTOR_CACHE_DIR": str(root / "cache"), "TRITON_DISABLE_LINE_INFO": "1", "TMPDIR": str(root / "tmp")}
+    own = {"TORCHINDUCTOR_CACHE_DIR": str(root / "cache"), "TRITON_DISABLE_LINE_INFO": "1", "TMPDIR": str(temporary)}
     environment = mock.patch.dict(os.environ, own)
-    with filelock.FileLock(root / "lock"), environment, quiet("torch.utils.cpp_extension"):  # no GPU: it says so
-        folder = root / name
+    (root / "locks").mkdir(exist_ok=True)
+    quietly = quiet("torch.utils.cpp_extension")  # where there is no GPU, it says so
+    with _IN_THIS_PROCESS, filelock.FileLock(root / "locks" / name), environment, quietly:
         if folder.exists():  # its build was killed
             end_those_at(folder)  # its compilers would write into it
-        for place in (folder, root / "tmp"):  # what a killed compiler left, too
+        for place in (folder, temporary):  # what a killed compiler left, too
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir()
         try:
             yield folder
         finally:
-            for place in (folder, root / "tmp"):
+            for place in (folder, temporary):
                 shutil.rmtree(place, ignore_errors=True)
 
 

@@ -6,7 +6,8 @@ kernels without launching them, and hands the weights over from host memory. Eve
 that is in `replaced.TABLE`, each with its reason; it was checked on the versions in `toolchain.CHECKED` only, and
 other versions are refused.
 
-The replacements are process-wide while the context is open: one build at a time (`compile_package` holds a lock).
+The replacements are process-wide while the context is open: a process builds one package at a time (`compile_package`
+holds a lock).
 """
 
 from __future__ import annotations
