@@ -114,10 +114,9 @@ class Site:
         return ["build", str(self.recipe), f"golden.seed={seed}", *prompts, *place]
 
     def entries(self) -> dict[str, str]:
-        """Finished entries of the stage cache: name -> component."""
-        folder = self.folder / "cache" / "stages"
-        paths = [p for p in folder.iterdir() if not p.name.startswith(".")] if folder.is_dir() else []
-        return {p.name: json.loads((p / "entry.json").read_text())["component"] for p in paths}
+        """Finished components in the stage cache: name of the entry -> component."""
+        found = (self.folder / "cache" / "stages").glob("[!.]*/entry.json")
+        return {path.parent.name: json.loads(path.read_text())["component"] for path in found}
 
     def left(self) -> list[str]:
         """Drafts and temporary files."""
