@@ -133,7 +133,8 @@ def _jobs(plan: Plan) -> int:
     size = 0 if plan.recipe.random_weights else sum(path.stat().st_size for path in stored)
     if size < _SMALL_BYTES or backends.tries_out(plan.backend, plan.options):
         return 1
-    return min(_MOST_JOBS, len(plan.schemes), len(os.sched_getaffinity(0)))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(_MOST_JOBS, len(plan.schemes), cores or 1)
 
 
 def _unquantized(plan: Plan, name: str, states: list[State], makers: Makers, on_stage: OnStage) -> Making:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
+import gen3dexport
 from gen3dexport.build import build
 from gen3dexport.bundle.manifest import Manifest, verify
 from gen3dexport.errors import ExportError, GenExportError, UsageError
@@ -32,7 +36,7 @@ def plan_of(recipe: Path, *assignments: str) -> Plan:
 
 
 def children() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children(recursive=True) if workers._WORKER in " ".join(p.cmdline())]
+    return [p for p in psutil.Process().children(recursive=True) if workers.COMMAND in p.cmdline()]
 
 
 def of_two(plan: Plan, out: Path, on_stage: Callable[[str, str], None] = lambda component, stage: None) -> Manifest:
@@ -142,3 +146,45 @@ def test_the_command(tiny_recipe: Path, tmp_path: Path, cache: Path, cli: Callab
     assert cli(*arguments, "--jobs", "0")[0] == 2
     code, _, error = cli(*arguments, "--jobs", "2", "--trace", str(tmp_path / "trace"))
     assert code == 2 and "leave --jobs out" in error
+
+
+OWN = """
+import subprocess
+from torch import nn
+
+def make():
+    assert subprocess.run(["cat"], capture_output=True, timeout=60).stdout == b""
+    return nn.Sequential(nn.Linear(8, 4))
+"""
+OWN_RECIPE = """\
+schema: 2
+name: own
+summary: a module of the folder that a command runs in
+weights: factory
+model: {factory: "mine_\u00e9:make", inputs: {input: [1, 3, 8]}}
+"""
+
+
+def test_a_model_of_ones_own_has_nothing_of_the_orders(tmp_path: Path, cache: Path) -> None:
+    """Its module is found in the current folder and reads standard input; names are of any language, in any locale."""
+    (tmp_path / "mine_\u00e9.py").write_text(OWN)
+    recipe = tmp_path / "own.yaml"
+    recipe.write_text(OWN_RECIPE, encoding="utf-8")
+    command = [sys.executable, "-m", "gen3dexport", "build", str(recipe), "-t", "eager", "--skip-validation"]
+    package = str(Path(gen3dexport.__file__).parents[1])
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONPATH": package}
+    for jobs in ("1", "2"):
+        words = [*command, "--jobs", jobs, "-o", str(tmp_path / jobs)]
+        done = subprocess.run(words, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True)
+        assert done.returncode == 0, done.stderr.decode(errors="replace")
+        shutil.rmtree(cache / "stages")
+    one, two = (verify(tmp_path / jobs) for jobs in ("1", "2"))
+    assert one.files == two.files and one.digest == two.digest
+
+
+def test_the_same_states_split_otherwise_are_others(tiny_recipe: Path, tmp_path: Path, cache: Path) -> None:
+    """Golden prompts and calibration prompts are all states of the pipeline."""
+    build(plan_of(tiny_recipe, "golden.prompts=[first, second]"), tmp_path / "first")
+    calibrated = ["golden.prompts=[first]", "calibration={prompts: [second], seed: 1}"]
+    plan = plan_of(tiny_recipe, *calibrated, "components.decoder.rules={'**': int8-static}")
+    assert build(plan, tmp_path / "second").calls["flow"]

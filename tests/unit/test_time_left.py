@@ -25,7 +25,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def begun(clock: Clock) -> TimeLeft:
-    return TimeLeft("recipe-target", ["flow", "decoder"], clock)
+    return TimeLeft("recipe-target", clock)
 
 
 def build(clock: Clock) -> None:
@@ -82,8 +82,35 @@ def test_what_is_cached_takes_nothing_and_keeps_its_times() -> None:
     assert begun(clock).seconds() == pytest.approx(20 * 20 / 30 + 0 + 30)
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"seconds": 3, "side_by_side": 1}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        b"[1]",
+        b'{"seconds": 3, "side_by_side": 1}',
+        b'{"seconds": {"flow": {"lower": 1e400}}, "side_by_side": 1}',
+    ],
+)
 def test_a_damaged_file_says_nothing(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "times").mkdir()
     (tmp_path / "times" / "recipe-target.json").write_bytes(content)
+    assert begun(Clock()).seconds() is None
+
+
+def test_a_wait_is_no_time_of_a_stage(tmp_path: Path) -> None:
+    clock = Clock()
+    build(clock)
+    left = begun(clock)
+    for at, component, stage in ((0, "flow", "wait"), (90, "flow", "cached"), (90, "flow", "done")):
+        clock.seconds = 200 + at
+        left.begins(component, stage)
+    left.begins("decoder", "cached")
+    left.keep()
+    assert begun(clock).seconds() == pytest.approx(50)
+
+
+def test_a_place_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "times" / "recipe-target.json").mkdir(parents=True)
+    build(Clock())
     assert begun(Clock()).seconds() is None

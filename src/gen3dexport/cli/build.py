@@ -95,7 +95,7 @@ def _build(
     from gen3dexport.validation.validate import validate as validate_bundle
 
     say_limits(plan_.recipe.name, plan_.recipe.licences)
-    left = TimeLeft(f"{plan_.recipe.name}-{plan_.target.name}", list(plan_.schemes))
+    left = TimeLeft(f"{plan_.recipe.name}-{plan_.target.name}")
     with stages(list(plan_.schemes), quiet=as_json, left=left) as on_stage:
         if skip_validation:
             build_bundle(plan_, folder, on_stage, jobs=jobs)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Annotated
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from gen3dexport.disk import write_atomically
 from gen3dexport.documents.caches import cache_folder, private_folder
 from gen3dexport.documents.record import Record
+from gen3dexport.errors import UsageError
 
 _KIND = "times"
 _LAST = "bundle"
 """What stands in a component's place where all are judged together, after them."""
+
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Past(Record):
@@ -26,30 +31,33 @@ class Past(Record):
         side_by_side: seconds of the whole by those of all components' stages: less than 1 where some ran at a time.
     """
 
-    seconds: dict[str, dict[str, float]]
-    side_by_side: float
+    seconds: dict[str, dict[str, Seconds]]
+    side_by_side: Seconds
 
 
 class TimeLeft:
     """What is left of a build, which tells it each stage that begins."""
 
-    def __init__(self, name: str, components: Sequence[str], now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, name: str, now: Callable[[], float] = time.monotonic) -> None:
         """Args:
         name: of the recipe and the target, for the file of past times.
-        components: in the order in which they run.
         """
-        self._file, self._components, self._now = f"{name}.json", (*components, _LAST), now
+        self._file, self._now = f"{name}.json", now
         self._start = now()
         self._past = self._read()
         self._running: dict[str, tuple[str, float]] = {}
         self._seconds: dict[str, dict[str, float]] = {}
         self._whole: set[str] = set()  # components that are done, or cached
+        self._cached: set[str] = set()
 
     def begins(self, component: str, stage: str) -> None:
         """A stage of a component begins, or (`done`, `cached`) nothing of it is left."""
         if component in self._running:
             before, start = self._running.pop(component)
-            self._seconds.setdefault(component, {})[before] = self._now() - start
+            if before != "wait":
+                self._seconds.setdefault(component, {})[before] = self._now() - start
+        if stage == "cached":
+            self._cached.add(component)
         if stage in ("done", "cached"):
             self._whole.add(component)
         else:
@@ -65,8 +73,8 @@ class TimeLeft:
         """Seconds that are left; None where no build of this recipe and target has ended here."""
         if self._past is None:
             return None
-        of = {name: self._left_of(name, self._past.seconds.get(name, {})) for name in self._components}
-        last = of.pop(_LAST)
+        of = {name: self._left_of(name, past) for name, past in self._past.seconds.items()}
+        last = of.pop(_LAST, 0.0)
         return self._past.side_by_side * sum(of.values()) + last
 
     def _left_of(self, component: str, past: dict[str, float]) -> float:
@@ -82,14 +90,14 @@ class TimeLeft:
     def keep(self) -> None:
         """Keep the times of this build, which has ended, for the next one; a cached component keeps its former ones."""
         self.begins(_LAST, "done")
-        made = {name: stages for name, stages in self._seconds.items() if name in self._components}
-        of_components = sum(sum(stages.values()) for name, stages in made.items() if name != _LAST)
         before = self._past or Past(seconds={}, side_by_side=1.0)
+        made = {name: stages for name, stages in self._seconds.items() if name not in self._cached}
+        former = {name: stages for name, stages in before.seconds.items() if name in (*self._cached, _LAST)}
+        of_components = sum(sum(stages.values()) for name, stages in made.items() if name != _LAST)
         whole = self._now() - self._start - sum(made.get(_LAST, {}).values())
-        all_made = {*self._components} - {_LAST} <= {*made}
-        share = min(1.0, whole / of_components) if all_made and of_components else before.side_by_side
-        kept = Past(seconds={**before.seconds, **made}, side_by_side=share)
-        with suppress(OSError):  # the build is whole without
+        share = before.side_by_side if self._cached or not of_components else min(1.0, whole / of_components)
+        kept = Past(seconds={**former, **made}, side_by_side=share)
+        with suppress(OSError, UsageError):  # the build is whole without
             write_atomically(private_folder(_KIND) / self._file, kept.model_dump_json().encode())
 
     def _read(self) -> Past | None:

@@ -63,6 +63,7 @@ def of_model(plan: Plan, name: str, states: list[State]) -> dict[str, Any]:
         "strip_prefix": plan.recipe.strip_prefix,
         "random_weights": plan.recipe.random_weights,
         "assets": plan.recipe.golden.assets,
+        "golden": len(plan.recipe.golden.prompts),  # of the states; the others are for calibration
         "states": [{k: _array_digest(v) for k, v in sorted(state.items())} for state in states],
         "versions": versions(),
         "host": host(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,6 @@ class Order(Record):
         component: the one to make; none where the plan is only to be checked.
         before: the file of the pipeline's states before it.
         recipe, target, allow_pickle: of the plan, as resolved; schemes, rules, smoothing: what it has of its own.
-        modules: where Python looks for modules.
     """
 
     component: str
@@ -33,7 +31,6 @@ class Order(Record):
     schemes: dict[str, str]
     rules: dict[str, dict[str, str]]
     smoothing: dict[str, float]
-    modules: tuple[str, ...]
 
 
 def order(plan: Plan, component: str = "", before: Path = Path()) -> Order:
@@ -47,7 +44,6 @@ def order(plan: Plan, component: str = "", before: Path = Path()) -> Order:
         schemes=plan.schemes,
         rules=plan.rules,
         smoothing=dict(plan.smoothing),
-        modules=tuple(sys.path),
     )
 
 

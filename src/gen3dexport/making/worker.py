@@ -1,13 +1,14 @@
-"""A process that makes entries of the stage cache: `python -m gen3dexport.making.worker ANSWERS`.
+"""A process that makes entries of the stage cache (`workers.COMMAND`).
 
 It reads an order from each line of its standard input (`orders.Order`), and writes lines to the file descriptor
-ANSWERS; it ends with its standard input.
+ANSWERS, its argument; it ends with its standard input, of which what it calls has nothing.
 
     {"stage": [COMPONENT, STAGE]}          a stage begins
     {"states": FOLDER}                     the states after the component are known (`keys.states_after`)
     {"entry": FOLDER, "warnings": [TEXT]}                                  the end of an order, or
     {"parameters": {COMPONENT: NUMBER}, "warnings": [TEXT]}                that of a check, or
-    {"error": a class of `errors`, "message": TEXT, "warnings": [TEXT]}    that of either
+    {"error": a class of `errors`, "message": TEXT, "warnings": [TEXT]}    that of either, or
+    {"absent": MODULE, "message": TEXT, "warnings": [TEXT]}                that of either
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import ctypes
 import gc
 import json
 import os
-import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 from gen3dexport.bundle import golden, stage_cache
-from gen3dexport.children import end_with_parent
 from gen3dexport.disk import disk_error
 from gen3dexport.errors import GenExportError
 from gen3dexport.making.entry import made
@@ -36,15 +35,17 @@ from gen3dexport.sizing import check_checkpoints, check_rules
 
 def main(arguments: Sequence[str]) -> None:
     """Make what is asked for until standard input ends, or the process that asks does."""
-    end_with_parent()
     answers = int(arguments[0])
     os.set_inheritable(answers, False)
-    with os.fdopen(answers, "w", encoding="utf-8") as stream:
+    given = os.dup(0)
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    with os.fdopen(answers, "w", encoding="utf-8") as stream, os.fdopen(given, "rb") as orders:
 
         def say(answer: dict[str, Any]) -> None:
             print(json.dumps(answer), file=stream, flush=True)
 
-        for line in sys.stdin:
+        for line in orders:
             with warnings.catch_warnings(record=True) as heard:
                 answer = _answer(Order.model_validate_json(line), say)
             say({**answer, "warnings": [str(w.message) for w in heard]})
@@ -53,7 +54,6 @@ def main(arguments: Sequence[str]) -> None:
 
 def _answer(asked: Order, say: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Make one component, or check the plan; what it ended with."""
-    sys.path[:] = asked.modules
 
     def on_states(folder: Path) -> None:
         say({"states": str(folder)})
@@ -70,6 +70,8 @@ def _answer(asked: Order, say: Callable[[dict[str, Any]], None]) -> dict[str, An
     except OSError as error:
         mended = disk_error(error, stage_cache.folder())
         return {"error": mended.kind, "message": str(mended)}
+    except ModuleNotFoundError as error:
+        return {"absent": error.name, "message": str(error)}
     except Exception:  # the process that asks has no other way to learn of it
         return {"error": GenExportError.__name__, "message": f"{asked.component or 'plan'}: {traceback.format_exc()}"}
     return {"entry": str(entry)}
@@ -81,7 +83,3 @@ def _give_back() -> None:
     gc.collect()
     with suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -26,7 +26,15 @@ from gen3dexport.models.declaration import State
 from gen3dexport.plan import Plan
 
 _OF_A_PROCESS, _OF_A_PARAMETER = 3_000_000_000, 14  # bytes; assumed
-_WORKER = "gen3dexport.making.worker"
+COMMAND = """
+import json, sys
+sys.path[:] = json.loads(sys.argv.pop(1))
+from gen3dexport.children import end_with_parent
+end_with_parent()
+from gen3dexport.making.worker import main
+main(sys.argv[1:])
+"""
+"""What a process runs, of the folders where this one finds its modules, and of the file descriptor of its answers."""
 _PIECE = 2**16
 _ENDING_S = 5.0
 
@@ -36,20 +44,20 @@ class Begun:
     """An entry that a process makes.
 
     Attributes:
-        known: the folder of the states after its component, as soon as it is there; path: of the finished entry.
+        states_at: the folder of the states after its component, as soon as it is there; path: of the finished entry.
     """
 
     workers: Workers
     name: str
     on_stage: OnStage
-    known: Path | None = None
+    states_at: Path | None = None
     path: Path | None = None
 
     def states(self) -> list[State]:
         """See `Making`."""
-        while self.known is None:
+        while self.states_at is None:
             self.workers.listen()
-        return states_after(self.known)
+        return states_after(self.states_at)
 
     def entry(self) -> Path:
         """See `Making`."""
@@ -131,7 +139,7 @@ class Workers:
         take, give = os.pipe()
         # Threads that wait for work do not spin on a core that another process could use.
         environment = {"OMP_WAIT_POLICY": "passive", **os.environ}
-        command = [sys.executable, "-P", "-m", _WORKER, str(give)]
+        command = [sys.executable, "-P", "-c", COMMAND, json.dumps(sys.path), str(give)]
         try:  # a key of the terminal stops this process, which ends that one
             child = Child(command, environment, pass_fds=(give,), start_new_session=True)
         except OSError:
@@ -164,16 +172,18 @@ class Workers:
         if "stage" in answer and work:
             work.on_stage(*answer["stage"])
         elif "states" in answer and work:
-            work.known = Path(answer["states"])
+            work.states_at = Path(answer["states"])
         else:
             process.work, process.checks = None, False
             for text in answer["warnings"]:
                 warnings.warn(text, stacklevel=2)
             if "error" in answer:
                 raise of_kind(answer["error"], answer["message"])
+            if "absent" in answer:
+                raise ModuleNotFoundError(answer["message"], name=answer["absent"])
             if work:
                 work.path = Path(answer["entry"])
-                work.known = work.known or work.path
+                work.states_at = work.states_at or work.path
             else:
                 self._needs = {k: _OF_A_PROCESS + _OF_A_PARAMETER * n for k, n in answer["parameters"].items()}
 
@@ -182,7 +192,7 @@ class Workers:
         with suppress(subprocess.TimeoutExpired):
             process.child.process.wait(_ENDING_S)
         code = process.child.process.poll()
-        name = process.work.name if process.work else "a plan"
+        name = process.work.name if process.work else "the plan" if process.checks else "a process without work"
         said = "\n  ".join(process.child.said().strip().splitlines()[-12:])
         tail = f":\n  {said}" if said else ""
         if code is None or code >= 0:

@@ -19,8 +19,9 @@ def integer_product(left: Tensor, right: Tensor) -> Tensor:
     captured = torch.compiler.is_compiling() or torch.compiler.is_exporting()
     if captured or left.device.type != "cpu" or torch.backends.cpu.get_cpu_capability() == "AVX512":
         return torch._int_mm(left, right)
-    total = torch.zeros(left.shape[0], right.shape[1], dtype=torch.int32)
-    for start in range(0, left.shape[1], EXACT):
-        part = slice(start, start + EXACT)
-        total += (left[:, part].float() @ right[part].float()).int()
+    total = torch.zeros(left.shape[0], right.shape[1], dtype=torch.int32, device=left.device)
+    with torch.autocast("cpu", enabled=False):
+        for start in range(0, left.shape[1], EXACT):
+            part = slice(start, start + EXACT)
+            total += (left[:, part].float() @ right[part].float()).int()
     return total
