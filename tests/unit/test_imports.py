@@ -91,7 +91,7 @@ def test_wrong_arguments_are_told_before_any_work(
 
 def test_every_command_is_a_module_of_its_name() -> None:
     folder = Path(gen3dexport.cli.__file__).parent
-    shared = {"__init__", "app", "tables", "text_table"}
+    shared = {"__init__", "app", "tables", "text_table", "time_left"}
     assert {path.stem for path in folder.glob("*.py")} == {*map(module_name, COMMANDS), *shared}
 
 
