@@ -66,7 +66,7 @@ def check_checkpoints(plan: Plan) -> dict[str, int]:
         except UsageError as error:
             problems += [line for line in str(error).splitlines() if line not in problems]
         except (NotImplementedError, RuntimeError):
-            continue  # it is told when they are read
+            continue  # a family that computes with the values of its weights: it is told when they are read
     if problems:
         raise UsageError.of(problems)
     return parameters
