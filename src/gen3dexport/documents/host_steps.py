@@ -13,9 +13,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from gen3dexport.documents.record import Record
 
-Value = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,99}$")]
+Value = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
 """Name of a value."""
-Port = Annotated[str, Field(pattern=r"^\w{1,100}$")]
+Port = Annotated[str, Field(pattern=r"^\w+$", max_length=100)]
 """Name of a program's input or output."""
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
