@@ -118,7 +118,7 @@ def released(content: Content) -> str:
     for key in sorted(content["rows"], key=lambda key: key.split("/")[1]):
         row, (_, target, component) = content["rows"][key], key.rsplit("/", 2)
         if "failed" in row:
-            rows.append((component, target, DASH, row["failed"], *(DASH,) * 6, stamp(row)))
+            rows.append((component, target, DASH, f"failed: {row['failed']}", *(DASH,) * 7, stamp(row)))
             continue
         needs, latency = _estimates(component, row)
         peak = max(row["peak_resident_bytes"], row["children_peak_resident_bytes"])
@@ -135,11 +135,12 @@ def released(content: Content) -> str:
                 needs,
                 latency,
                 _measured(row),
+                DASH if "load" not in row else f"{row['load']:.1f}",
                 stamp(row),
             )
         )
     head = ("component", "target", "parameters", "scheme", "build s", "peak GiB", "program MB")
-    head = (*head, "needs GiB, estimated", "ms a call, estimated", "ms a call, measured", "made")
+    head = (*head, "needs GiB, estimated", "ms a call, estimated", "ms a call, measured", "load before", "made")
     return table(head, rows) + differences_text(content)
 
 
