@@ -77,8 +77,8 @@ FOCUS = {
     "cuda-sm90 fp32": Variant("cuda-sm90", runs=False),
     "cuda-sm90 fp16": Variant("cuda-sm90", "fp16", runs=False),
 }
-_OUTER = {pattern: "fp32" for pattern in ("first", "last", "*.skip", "up.22.*", "up.23.*", "up.24.*")}
-"""Of terrain's network: what reads sums whose channels differ by up to nine orders of magnitude, and the last blocks."""
+_OUTER = dict.fromkeys(("first", "last", "*.skip", "up.22.*", "up.23.*", "up.24.*"), "fp32")
+"""Of terrain's network: what reads sums whose channels differ by nine orders of magnitude, and the last blocks."""
 TERRAIN = {
     "eager fp32": Variant("eager"),
     "executorch fp32": Variant("executorch"),
