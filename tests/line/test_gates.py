@@ -271,3 +271,10 @@ def test_slow_programs_are_timed_by_fewer_calls() -> None:
     slow = time_calls(call, Measure(warmup=1, runs=50, seconds=0.001))
     assert slow.runs == 5 and len(calls) == 6
     assert time_calls(lambda: None, Measure(warmup=0, runs=8)).runs == 8
+
+
+@pytest.mark.parametrize(("before", "called", "warmup"), [(0, 7, 3), (2, 5, 3), (5, 4, 5)])
+def test_calls_just_before_warm_a_program_up_as_well(before: int, called: int, warmup: int) -> None:
+    calls = []
+    times = time_calls(lambda: calls.append(None), Measure(warmup=3, runs=4), before)
+    assert (len(calls), times.warmup, times.runs) == (called, warmup, 4)

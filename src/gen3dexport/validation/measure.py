@@ -128,7 +128,7 @@ def _run_program(loaded: LoadedBundle, record: ProgramRecord, measure: Measure) 
         latency, peak = timed(calls[0].inputs, measure)
     else:
         inputs = _on_device(calls[0].inputs, program)
-        latency = time_calls(lambda: to_numpy(program(inputs)), measure)
+        latency = time_calls(lambda: to_numpy(program(inputs)), measure, before=len(calls))
         peak = device_memory(program) or memory.read()
     return MeasuredProgram(errors=Errors(**errors), latency=latency, peak_memory=peak)
 

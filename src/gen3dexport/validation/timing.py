@@ -17,17 +17,21 @@ from gen3dexport.runtime.pipeline import to_numpy
 _LEAST_RUNS = 5
 
 
-def time_calls(call: Callable[[], object], measure: Measure) -> MeasuredTimes:
+def time_calls(call: Callable[[], object], measure: Measure, before: int = 0) -> MeasuredTimes:
     """Times of `measure.runs` calls after `measure.warmup` that do not count; of fewer, five at least, when
-    `measure.seconds` have passed."""
-    for _ in range(measure.warmup):
+    `measure.seconds` have passed.
+
+    Args:
+        before: calls of the same program just before, which warmed it up as well.
+    """
+    for _ in range(before, measure.warmup):
         call()
     times: list[float] = []
     while len(times) < measure.runs and (len(times) < _LEAST_RUNS or sum(times) < 1e3 * measure.seconds):
         start = time.perf_counter()
         call()
         times.append(1e3 * (time.perf_counter() - start))
-    return percentiles(times, measure.warmup, measure.threads)
+    return percentiles(times, max(before, measure.warmup), measure.threads)
 
 
 def percentiles(times: Sequence[float], warmup: int, threads: int) -> MeasuredTimes:
