@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import array_api_compat.numpy as xp
+import numpy as np
 
 from gen3dexport import backends, models
 from gen3dexport.assets import kinds
@@ -110,7 +110,7 @@ def first_states(plan: Plan, files: Path, calibrates: bool | None = None) -> lis
             Request(prompt, calibration.seed + k, stand_in=plan.stand_in)
             for k, prompt in enumerate(calibration.prompts)
         ]
-    return [plan.family.begin(plan.settings, request, files, xp) for request in requests]
+    return [plan.family.begin(plan.settings, request, files, np) for request in requests]
 
 
 def _write_assets(plan: Plan, draft: Path, last: Making) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import array_api_compat.numpy as xp
 import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
@@ -109,7 +108,7 @@ def observe(
     after, trajectories = [], []
     for state in states:
         eager = Eager(component, once=not assets)
-        after.append(declared.advance(state, eager, xp))
+        after.append(declared.advance(state, eager, np))
         first = first or eager
         if component.loop is not None and declared.loop is not None and assets:
             final = declared.loop.output(after[-1])
@@ -123,7 +122,7 @@ def observe(
         with observing(component) as observed:
             for state in calibration:
                 eager = Eager(component, once=not assets)
-                calibrated.append(declared.advance(state, eager, xp))
+                calibrated.append(declared.advance(state, eager, np))
         made = replace(made, ranges=observed.ranges())
     return Observation(
         component=made,
@@ -169,8 +168,8 @@ def golden_loop(quantized: Component, declared: Declaration, before: State, afte
         after: the float32 pipeline's state after the loop; None where no whole loop was run, then inputs alone.
     """
     assert declared.loop is not None and quantized.loop is not None
-    inputs, state = declared.loop.inputs(before, xp), quantized.loop.state
+    inputs, state = declared.loop.inputs(before, np), quantized.loop.state
     if after is None:
         return Call(inputs)
-    own = declared.advance(before, Eager(quantized), xp)
+    own = declared.advance(before, Eager(quantized), np)
     return Call(inputs, {state: declared.loop.output(after)}, {state: declared.loop.output(own)})

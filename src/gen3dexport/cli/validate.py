@@ -129,7 +129,6 @@ def show_report(report: Report, folder: Path, manifest: Manifest, place: Path | 
 
 def first_run(folder: Path, manifest: Manifest, prompt: str) -> tuple[str, str]:
     """What `run` takes of this pipeline, asked of it, and a file that can hold what it makes."""
-    import array_api_compat.numpy as xp
     import numpy as np
 
     from gen3dexport.assets import files
@@ -150,7 +149,7 @@ def first_run(folder: Path, manifest: Manifest, prompt: str) -> tuple[str, str]:
         asked, requests = "--input FILE.npz" if takes else "", []
     for text, request in requests:
         with suppress(GenExportError):
-            loaded.begin(request, xp)
+            loaded.begin(request, np)
             asked = text
             break
     known, made = files.endings(), {*loaded.settings.asset_kinds}

@@ -62,7 +62,7 @@ class Tokenize(Record):
 
     op: Literal["tokenize"] = "tokenize"
     text: Literal["prompt", "empty"]
-    file: Annotated[str, Field(pattern=r"^host/\w[\w.-]{0,99}$")]
+    file: Annotated[str, Field(pattern=r"^host/\w[\w.-]*$", max_length=105)]
     length: Annotated[int, Field(ge=2, le=2**16)]
     fill: Literal["zeros", "end"]
     overflow: Literal["refuse", "cut"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import array_api_compat.numpy as xp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -66,7 +65,7 @@ def branch_differences(component: Component, declared: Declaration, state: State
     if component.loop is None or declared.sampler is None or declared.sampler.schedule is None:
         return {}
     eager = Eager(component)
-    declared.advance(state, eager, xp)
+    declared.advance(state, eager, np)
     steps: list[list[Floats]] = []
     before = None
     for inputs, outputs in eager.calls:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import array_api_compat.numpy as xp
 import numpy as np
 from torch import nn
 
@@ -85,7 +84,7 @@ class Trials:
             self.observations[name] = observe(component, plan.declared[name], states, True, others)
             states, others = self.observations[name].states, self.observations[name].calibrated
             self.held_before[name] = held
-            held = tuple(plan.declared[name].advance(state, Eager(component), xp) for state in held)
+            held = tuple(plan.declared[name].advance(state, Eager(component), np) for state in held)
         self.assets: list[Assets] | None = [plan.family.make_assets(state, plan.settings) for state in states]
         self._scores = _scorers(self.assets)
         self._held_scores = _scorers([plan.family.make_assets(state, plan.settings) for state in held])
@@ -177,7 +176,7 @@ class Trials:
         for name in names[names.index(start) :]:
             program = Eager(self.quantized(name, choices.get(name, Choice())))
             try:
-                states = [self.plan.declared[name].advance(state, program, xp) for state in states]
+                states = [self.plan.declared[name].advance(state, program, np) for state in states]
             except (AccuracyError, UsageError):
                 return None
         try:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import array_api_compat.numpy as xp
 import numpy as np
 import pytest
 import torch
@@ -33,11 +32,11 @@ def run_through(
     family: Family, settings: Any, declared: Sequence[Declaration], weights: Path, files: Path
 ) -> tuple[list[State], list[Eager]]:
     """A golden asset in eager mode: the states before every component and after the last, and the programs that ran."""
-    states = [family.begin(settings, Request("golden", 3, stand_in="trained"), files, xp)]
+    states = [family.begin(settings, Request("golden", 3, stand_in="trained"), files, np)]
     programs = []
     for one in declared:
         programs.append(Eager(one.load(weights)))
-        states.append(one.advance(states[-1], programs[-1], xp))
+        states.append(one.advance(states[-1], programs[-1], np))
     return states, programs
 
 
@@ -55,10 +54,10 @@ def compare_host_steps(
     asked = declares.request
     features = asked.features and np.random.default_rng(5).standard_normal(asked.features, dtype=np.float32)
     request = Request("a tall chair" if asked.prompt else "", 3 if asked.seed else 0, features)
-    states, components = [family.begin(settings, request, files, xp)], {}
+    states, components = [family.begin(settings, request, files, np)], {}
     for one in declared:
         components[one.name] = Eager(one.load(weights))
-        states.append(one.advance(states[-1], components[one.name], xp))
+        states.append(one.advance(states[-1], components[one.name], np))
     expected = {name: value for state in states for name, value in state.items()}
     found = interpret.run(declares, request, files.parent, lambda name, inputs: components[name](inputs))
     read = {value for step in declares.steps for value in takes(step)}
@@ -171,7 +170,7 @@ class FamilyContract:
 
     def test_a_request_begins_the_same_twice(self, family: Family, settings: Any, files: Path) -> None:
         first, second, other = (
-            family.begin(settings, Request("golden", seed, stand_in="trained"), files, xp) for seed in (3, 3, 4)
+            family.begin(settings, Request("golden", seed, stand_in="trained"), files, np) for seed in (3, 3, 4)
         )
         assert first.keys() == second.keys() and all(np.array_equal(first[k], second[k]) for k in first)
         assert any(not np.array_equal(first[k], other[k]) for k in first), "the seed changes nothing"
@@ -213,7 +212,7 @@ class FamilyContract:
             if loop is None:
                 continue
             assert one.loop is not None
-            inputs = one.loop.inputs(before, xp)
+            inputs = one.loop.inputs(before, np)
             assert {*inputs} == {*loop.outer({name: name for name in one.inputs})}
             assert one.loop.output(after).shape == program.calls[0][0][loop.state].shape
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import array_api_compat.numpy as numpy_namespace
 import numpy as np
 from pydantic import Field
 
@@ -70,7 +69,7 @@ def load_session(folder: Path, program: ProgramRecord, profile_into: Path | None
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own types derive from Exception alone; the cause is kept
         raise VerificationError(f"{path}: onnxruntime refuses the program ({error}); build the bundle again") from error
-    return OnnxProgram(program, session, numpy_namespace)
+    return OnnxProgram(program, session, np)
 
 
 def _threads(program: ProgramRecord) -> int:

@@ -17,7 +17,7 @@ from gen3dexport.errors import ExportError
 from gen3dexport.export import Captured
 
 # Larger weights go to a file of their own: protobuf ends at 2 GB, and copies what it holds several times before that.
-_INLINE_BYTES = 256 << 20
+_INLINE_BYTES = 16 << 20
 
 
 def lower_capture(captured: Captured, opset: int, requires: Requires, out: Path) -> Lowered:
