@@ -64,7 +64,6 @@ def variants(recipe: str) -> dict[str, Variant]:
 
 def component(recipe: str, target_name: str) -> Any:
     """The recipe's one network for a target, with random weights and the inputs of a golden asset."""
-    import array_api_compat.numpy as xp
     import torch
 
     from gen3dexport import models
@@ -75,7 +74,7 @@ def component(recipe: str, target_name: str) -> Any:
     plan = make_plan(read_recipe(recipe, target, ["random_weights=true"]), target)
     (declared,) = plan.declared.values()
     request = Request("seeded", 0, stand_in="random")
-    state = models.find(plan.recipe.family).begin(plan.settings, request, Path(), xp)
+    state = models.find(plan.recipe.family).begin(plan.settings, request, Path(), np)
     inputs = {name: torch.from_numpy(np.array(state[name])) for name in declared.inputs}
     return declared.load(plan.weights, "random").with_inputs(inputs)
 
