@@ -113,9 +113,7 @@ def run(recipe: str, target_name: str, wanted: str, entry: str, out: str) -> Non
         if (reason := backends.stand_in(program)) is not None:
             row |= {"basis": "unmeasured", "reason": reason}
         else:
-            once = target.measure.model_copy(
-                update={"warmup": 1}
-            )  # the call that was compared
+            once = target.measure.model_copy(update={"warmup": 1})  # the call that was compared
             times = time_calls(lambda: to_numpy(program(inputs)), once, before=1)
             row |= {**times.model_dump(), "peak_memory": memory.read().model_dump()}
     except MissingError as error:

@@ -22,7 +22,7 @@ from pathlib import Path
 PACKAGE = "gen3dexport"
 
 FLOORS = (
-    ("gen3dexport", "arrays", "errors", "plugins"),
+    ("gen3dexport", "arrays", "errors", "plugins", "telemetry"),
     ("children", "disk", "machine_memory", "operator_times", "tensor_error", "trajectory"),
     ("documents",),
     ("assets", "bundle"),

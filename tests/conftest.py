@@ -20,7 +20,10 @@ from trellis_tiny import GOLDEN as GOLDEN
 from trellis_tiny import RECIPE as TINY_RECIPE
 from trellis_tiny import checkpoint
 
+from gen3dexport import telemetry
 from gen3dexport.validation import measure, validate
+
+telemetry.switch_off()  # of tests that import onnxruntime themselves
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -111,6 +111,7 @@ async function runtime(wanted, threads) {
         continue;
       }
       if (name === 'node') {
+        process.env.ORT_DISABLE_TELEMETRY ??= '1'; // it is read when the runtime is loaded
         const extra = { session: { intra_op: { allow_spinning: '0' } } };
         return { ort: place(found), session: { executionProviders: ['cpu'], intraOpNumThreads: threads, extra } };
       }

@@ -188,12 +188,15 @@ def generate(
         AccuracyError: when nothing came out.
         VerificationError: when the bundle was changed.
     """
-    from gen3dexport.models.image_preparation import read_image
     from gen3dexport.runtime import condition_cache
 
     array = _read_features(features) if features else None
     named = read_arrays(arrays) if arrays else None
-    picture_of = image if image is None or image.is_dir() else read_image(image)  # a folder has several views
+    picture_of: Any = image
+    if image is not None and not image.is_dir():  # a folder has several views
+        from gen3dexport.models.image_preparation import read_image
+
+        picture_of = read_image(image)
 
     def make(loaded: AnyBundle, chosen: Chosen) -> tuple[Mapping[str, Any], float, Mapping[str, Any], Chosen]:
         start, loading = time.perf_counter(), loaded.load_seconds

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from gen3dexport import telemetry
 from gen3dexport.assets import exr
 from gen3dexport.assets.colour import display_light
 from gen3dexport.errors import MissingError, UsageError
@@ -136,6 +137,7 @@ def _without_background(image: Image.Image) -> Image.Image:
             f"{opaque}, which needs rembg; run: pip install 'gen3dexport[background]', or give a PNG whose background "
             "is transparent"
         )
+    telemetry.switch_off()  # rembg imports onnxruntime
     import rembg
     from rembg.sessions.u2net import U2netSession
 

@@ -32,7 +32,6 @@ from gen3dexport.bundle.manifest import Manifest, read_manifest
 from gen3dexport.children import Child
 from gen3dexport.disk import scratch
 from gen3dexport.errors import UsageError, VerificationError, of_kind
-from gen3dexport.models.image_preparation import read_image
 from gen3dexport.models.run_fields import with_run_fields
 from gen3dexport.models.several_pictures import is_many, listed
 from gen3dexport.runtime import child_end, isolated_child
@@ -145,6 +144,8 @@ class IsolatedBundle:
             ProgramError: when the process ends, by a crash or for want of memory.
             MissingError: when this processor lacks an instruction of a program.
         """
+        from gen3dexport.models.image_preparation import read_image
+
         arrays = {} if features is None else {"features": np.asarray(features, np.float32, order="C")}
         if image is not None:
             many = is_many(image) or (isinstance(image, (str, Path)) and Path(image).is_dir())

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from gen3dexport import telemetry
 from gen3dexport.backends import Program
 from gen3dexport.backends._idle_threads import IdleThreads
 from gen3dexport.backends._inputs import in_order
@@ -51,6 +52,7 @@ def load_session(folder: Path, program: ProgramRecord, profile_into: Path | None
             f"program {program.name}: onnxruntime is not installed; run: pip install 'gen3dexport[runtime]' (without "
             "torch), or 'gen3dexport[onnx]'"
         )
+    telemetry.switch_off()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -12,7 +12,6 @@ import numpy as np
 
 from gen3dexport.errors import MissingError, UsageError
 from gen3dexport.models import Request
-from gen3dexport.models.image_preparation import pixels, sample_image
 from gen3dexport.models.tokens import tokenize
 from gen3dexport.models.trellis.host.settings import Settings
 
@@ -73,6 +72,8 @@ def _stood_in(settings: Settings, request: Request) -> tuple[Request, np.ndarray
     if settings.encoder is None or settings.encoder.tokenizer:
         return request, None
     if settings.encoder.reads_image:
+        from gen3dexport.models.image_preparation import sample_image
+
         return replace(request, image=sample_image(request.seed)), None
     return request, rng.integers(0, settings.encoder.config["vocab_size"], (2, settings.condition[0]))
 
@@ -97,6 +98,8 @@ def begin(settings: Settings, request: Request, files: Path, xp: Any) -> State:
         if request.image is None:
             raise UsageError("this pipeline is conditioned on an image; give it one (--image FILE), no prompt")
         assert settings.encoder is not None
+        from gen3dexport.models.image_preparation import pixels
+
         return {"image": xp.asarray(pixels(request.image, settings.encoder.image_size))}
     if request.image is not None:
         raise UsageError("this pipeline is conditioned on text; give it a prompt, no image")
