@@ -77,7 +77,16 @@ FOCUS = {
     "cuda-sm90 fp32": Variant("cuda-sm90", runs=False),
     "cuda-sm90 fp16": Variant("cuda-sm90", "fp16", runs=False),
 }
-_OUTER = dict.fromkeys(("first", "last", "*.skip", "up.22.*", "up.23.*", "up.24.*"), "fp32")
+_OUTER = dict.fromkeys(
+    (
+        "first",
+        "last",
+        "down.*.*.skip",
+        "up.*.*.skip",
+        *(f"up.{block}.0.conv{k}" for block in (22, 23, 24) for k in (1, 2)),
+    ),
+    "fp32",
+)
 """Of terrain's network: what reads sums whose channels differ by nine orders of magnitude, and the last blocks."""
 TERRAIN = {
     "eager fp32": Variant("eager"),
