@@ -17,6 +17,7 @@ from gen3dexport.errors import ExportError
 
 _aten = torch.ops.aten
 _TILE = 8  # rows of a float32 tile
+_NARROW = 8  # numbers of a table's row that are looked up one by one
 
 
 def lowerings() -> dict[Any, Callable[..., Any]]:
@@ -29,6 +30,7 @@ def lowerings() -> dict[Any, Callable[..., Any]]:
         _aten.gelu.default: gelu,
         INT8_LINEAR: int8_linear,
         _aten.convolution.default: convolution,
+        _aten.embedding.default: embedding,
         _aten._assert_tensor_metadata.default: lambda *args, **kwargs: None,  # checked at export; nothing to run
     }
 
@@ -59,6 +61,16 @@ def einsum_attention(
         scores = jnp.where(attn_mask, scores, -jnp.inf) if attn_mask.dtype == bool else scores + attn_mask
     weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
     return jnp.einsum("...tl,...ld->...td", weights, v)
+
+
+def embedding(
+    table: Array, rows: Array, padding_idx: int = -1, scale_grad_by_freq: bool = False, sparse: bool = False
+) -> Array:
+    """Rows [..., F] of a table [V, F]. Rows of a few numbers are looked up column by column: as rows, each would fill a
+    tile's 128 lanes."""
+    if table.shape[-1] > _NARROW:
+        return jnp.take(table, rows, axis=0)
+    return jnp.stack([jnp.take(table[:, k], rows, mode="clip") for k in range(table.shape[-1])], -1)
 
 
 def matmul(a: Array, b: Array) -> Array:

@@ -48,32 +48,45 @@ class HashEncoding(nn.Module):
             part = weight[..., None] * nn.functional.embedding(index, self.hash_table)
             found = part if found is None else found + part
         assert found is not None
-        return found.flatten(-2)
+        return found.permute(1, 0, 2).reshape(*places.shape[:-1], -1)
 
     def corners(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """Rows [..., L, 8] of the corners around places, and their weights [..., L, 8]."""
         every = [*self._corners(places)]
-        return torch.stack([row for row, _ in every], -1), torch.stack([weight for _, weight in every], -1)
+        rows, weights = (torch.stack(one, -1).transpose(0, 1) for one in zip(*every, strict=True))
+        return rows.reshape(*places.shape[:-1], -1, 8), weights.reshape(*places.shape[:-1], -1, 8)
 
     def _corners(self, places: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        scaled = places[..., None, :] * self.get_buffer("scalings")[:, None]  # [..., L, 3]
-        low = scaled.floor()
+        """Rows [L, N] and weights [L, N] of each corner around N places: long rows of one level are what a TPU's
+        registers and a CPU's loops are made for."""
+        scaled, low = self._scaled(places)
         share = scaled - low
         parts = [self._parts(scaled, low, axis) for axis in range(3)]
-        weights = [(1 - share[..., axis], share[..., axis]) for axis in range(3)]
+        weights = [(1 - share[:, axis], share[:, axis]) for axis in range(3)]
         for i, j, k in _CORNERS:
-            row = (parts[0][i] ^ parts[1][j] ^ parts[2][k]) + self.get_buffer("first_rows")
-            yield row, weights[0][i] * weights[1][j] * weights[2][k]
+            yield (
+                self._of_levels(parts[0][i] ^ parts[1][j] ^ parts[2][k]),
+                weights[0][i] * weights[1][j] * weights[2][k],
+            )
 
     def floor_rows(self, places: Tensor) -> Tensor:
         """Rows [..., L] of the lower corners."""
-        scaled = places[..., None, :] * self.get_buffer("scalings")[:, None]
-        x, y, z = (self._parts(scaled, scaled.floor(), axis)[0] for axis in range(3))
-        return (x ^ y ^ z) + self.get_buffer("first_rows")
+        scaled, low = self._scaled(places)
+        x, y, z = (self._parts(scaled, low, axis)[0] for axis in range(3))
+        return self._of_levels(x ^ y ^ z).T.reshape(*places.shape[:-1], -1)
+
+    def _scaled(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Places in cells of each level [L, 3, N], and the corners below them."""
+        scaled = places.reshape(-1, 3).T * self.get_buffer("scalings")[:, None, None]
+        return scaled, scaled.floor()
+
+    def _of_levels(self, rows: Tensor) -> Tensor:
+        """Rows [L, N] of the whole table, of those of each level's own."""
+        return rows + self.get_buffer("first_rows")[:, None]
 
     def _parts(self, scaled: Tensor, low: Tensor, axis: int) -> tuple[Tensor, Tensor]:
         """What an axis adds to the index of the corner below and of the one above; the same where a place is on it."""
-        below, above = low[..., axis].to(torch.int32), scaled[..., axis].ceil().to(torch.int32)
+        below, above = low[:, axis].to(torch.int32), scaled[:, axis].ceil().to(torch.int32)
         return self._hashed(below, axis), self._hashed(above, axis)
 
     def _hashed(self, cells: Tensor, axis: int) -> Tensor:
