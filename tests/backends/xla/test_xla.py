@@ -32,7 +32,7 @@ from gen3dexport.backends.xla.compile_child import repaired  # noqa: E402
 from gen3dexport.backends.xla.compile_tpu import Unknown, compile_tpu  # noqa: E402
 from gen3dexport.backends.xla.hlo import cycles  # noqa: E402
 from gen3dexport.backends.xla.network import network  # noqa: E402
-from gen3dexport.backends.xla.operators import convolution, einsum_attention, lowerings  # noqa: E402
+from gen3dexport.backends.xla.operators import convolution, einsum_attention, embedding, lowerings  # noqa: E402
 from gen3dexport.backends.xla.roofline import roofline  # noqa: E402
 from gen3dexport.backends.xla.sampler import sample as sampled  # noqa: E402
 from gen3dexport.bundle.program import Lowered, ProgramRecord, TensorSpec, program_record  # noqa: E402
@@ -426,6 +426,14 @@ def test_convolution_by_planes(stride: int, padding: int, dilation: int, kernel:
     arguments = ([stride] * 3, [padding] * 3, [dilation] * 3, False, [0] * 3, 1)
     found = convolution(jnp.asarray(x.numpy()), jnp.asarray(weight.numpy()), jnp.asarray(bias.numpy()), *arguments)
     assert relative_l2(found, expected) < 2e-6
+
+
+@pytest.mark.parametrize("width", [1, 2, 8, 9])
+@pytest.mark.parametrize("shape", [(5,), (3, 40)])
+def test_rows_of_a_table(width: int, shape: tuple[int, ...]) -> None:
+    table, rows = torch.randn(17, width), torch.randint(17, shape)
+    found = embedding(jnp.asarray(table.numpy()), jnp.asarray(rows.numpy()))
+    assert torch.equal(torch.from_numpy(np.array(found)), nn.functional.embedding(rows, table))
 
 
 @pytest.mark.parametrize("causal", [False, True])
