@@ -1,7 +1,7 @@
 """onnxruntime without its telemetry.
 
 The official packages of onnxruntime keep a number for the device in the user's cache folder and queue events there for
-its maker's server as soon as they are imported; the variable below is read then (their Privacy.md).
+its maker's server as soon as they are imported; the variable below is read then (by its own account of privacy).
 """
 
 from __future__ import annotations
