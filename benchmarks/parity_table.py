@@ -26,15 +26,18 @@ def compared(task: tuple[str, str, str, list[str]]) -> dict[str, Any]:
     """Results by set, in a process for one target."""
     from gen3dexport import models
     from gen3dexport.errors import GenExportError
+    from gen3dexport.validation.golden_family import golden_family
     from gen3dexport.validation.parity import compare
 
     family, folder, target, names = task
     found: dict[str, Any] = {}
     for name in names:
-        if target != "eager" and models.find(family).agreement().read(Path(folder) / name).component is None:
+        place = Path(folder) / name
+        own = models.find(golden_family(family, place)).agreement()
+        if target != "eager" and own.read(place).component is None:
             continue  # the host's work alone
         try:
-            result = compare(family, Path(folder) / name, None if target == "eager" else target, "fp32", None)
+            result = compare(family, place, None if target == "eager" else target, "fp32", None)
             found[name] = {key: result[key] for key in ("passed", "tolerance", "outputs")}
         except GenExportError as error:
             found[name] = {"passed": False, "error": str(error)}
