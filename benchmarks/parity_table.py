@@ -33,10 +33,10 @@ def compared(task: tuple[str, str, str, list[str]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in names:
         place = Path(folder) / name
-        own = models.find(golden_family(family, place)).agreement()
-        if target != "eager" and own.read(place).component is None:
-            continue  # the host's work alone
         try:
+            own = models.find(golden_family(family, place)).agreement()
+            if target != "eager" and own.read(place).component is None:
+                continue  # the host's work alone
             result = compare(family, place, None if target == "eager" else target, "fp32", None)
             found[name] = {key: result[key] for key in ("passed", "tolerance", "outputs")}
         except GenExportError as error:

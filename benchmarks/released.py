@@ -135,7 +135,7 @@ def states_after(plan: Any, name: str, states: list[dict[str, Any]]) -> list[dic
 
 
 def measure(recipe: str, target: str, assignments: list[str], wanted: str) -> dict[str, Any]:
-    """One row: a process that builds, and one that runs what was built; `load` is that of other work, before."""
+    """One row: a process that builds, and one that runs what was built; `load` is the minute's before."""
     load = round(os.getloadavg()[0], 1)
     row = in_child(build_until, recipe, target, assignments, wanted)
     row["load"] = load

@@ -160,8 +160,8 @@ SECTIONS = (
         "All components of a released recipe",
         "Random weights; every component built in a process of its own. What a program needs on its device and how long"
         " a call takes are estimates: of the program with kernels on TPUs; on ExecuTorch, bytes that the program plans"
-        " and the tensors inside its largest delegate. Load: processes that other work had at hand when a component's"
-        " build began, on two cores.",
+        " and the tensors inside its largest delegate. Load: the machine's load average of the minute before a"
+        " component's build began, which the rows made just before it are part of.",
         released_renderers.released,
     ),
     Section(

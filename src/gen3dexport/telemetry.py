@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import os
 
-VARIABLE = "ORT_DISABLE_TELEMETRY"
-
 
 def switch_off() -> None:
     """Before onnxruntime is imported: it keeps no number and sends nothing, unless the user has set the variable."""
-    os.environ.setdefault(VARIABLE, "1")
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
